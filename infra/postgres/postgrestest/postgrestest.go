@@ -1,0 +1,250 @@
+// Package postgrestest gives tests a real PostgreSQL server and databases of their own on it.
+//
+// The server is the one at the URL in ACCOUNTS_TEST_POSTGRES (its role must be allowed to create databases) or, where
+// that is not set, a throw-away server started from the binaries installed on the machine: one per test process, on
+// first use, with durability off. Run by root, it runs as the user postgres or nobody, because PostgreSQL refuses root.
+//
+// Without either, a test that asks for the server is skipped with a line that says what to install; with
+// ACCOUNTS_REQUIRE_POSTGRES set, as continuous integration sets it, the test fails instead.
+//
+// Nothing is left behind, however the test process ends (return, panic, time-out of go test, SIGKILL): a second process,
+// started from the same executable, waits for the end of the first one and then stops the server and removes its
+// directory, or drops the databases on the server that it was given. For that the package's init takes over a process
+// which finds ACCOUNTS_POSTGRESTEST_SUPERVISOR in its environment. Import this package from tests only.
+//
+// All functions may be called from parallel tests, and several test processes may share one ACCOUNTS_TEST_POSTGRES.
+package postgrestest
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/lib/pq"
+)
+
+const (
+	urlVariable     = "ACCOUNTS_TEST_POSTGRES"
+	requireVariable = "ACCOUNTS_REQUIRE_POSTGRES"
+)
+
+// errNotInstalled means that there is neither a URL nor what is needed to start a server.
+var errNotInstalled = errors.New("not installed")
+
+// Server returns the URL of the server's maintenance database. Tests that only need tables use [Database] or [Clone].
+func Server(t testing.TB) string {
+	t.Helper()
+	return running(t).url.String()
+}
+
+// Database returns the URL of a new, empty database in UTF-8. It is dropped when the test ends, connections or not.
+func Database(t testing.TB) string {
+	t.Helper()
+	s := running(t)
+	return s.create(t, "template0 ENCODING 'UTF8'")
+}
+
+// Clone returns the URL of a new copy of the template called key. The template is made once per process: a new, empty
+// database on which prepare has run (applied the migrations, say); prepare must have closed its connections when it
+// returns. The copy is dropped when the test ends, connections or not; the template goes when the process ends.
+func Clone(t testing.TB, key string, prepare func(url string) error) string {
+	t.Helper()
+	s := running(t)
+	made, _ := s.templates.LoadOrStore(key, new(template))
+	tmpl := made.(*template)
+	tmpl.once.Do(func() {
+		tmpl.err = errors.New("prepare did not return")
+		tmpl.name = s.newName()
+		tmpl.err = s.makeTemplate(tmpl.name, prepare)
+	})
+	if tmpl.err != nil {
+		t.Fatalf("prepare the template database %q: %v", key, tmpl.err)
+	}
+	return s.create(t, pq.QuoteIdentifier(tmpl.name))
+}
+
+// BinDir returns the directory of PostgreSQL's programs that holds all the named ones (initdb and postgres, if none is
+// named): that of pg_config --bindir, of the PATH, or the newest of /usr/lib/postgresql/*/bin. Without one, the test is
+// skipped, or fails, as if there were no server.
+func BinDir(t testing.TB, programs ...string) string {
+	t.Helper()
+	dir, err := findBinDir(programs...)
+	if err != nil {
+		unavailable(t, err)
+	}
+	return dir
+}
+
+// server is the running server as this process sees it.
+type server struct {
+	url       *url.URL // of the maintenance database
+	admin     *sql.DB  // connected to it
+	prefix    string   // begins the name of every database of this process, and of no other
+	databases atomic.Int64
+	templates sync.Map // key → *template
+	*supervisor
+}
+
+type template struct {
+	once sync.Once
+	name string
+	err  error
+}
+
+var start = sync.OnceValues(func() (*server, error) {
+	request := request{Prefix: "accounts_test_" + randomHex(6), URL: os.Getenv(urlVariable)}
+	if request.URL != "" {
+		if u, err := url.Parse(request.URL); err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+			// The parser's error would repeat the URL and, with it, the password.
+			return nil, errors.New(urlVariable + " is not a postgres:// URL")
+		}
+	} else {
+		var err error
+		if request.BinDir, err = findBinDir(); err != nil {
+			return nil, err
+		}
+	}
+
+	supervisor, address, err := startSupervisor(request)
+	if err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("the server's URL cannot be parsed")
+	}
+	connector, err := pq.NewConnector(address)
+	if err != nil {
+		return nil, err
+	}
+	admin := sql.OpenDB(connector)
+	admin.SetMaxOpenConns(4)
+	if err := admin.Ping(); err != nil {
+		return nil, fmt.Errorf("connect to the test server: %w", err)
+	}
+	return &server{url: u, admin: admin, prefix: request.Prefix, supervisor: supervisor}, nil
+})
+
+func running(t testing.TB) *server {
+	t.Helper()
+	s, err := start()
+	if errors.Is(err, errNotInstalled) {
+		unavailable(t, err)
+	}
+	if err != nil {
+		t.Fatalf("PostgreSQL for tests: %v", err)
+	}
+	return s
+}
+
+func unavailable(t testing.TB, err error) {
+	t.Helper()
+	if os.Getenv(requireVariable) != "" {
+		t.Fatalf("%v (%s is set)", err, requireVariable)
+	}
+	t.Skip(err)
+}
+
+func (s *server) newName() string {
+	return s.prefix + "_" + strconv.FormatInt(s.databases.Add(1), 10)
+}
+
+func (s *server) databaseURL(name string) string {
+	u := *s.url
+	u.Path = "/" + name
+	query := u.Query()
+	query.Del("dbname") // would win over the path
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// create makes a database from a template (and options) for as long as the test runs.
+func (s *server) create(t testing.TB, from string) string {
+	t.Helper()
+	name := s.newName()
+	if _, err := s.admin.Exec("CREATE DATABASE " + pq.QuoteIdentifier(name) + " TEMPLATE " + from); err != nil {
+		t.Fatalf("create a test database: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := drop(context.Background(), s.admin, name); err != nil {
+			t.Errorf("drop the test database: %v", err)
+		}
+	})
+	return s.databaseURL(name)
+}
+
+func (s *server) makeTemplate(name string, prepare func(url string) error) error {
+	quoted := pq.QuoteIdentifier(name)
+	if _, err := s.admin.Exec("CREATE DATABASE " + quoted + " TEMPLATE template0 ENCODING 'UTF8'"); err != nil {
+		return err
+	}
+	if err := prepare(s.databaseURL(name)); err != nil {
+		return err
+	}
+	// A database can only be copied while nobody is connected to it.
+	_, err := s.admin.Exec("ALTER DATABASE " + quoted + " ALLOW_CONNECTIONS false")
+	return err
+}
+
+func drop(ctx context.Context, db *sql.DB, name string) error {
+	_, err := db.ExecContext(ctx, "DROP DATABASE IF EXISTS "+pq.QuoteIdentifier(name)+" WITH (FORCE)")
+	return err
+}
+
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// findBinDir implements [BinDir].
+func findBinDir(programs ...string) (string, error) {
+	if len(programs) == 0 {
+		programs = []string{"initdb", "postgres"}
+	}
+	var dirs []string
+	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
+		dirs = append(dirs, strings.TrimSpace(string(out)))
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		dirs = append(dirs, dir)
+		// A single program may be linked into a directory of the PATH, away from the ones it calls.
+		if program, err := filepath.EvalSymlinks(filepath.Join(dir, programs[0])); err == nil {
+			dirs = append(dirs, filepath.Dir(program))
+		}
+	}
+	versions, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	slices.SortFunc(versions, func(a, b string) int { return majorVersion(b) - majorVersion(a) })
+	dirs = append(dirs, versions...)
+
+	for _, dir := range dirs {
+		if filepath.IsAbs(dir) && !slices.ContainsFunc(programs, func(program string) bool {
+			_, err := exec.LookPath(filepath.Join(dir, program))
+			return err != nil
+		}) {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("PostgreSQL is %w: no %s in pg_config --bindir, PATH or /usr/lib/postgresql/*/bin; install it "+
+		"(Debian: apt-get install postgresql; macOS: brew install postgresql) or set %s to a server's URL",
+		errNotInstalled, strings.Join(programs, " and "), urlVariable)
+}
+
+// majorVersion of /usr/lib/postgresql/17/bin is 17.
+func majorVersion(binDir string) int {
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(binDir)))
+	return n
+}

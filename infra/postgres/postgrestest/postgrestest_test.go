@@ -1,0 +1,273 @@
+package postgrestest_test
+
+import (
+	"bufio"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	_ "github.com/lib/pq"
+
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+)
+
+func TestDatabaseIsNewAndEmpty(t *testing.T) {
+	t.Parallel()
+	first, second := open(t, postgrestest.Database(t)), open(t, postgrestest.Database(t))
+
+	var tables int
+	var encoding string
+	const query = `SELECT count(*), current_setting('server_encoding') FROM pg_tables
+		WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`
+	if err := first.QueryRow(query).Scan(&tables, &encoding); err != nil {
+		t.Fatal(err)
+	}
+	if tables != 0 || encoding != "UTF8" {
+		t.Errorf("%d tables, encoding %s; want none, UTF8", tables, encoding)
+	}
+
+	mustExec(t, first, "CREATE TABLE only_in_the_first ()")
+	if _, err := second.Exec("TABLE only_in_the_first"); err == nil {
+		t.Error("two databases share a table")
+	}
+}
+
+func TestClonesAreSeparateAndPreparedOnce(t *testing.T) {
+	var prepared atomic.Int32
+	prepare := func(url string) error {
+		prepared.Add(1)
+		db, err := sql.Open("postgres", url)
+		if err != nil {
+			return err
+		}
+		_, err = db.Exec("CREATE TABLE thing AS SELECT 1 AS n")
+		return errors.Join(err, db.Close())
+	}
+	t.Run("clones", func(t *testing.T) {
+		for i := range 8 {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				db := open(t, postgrestest.Clone(t, "thing", prepare))
+				mustExec(t, db, "INSERT INTO thing VALUES (2)")
+				var rows int
+				if err := db.QueryRow("SELECT count(*) FROM thing").Scan(&rows); err != nil {
+					t.Fatal(err)
+				}
+				if rows != 2 {
+					t.Errorf("%d rows; want the template's and the one inserted here", rows)
+				}
+			})
+		}
+	})
+	if n := prepared.Load(); n != 1 {
+		t.Errorf("the template was prepared %d times", n)
+	}
+}
+
+func TestDatabaseIsDroppedWithItsConnections(t *testing.T) {
+	t.Parallel()
+	var name string
+	t.Run("user", func(t *testing.T) {
+		address := postgrestest.Database(t)
+		name = databaseName(t, address)
+		db, err := sql.Open("postgres", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustExec(t, db, "SELECT 1") // and the connection stays open
+	})
+	if slices.Contains(databases(t, postgrestest.Server(t)), name) {
+		t.Errorf("%s outlives its test", name)
+	}
+}
+
+// A test process that is killed can clear up nothing itself.
+func TestKilledProcessLeavesNothing(t *testing.T) {
+	if os.Getenv(childVariable) != "" {
+		beKilled(t)
+	}
+	t.Run("own server", func(t *testing.T) {
+		t.Parallel()
+		postgrestest.BinDir(t)
+		address, dir := killProcess(t, t.Name(), "ACCOUNTS_TEST_POSTGRES=")
+		db := open(t, address)
+		eventually(t, "the server stops", func() bool { return db.Ping() != nil })
+		eventually(t, "its directory goes", func() bool {
+			_, err := os.Stat(dir)
+			return errors.Is(err, os.ErrNotExist)
+		})
+	})
+	t.Run("given server", func(t *testing.T) {
+		t.Parallel()
+		server := postgrestest.Server(t)
+		address, _ := killProcess(t, t.Name(), "ACCOUNTS_TEST_POSTGRES="+server)
+		name := databaseName(t, address)
+		prefix := name[:strings.LastIndexByte(name, '_')]
+		eventually(t, "its databases go", func() bool {
+			return !slices.ContainsFunc(databases(t, server), func(name string) bool {
+				return strings.HasPrefix(name, prefix)
+			})
+		})
+	})
+}
+
+// childVariable tells a test that it runs in a process which the same test started.
+const childVariable = "POSTGRESTEST_CHILD"
+
+// beKilled uses a server until the process is killed.
+func beKilled(t *testing.T) {
+	postgrestest.Clone(t, "child", func(string) error { return nil })
+	address := postgrestest.Database(t)
+	var directory string
+	if err := open(t, address).QueryRow("SHOW data_directory").Scan(&directory); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("using", address, directory)
+	select {}
+}
+
+// killProcess runs [beKilled] in a process of its own, kills that when it uses its server, and returns the URL of its
+// database and the directory of the server, in which the data directory is.
+func killProcess(t *testing.T, test, env string) (address, dir string) {
+	t.Helper()
+	test, _, _ = strings.Cut(test, "/")
+	process := exec.Command(os.Args[0], "-test.run=^"+test+"$")
+	process.Env = append(os.Environ(), env, childVariable+"=1")
+	process.Stderr = os.Stderr
+	out, err := process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if field := strings.Fields(lines.Text()); len(field) == 3 && field[0] == "using" {
+			address, dir = field[1], filepath.Dir(field[2])
+			break
+		}
+	}
+	if err := process.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = process.Wait()
+	if address == "" {
+		t.Fatal("the process ended before it was killed")
+	}
+	return address, dir
+}
+
+func TestServerListensOnASocketToo(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("ACCOUNTS_TEST_POSTGRES") != "" {
+		t.Skip("the server is not one that this package started")
+	}
+	address, err := url.Parse(postgrestest.Server(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var directory string
+	if err := open(t, address.String()).QueryRow("SHOW unix_socket_directories").Scan(&directory); err != nil {
+		t.Fatal(err)
+	}
+	dsn := fmt.Sprintf("host=%s port=%s user=postgres dbname=postgres sslmode=disable", directory, address.Port())
+	if err := open(t, dsn).Ping(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMissingProgramSkipsOrFails(t *testing.T) {
+	if os.Getenv(childVariable) != "" {
+		postgrestest.BinDir(t, "no-such-program")
+		t.Fatal("went on")
+	}
+	t.Parallel()
+	for required, want := range map[string]string{"": "skipped", "1": "failed"} {
+		process := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+		process.Env = append(os.Environ(), childVariable+"=1", "ACCOUNTS_REQUIRE_POSTGRES="+required)
+		out, err := process.CombinedOutput()
+		got := "skipped"
+		if err != nil {
+			got = "failed"
+		}
+		if got != want || !strings.Contains(string(out), "apt-get install") || strings.Contains(string(out), "went on") {
+			t.Errorf("with ACCOUNTS_REQUIRE_POSTGRES=%q the test %s; want %s, and told what to install:\n%s",
+				required, got, want, out)
+		}
+	}
+}
+
+func TestBinDir(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command(filepath.Join(postgrestest.BinDir(t, "psql", "pgbench"), "psql"), "--version").Output()
+	if err != nil || !strings.Contains(string(out), "PostgreSQL") {
+		t.Errorf("psql --version: %q, %v", out, err)
+	}
+}
+
+func open(t *testing.T, address string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("postgres", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func mustExec(t *testing.T, db *sql.DB, statement string) {
+	t.Helper()
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func databases(t *testing.T, server string) []string {
+	t.Helper()
+	rows, err := open(t, server).Query("SELECT datname FROM pg_database")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var names []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+func databaseName(t *testing.T, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(u.Path, "/")
+}
+
+// eventually waits for the end of another process's work, which nothing else announces.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 30 seconds", what)
+		}
+	}
+}
