@@ -85,7 +85,7 @@ func TestDatabaseIsDroppedWithItsConnections(t *testing.T) {
 		}
 		mustExec(t, db, "SELECT 1") // and the connection stays open
 	})
-	if slices.Contains(databases(t, postgrestest.Server(t)), name) {
+	if slices.Contains(databases(t, open(t, postgrestest.Server(t))), name) {
 		t.Errorf("%s outlives its test", name)
 	}
 }
@@ -108,8 +108,8 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 	})
 	t.Run("given server", func(t *testing.T) {
 		t.Parallel()
-		server := postgrestest.Server(t)
-		address, _ := killProcess(t, t.Name(), "ACCOUNTS_TEST_POSTGRES="+server)
+		address, _ := killProcess(t, t.Name(), "ACCOUNTS_TEST_POSTGRES="+postgrestest.Server(t))
+		server := open(t, postgrestest.Server(t))
 		name := databaseName(t, address)
 		prefix := name[:strings.LastIndexByte(name, '_')]
 		eventually(t, "its databases go", func() bool {
@@ -232,9 +232,9 @@ func mustExec(t *testing.T, db *sql.DB, statement string) {
 	}
 }
 
-func databases(t *testing.T, server string) []string {
+func databases(t *testing.T, server *sql.DB) []string {
 	t.Helper()
-	rows, err := open(t, server).Query("SELECT datname FROM pg_database")
+	rows, err := server.Query("SELECT datname FROM pg_database")
 	if err != nil {
 		t.Fatal(err)
 	}
