@@ -1,0 +1,128 @@
+package domain
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
+	"golang.org/x/text/unicode/norm"
+)
+
+const (
+	maxEmailRunes      = 255 // the column's width; RFC 5321 4.5.3.1.3 allows 254 octets of an address in a path
+	maxEmailLocalBytes = 64  // RFC 5321 4.5.3.1.1
+)
+
+// Email is an e-mail address in canonical form: trimmed, NFC, lower case, its domain as A-labels. Two addresses that
+// differ only in case, in normal form or in the spelling of an internationalised domain are equal. Confusable scripts
+// (a Cyrillic "а" for a Latin "a") are not told apart. The zero Email means "absent"; Emails are comparable.
+type Email struct{ canonical string }
+
+// ParseEmail returns the canonical form of an address: a dot-atom local part of at most 64 octets, which may hold
+// letters of any script (RFC 5322 3.2.3, RFC 6531 3.3), and a domain name (RFC 5891). Quoted local parts, comments,
+// display names and address literals are refused. It returns [ErrInvalid] on the field "email".
+func ParseEmail(text string) (Email, error) {
+	const field = "email"
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return Email{}, invalid(field, "is required")
+	}
+	if err := cleanText(field, text, maxEmailRunes); err != nil {
+		return Email{}, err
+	}
+	at := strings.LastIndexByte(text, '@')
+	if at < 0 {
+		return Email{}, invalid(field, "has no @")
+	}
+	local, err := canonicalLocalPart(text[:at])
+	if err != nil {
+		return Email{}, err
+	}
+	host, err := canonicalDomain(text[at+1:])
+	if err != nil {
+		return Email{}, err
+	}
+	email := Email{local + "@" + host}
+	return email, cleanText(field, email.canonical, maxEmailRunes)
+}
+
+func canonicalLocalPart(text string) (string, error) {
+	const field = "email"
+	local := lowerCase(text)
+	if local == "" {
+		return "", invalid(field, "has nothing before the @")
+	}
+	if len(local) > maxEmailLocalBytes {
+		return "", invalid(field, "has more than 64 bytes before the @")
+	}
+	for atom := range strings.SplitSeq(local, ".") {
+		if atom == "" {
+			return "", invalid(field, "has a dot at the start, at the end or beside another dot before the @")
+		}
+		if strings.IndexFunc(atom, notAtomText) >= 0 {
+			return "", invalid(field, "has a character before the @ that an address cannot have unquoted")
+		}
+	}
+	return local, nil
+}
+
+// notAtomText tells whether r is outside atext (RFC 5322 3.2.3, with UTF8-non-ascii as RFC 6531 3.3 adds it).
+func notAtomText(r rune) bool {
+	switch {
+	case r >= utf8.RuneSelf:
+		return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsNumber(r) && !unicode.IsPunct(r) && !unicode.IsSymbol(r)
+	case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+		return false
+	default:
+		return !strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
+	}
+}
+
+// mailDomain is the lookup profile of UTS 46 with the length limits of DNS. It maps to lower case and NFC first.
+var mailDomain = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.VerifyDNSLength(true), idna.StrictDomainName(true))
+
+func canonicalDomain(text string) (string, error) {
+	const field = "email"
+	if text == "" {
+		return "", invalid(field, "has nothing after the @")
+	}
+	host, err := mailDomain.ToASCII(text)
+	if err != nil || strings.HasSuffix(host, ".") {
+		return "", invalid(field, "has no valid domain name after the @")
+	}
+	return host, nil
+}
+
+// lowerCase maps to lower case and NFC until neither changes the text any more: a composed letter can have a lower-case
+// form that is not composed, and the reverse.
+func lowerCase(text string) string {
+	for range 3 {
+		lower := norm.NFC.String(cases.Lower(language.Und, cases.HandleFinalSigma(false)).String(text))
+		if lower == text {
+			break
+		}
+		text = lower
+	}
+	return text
+}
+
+// RestoreEmail returns an address as it was stored. It checks its form only and never normalises, so that an old row stays
+// readable when ParseEmail gets stricter. It returns [ErrInvalid].
+func RestoreEmail(stored string) (Email, error) {
+	if at := strings.LastIndexByte(stored, '@'); at < 1 || at == len(stored)-1 || len(stored) > maxEmailRunes*utf8.UTFMax {
+		return Email{}, invalid("email", "is not in the form of a stored address")
+	}
+	return Email{stored}, nil
+}
+
+// IsZero tells whether the address is absent.
+func (e Email) IsZero() bool { return e.canonical == "" }
+
+// String returns the canonical form, or "" for the zero Email.
+func (e Email) String() string { return e.canonical }
+
+// MarshalText writes the form that String returns.
+func (e Email) MarshalText() ([]byte, error) { return []byte(e.canonical), nil }

@@ -1,0 +1,69 @@
+package domain
+
+import (
+	"errors"
+	"strings"
+	"time"
+)
+
+// Kind says what went wrong, in a word that programs may depend on. A Kind is itself an error, so that
+// errors.Is(err, domain.ErrTaken) works through every layer that wraps with %w.
+type Kind string
+
+// The kinds of error. No method returns a Kind bare where there is more to say: see [Error].
+const (
+	ErrInvalid           Kind = "invalid"            // a value breaks a rule; Error names the field and the rule
+	ErrTaken             Kind = "taken"              // another account holds this e-mail, username or phone
+	ErrNotFound          Kind = "not_found"          // no such account
+	ErrConflict          Kind = "conflict"           // the account was changed meanwhile; read it again
+	ErrBadCredentials    Kind = "bad_credentials"    // no such account, or a wrong password: which one is not told
+	ErrLocked            Kind = "locked"             // too many failed sign-ins; Error.Until says until when
+	ErrInactive          Kind = "inactive"           // the account was deactivated
+	ErrTokenInvalid      Kind = "token_invalid"      // not a token, or not one that is stored
+	ErrTokenExpired      Kind = "token_expired"      // a token whose time is over
+	ErrTokenReused       Kind = "token_reused"       // a refresh token that was rotated away: its session has been ended
+	ErrPendingMigrations Kind = "pending_migrations" // the database is older than the program
+	ErrChecksum          Kind = "checksum"           // a migration file or its record was edited, or is unknown to the program
+	ErrDrift             Kind = "drift"              // the live schema is not the declared one
+	ErrUnavailable       Kind = "unavailable"        // the database cannot be reached, written or in time
+)
+
+// Error returns the kind's word.
+func (k Kind) Error() string { return string(k) }
+
+// Error is a refusal with its detail. Its text carries field names and rules, never a password, a hash, a token or the
+// text of a database driver.
+type Error struct {
+	Kind   Kind
+	Field  string    // the column or argument concerned; empty when there is none
+	Reason string    // for people, in English
+	Until  time.Time // with ErrLocked: when the lock ends
+}
+
+// Error returns "field: reason", or what of it there is.
+func (e *Error) Error() string {
+	reason := e.Reason
+	if reason == "" {
+		reason = strings.ReplaceAll(string(e.Kind), "_", " ")
+	}
+	if e.Field == "" {
+		return reason
+	}
+	return e.Field + ": " + reason
+}
+
+// Unwrap makes errors.Is(err, e.Kind) true.
+func (e *Error) Unwrap() error { return e.Kind }
+
+// KindOf returns the kind of err, or "" if no error in its chain has one.
+func KindOf(err error) Kind {
+	var kind Kind
+	if errors.As(err, &kind) {
+		return kind
+	}
+	return ""
+}
+
+func invalid(field, reason string) error {
+	return &Error{Kind: ErrInvalid, Field: field, Reason: reason}
+}

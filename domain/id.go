@@ -1,0 +1,69 @@
+package domain
+
+import (
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// ID is an account's primary key, a UUID (RFC 9562). The zero ID means "absent". IDs are comparable.
+type ID struct{ uuid uuid.UUID }
+
+// NewID returns a random ID (UUID version 4).
+func NewID() ID { return ID{uuid.New()} }
+
+// IDFromUUID returns the ID for a UUID; uuid.Nil gives the zero ID.
+func IDFromUUID(u uuid.UUID) ID { return ID{u} }
+
+// ParseID reads the 36-character form of RFC 9562, in either case, and no other form that UUIDs are written in, so that
+// an ID and a username cannot be mistaken for one another. It returns [ErrInvalid] for everything else and for the
+// nil UUID.
+func ParseID(text string) (ID, error) {
+	if !looksLikeID(text) {
+		return ID{}, invalid("id", "is not a UUID")
+	}
+	u, err := uuid.Parse(text)
+	if err != nil || u == uuid.Nil {
+		return ID{}, invalid("id", "is not a UUID")
+	}
+	return ID{u}, nil
+}
+
+// looksLikeID tells whether text has the shape of an ID, which no username may have.
+func looksLikeID(text string) bool {
+	if len(text) != 36 {
+		return false
+	}
+	return uuid.Validate(text) == nil
+}
+
+// UUID returns the ID as a UUID.
+func (id ID) UUID() uuid.UUID { return id.uuid }
+
+// IsZero tells whether the ID is absent.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// String returns the lower-case 36-character form, or "" for the zero ID.
+func (id ID) String() string {
+	if id.IsZero() {
+		return ""
+	}
+	return id.uuid.String()
+}
+
+// MarshalText writes the form that String returns.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (id *ID) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*id = ID{}
+		return nil
+	}
+	parsed, err := ParseID(string(text))
+	if err != nil {
+		return fmt.Errorf("unmarshal: %w", err)
+	}
+	*id = parsed
+	return nil
+}

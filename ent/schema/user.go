@@ -1,0 +1,114 @@
+// Package schema declares what is stored. It is the only hand-written description of the database: `go generate ./ent`
+// writes the client and the desired state of each database from it.
+package schema
+
+import (
+	"time"
+
+	"entgo.io/ent"
+	"entgo.io/ent/dialect"
+	"entgo.io/ent/dialect/entsql"
+	"entgo.io/ent/schema"
+	"entgo.io/ent/schema/field"
+	"entgo.io/ent/schema/index"
+	"github.com/google/uuid"
+)
+
+// User is an account. Every default exists twice, in Go and in the database, so that a row inserted with psql is as good as
+// one inserted by the program.
+type User struct{ ent.Schema }
+
+// Fields of the User.
+func (User) Fields() []ent.Field {
+	return []ent.Field{
+		field.UUID("id", uuid.UUID{}).Default(uuid.New).Immutable().
+			Annotations(entsql.DefaultExprs(map[string]string{
+				dialect.Postgres: "gen_random_uuid()",
+				dialect.SQLite:   sqliteUUID,
+			})),
+
+		// Canonical forms. Collation "C" compares bytes: the unique index alone then serves equality, order and prefix
+		// search, pages come in the same order on every database, and no upgrade of the system's locales can corrupt
+		// the index.
+		field.String("email").SchemaType(varchar("255")).Annotations(entsql.Annotation{Collation: "C"}).Unique(),
+		field.String("username").SchemaType(varchar("50")).Annotations(entsql.Annotation{Collation: "C"}).Unique(),
+		field.String("hashed_password").SchemaType(varchar("255")).Sensitive(),
+
+		field.String("first_name").SchemaType(varchar("50")).Optional().Nillable(),
+		field.String("last_name").SchemaType(varchar("100")).Optional().Nillable(),
+		field.String("phone").SchemaType(varchar("20")).Optional().Nillable().Unique(),
+
+		field.Bool("is_active").Default(true),
+		field.Bool("is_verified").Default(false),
+		field.Time("last_login").Optional().Nillable(),
+
+		// One string per live token, digests only. There is no index on it: an indexed column would end HOT updates.
+		field.Strings("refresh_tokens").Default([]string{}).Sensitive().Annotations(entsql.DefaultExpr("'[]'")),
+
+		field.Int("failed_login_attempts").SchemaType(map[string]string{dialect.Postgres: "integer"}).Default(0),
+		field.Time("locked_until").Optional().Nillable(),
+
+		// SHA-256 digests in hexadecimal, never the tokens.
+		field.String("reset_token").SchemaType(varchar("64")).Optional().Nillable().Unique().Sensitive(),
+		field.Time("reset_token_expiry").Optional().Nillable(),
+		field.String("verification_token").SchemaType(varchar("64")).Optional().Nillable().Unique().Sensitive(),
+		field.Time("verification_token_expiry").Optional().Nillable(),
+
+		field.Int64("version").Default(1),
+		field.Time("created_at").Default(now).Immutable().Annotations(currentTime),
+		field.Time("updated_at").Default(now).UpdateDefault(now).Annotations(currentTime),
+	}
+}
+
+// Indexes of the User, beside those that Unique makes. A page of the list is read from this index in its order; the
+// two flags are in it so that filtering and counting by them need not visit the table.
+func (User) Indexes() []ent.Index {
+	return []ent.Index{
+		index.Fields("created_at", "id", "is_active", "is_verified").StorageKey("users_created_at"),
+	}
+}
+
+// Annotations of the User: the checks that both databases understand.
+func (User) Annotations() []schema.Annotation {
+	return []schema.Annotation{
+		entsql.Annotation{Table: "users"},
+		entsql.Checks(map[string]string{
+			"users_failed_login_attempts_check": "failed_login_attempts >= 0",
+			"users_version_check":               "version >= 1",
+		}),
+	}
+}
+
+// Checks returns the checks that each database words in its own way. They refuse an address or a name that is not
+// canonical, even in a plain INSERT: without them A@x.org and a@x.org would be two accounts.
+//
+// SQLite's lower() knows ASCII only; there the program alone folds other scripts.
+func Checks(database string) map[string]string {
+	if database == dialect.SQLite {
+		return map[string]string{
+			"users_email_check":          "email = lower(email)",
+			"users_username_check":       "username = lower(username)",
+			"users_refresh_tokens_check": "json_type(refresh_tokens) = 'array'",
+		}
+	}
+	return map[string]string{
+		"users_email_check":          `email = lower(email COLLATE "default") AND email IS NFC NORMALIZED`,
+		"users_username_check":       `username = lower(username COLLATE "default") AND username IS NFC NORMALIZED`,
+		"users_refresh_tokens_check": "jsonb_typeof(refresh_tokens) = 'array'",
+	}
+}
+
+// now is the time as it is stored: UTC, in microseconds, which is what timestamptz holds.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// currentTime is UTC in both databases; what SQLite writes sorts among what the store writes.
+var currentTime = entsql.Default("CURRENT_TIMESTAMP")
+
+// sqliteUUID is a random UUID (version 4, RFC 9562 5.4).
+const sqliteUUID = `(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' ||` +
+	` substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))`
+
+// varchar gives PostgreSQL's columns their width; SQLite has none.
+func varchar(width string) map[string]string {
+	return map[string]string{dialect.Postgres: "varchar(" + width + ")"}
+}
