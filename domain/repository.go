@@ -1,0 +1,208 @@
+package domain
+
+import (
+	"context"
+	"time"
+)
+
+// Repository stores accounts. Every method is one atomic step: it happens whole or not at all, also when ctx ends
+// meanwhile, and none loses what another one, in this process or elsewhere, stores at the same time. Each change raises
+// the version by one and sets updated_at.
+//
+// Implementations are safe for concurrent use and pass the contract suite in domain/domaintest. Besides the errors named
+// at each method, every method returns [ErrUnavailable] when the database cannot be reached or written, and the error of ctx
+// when it has ended. Users that methods return belong to the caller.
+type Repository interface {
+	UserReader
+	UserWriter
+	CredentialStore
+	SessionStore
+}
+
+// UserReader finds accounts.
+type UserReader interface {
+	// FindByID, FindByEmail and FindByUsername return ErrNotFound where there is no such account.
+	FindByID(ctx context.Context, id ID) (*User, error)
+	FindByEmail(ctx context.Context, email Email) (*User, error)
+	FindByUsername(ctx context.Context, username Username) (*User, error)
+
+	// ExistsByEmail and ExistsByUsername tell whether the address or name is taken, without loading the account. The answer
+	// may be outdated when it arrives; only Create, SetEmail and SetUsername decide.
+	ExistsByEmail(ctx context.Context, email Email) (bool, error)
+	ExistsByUsername(ctx context.Context, username Username) (bool, error)
+
+	// List returns one page of the accounts that match. It reads by keyset: pages neither repeat nor skip an account that
+	// exists throughout, however many others come and go. It returns ErrInvalid on the field "limit", "after", "order" or
+	// "search". The users have no password hash and no token digests.
+	List(ctx context.Context, query ListQuery) (Page, error)
+
+	// Count returns the number of accounts that match. It visits all of them, in an index where it can.
+	Count(ctx context.Context, filter Filter) (int, error)
+}
+
+// UserWriter makes, changes and removes accounts. All methods that take an ID return ErrNotFound where there is no such
+// account.
+type UserWriter interface {
+	// Create stores a new account. It returns ErrTaken with the field "email", "username" or "phone", one of them if
+	// several are taken, and ErrConflict if the ID exists.
+	Create(ctx context.Context, user *User) error
+
+	// Update reads the account, lets change work on it, and stores the outcome if nobody stored another one meanwhile;
+	// if somebody did, it begins anew, so that change may be called more than once. If change fails, its error is returned
+	// and nothing is stored. It returns ErrTaken as Create does, and ErrConflict when the account keeps changing.
+	Update(ctx context.Context, id ID, change func(*User) error) (*User, error)
+
+	// SetEmail sets another address. Unless it is the present one, it is not verified, and pending reset and verification
+	// tokens are dropped. It returns ErrTaken, or ErrInvalid for the zero Email.
+	SetEmail(ctx context.Context, id ID, email Email) (*User, error)
+
+	// SetUsername sets another name. It returns ErrTaken, or ErrInvalid for the zero Username.
+	SetUsername(ctx context.Context, id ID, username Username) (*User, error)
+
+	// SetNames sets the first and the last name; "" removes one.
+	SetNames(ctx context.Context, id ID, names Names) (*User, error)
+
+	// SetPhone sets the telephone number; the zero Phone removes it. It returns ErrTaken.
+	SetPhone(ctx context.Context, id ID, phone Phone) (*User, error)
+
+	// Activate allows the account to sign in.
+	Activate(ctx context.Context, id ID) (*User, error)
+
+	// Deactivate forbids the account to sign in and ends all its sessions.
+	Deactivate(ctx context.Context, id ID) (*User, error)
+
+	// Verify records that the present e-mail address is confirmed, and drops a pending verification token.
+	Verify(ctx context.Context, id ID) (*User, error)
+
+	// RecordSignIn sets last_login to the present.
+	RecordSignIn(ctx context.Context, id ID) (*User, error)
+
+	// Delete removes the account with all that is stored of it.
+	Delete(ctx context.Context, id ID) error
+}
+
+// CredentialStore does what passwords, locks, resets and verifications need. The rules of signing in are in
+// [Authenticator], which calls it.
+type CredentialStore interface {
+	// RecordFailure counts a failed sign-in, and locks the account when the policy's number of consecutive ones is reached. The
+	// first failure after a lock has ended counts as one. While a lock is in force nothing is counted and ErrLocked is
+	// returned, with its end.
+	RecordFailure(ctx context.Context, id ID, policy LockPolicy) (*User, error)
+
+	// RecordSuccess resets the counter, clears the lock, sets last_login and, unless better is absent, stores it in place of
+	// the hash that was checked. Nothing of that happens, and the error says why, if by now the account is gone (ErrNotFound),
+	// has another hash than the checked one (ErrConflict), is locked (ErrLocked) or inactive (ErrInactive).
+	RecordSuccess(ctx context.Context, id ID, checked, better PasswordHash) (*User, error)
+
+	// SetPassword stores another hash, ends all sessions but keep, drops pending reset and verification tokens and clears
+	// counter and lock. The zero SessionID keeps none. Unless checked is absent, it must still be the stored hash:
+	// otherwise ErrConflict.
+	SetPassword(ctx context.Context, id ID, checked, hash PasswordHash, keep SessionID) (*User, error)
+
+	// Unlock clears the counter and the lock.
+	Unlock(ctx context.Context, id ID) (*User, error)
+
+	// IssueReset stores the digest of a reset token in place of an earlier one's.
+	IssueReset(ctx context.Context, id ID, digest TokenDigest, expiry time.Time) (*User, error)
+
+	// ConsumeReset finds the account by the digest of its reset token and does what SetPassword does. Of several calls
+	// with one token one succeeds. It returns ErrTokenInvalid or ErrTokenExpired, and then changes nothing.
+	ConsumeReset(ctx context.Context, digest TokenDigest, hash PasswordHash) (*User, error)
+
+	// IssueVerification stores the digest of a verification token, which belongs to the present address, in place of an
+	// earlier one's.
+	IssueVerification(ctx context.Context, id ID, digest TokenDigest, expiry time.Time) (*User, error)
+
+	// ConsumeVerification finds the account by the digest of its verification token and does what Verify does. Of several
+	// calls with one token one succeeds. It returns ErrTokenInvalid or ErrTokenExpired, and then changes nothing.
+	ConsumeVerification(ctx context.Context, digest TokenDigest) (*User, error)
+}
+
+// SessionStore issues and rotates refresh tokens and ends sessions, by the rules of [SessionList].
+type SessionStore interface {
+	// IssueToken begins a session. At the policy's cap the oldest one ends. It returns ErrNotFound, ErrInactive or, for
+	// the policy, ErrInvalid.
+	IssueToken(ctx context.Context, id ID, policy SessionPolicy) (Grant, error)
+
+	// RotateToken exchanges a token for a new one of the same session. It returns ErrTokenInvalid, ErrTokenExpired,
+	// ErrInactive or, for the policy, ErrInvalid, and then changes nothing; or ErrTokenReused, and then has ended the
+	// session: see [SessionList.Rotate].
+	RotateToken(ctx context.Context, token RefreshToken, policy SessionPolicy) (Grant, error)
+
+	// HasToken tells whether the token could be rotated now as a live one; false for a rotated one, within its grace interval
+	// too.
+	HasToken(ctx context.Context, token RefreshToken) (bool, error)
+
+	// Sessions returns the live sessions, the oldest first. It returns ErrNotFound.
+	Sessions(ctx context.Context, id ID) ([]Session, error)
+
+	// RevokeSession ends one session, RevokeOtherSessions all but one, RevokeSessions all. They are idempotent: ending
+	// what is not there is no error. They return ErrNotFound where there is no such account.
+	RevokeSession(ctx context.Context, id ID, session SessionID) (*User, error)
+	RevokeOtherSessions(ctx context.Context, id ID, keep SessionID) (*User, error)
+	RevokeSessions(ctx context.Context, id ID) (*User, error)
+
+	// CountSessions returns the number of live sessions of all accounts. It visits every account.
+	CountSessions(ctx context.Context) (int, error)
+
+	// ListSessionCounts returns the accounts that have live sessions, in the order of their IDs, beginning behind after.
+	// At most limit are returned; fewer mean that there are no more.
+	ListSessionCounts(ctx context.Context, after ID, limit int) ([]SessionCount, error)
+
+	// SweepSessions removes the expired entries of the next accounts behind after, in the order of their IDs, visiting at most
+	// limit of them, in one bounded step. Call it with Sweep.Next until Done; an account written meanwhile needs no sweep.
+	SweepSessions(ctx context.Context, after ID, limit int) (Sweep, error)
+}
+
+// Grant is a new refresh token with the session that it belongs to and the account, from which an access token can be
+// made without asking the store again.
+type Grant struct {
+	User    *User
+	Session Session
+	Token   RefreshToken
+}
+
+// SessionCount is the number of live sessions of an account.
+type SessionCount struct {
+	UserID   ID
+	Sessions int
+}
+
+// Sweep is the outcome of one step of [SessionStore.SweepSessions].
+type Sweep struct {
+	Next    ID // where the next step begins
+	Visited int
+	Swept   int  // accounts that had expired entries
+	Done    bool // there are no more accounts
+}
+
+// LockPolicy says when failed sign-ins lock an account. The zero value is the default.
+type LockPolicy struct {
+	Attempts int           // consecutive failures that lock; 1 to 100 (NIST SP 800-63B-4 3.2.2), default 5
+	Duration time.Duration // of the lock; default 15 minutes
+}
+
+// What LockPolicy's fields stand for when they are zero.
+const (
+	DefaultLockAttempts = 5
+	DefaultLockDuration = 15 * time.Minute
+)
+
+const maxLockAttempts = 100
+
+// Resolve returns the policy with its defaults in place, or [ErrInvalid] on the field "attempts" or "lock_for".
+func (p LockPolicy) Resolve() (LockPolicy, error) {
+	if p.Attempts == 0 {
+		p.Attempts = DefaultLockAttempts
+	}
+	if p.Duration == 0 {
+		p.Duration = DefaultLockDuration
+	}
+	switch {
+	case p.Attempts < 1 || p.Attempts > maxLockAttempts:
+		return p, invalid("attempts", "is not 1 to 100")
+	case p.Duration < 0:
+		return p, invalid("lock_for", "is negative")
+	}
+	return p, nil
+}

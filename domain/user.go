@@ -1,0 +1,242 @@
+package domain
+
+import (
+	"log/slog"
+	"time"
+)
+
+const (
+	maxFirstNameRunes = 50  // the column's width
+	maxLastNameRunes  = 100 // the column's width
+)
+
+// User is an account. It is made by [NewUser], which applies today's rules, or by [RestoreUser], which a store calls. It is
+// not safe for concurrent use.
+type User struct{ state UserState }
+
+// UserState is everything that is stored of an account, as plain values. Stores read and write it, tests compare it; all
+// other code has the methods of [User]. Zero values mean "absent". Times are UTC, in microseconds, as timestamptz holds
+// them.
+type UserState struct {
+	ID                      ID
+	Email                   Email
+	Username                Username
+	PasswordHash            PasswordHash // absent in a user that was read for a list
+	FirstName               string
+	LastName                string
+	Phone                   Phone
+	Active                  bool
+	Verified                bool // the e-mail address was confirmed
+	LastLogin               time.Time
+	Sessions                SessionList
+	FailedLoginAttempts     int
+	LockedUntil             time.Time
+	ResetToken              TokenDigest
+	ResetTokenExpiry        time.Time
+	VerificationToken       TokenDigest
+	VerificationTokenExpiry time.Time
+	Version                 int64
+	CreatedAt               time.Time
+	UpdatedAt               time.Time
+}
+
+// Registration is what a new account is made of. FirstName, LastName and Phone may be absent.
+type Registration struct {
+	Email        Email
+	Username     Username
+	PasswordHash PasswordHash
+	FirstName    string
+	LastName     string
+	Phone        Phone
+}
+
+// NewUser returns an account with a new random ID, active and not verified, at version 1. It returns [ErrInvalid] with the
+// field that is absent or breaks a rule.
+func NewUser(r Registration, now time.Time) (*User, error) {
+	switch {
+	case r.Email.IsZero():
+		return nil, invalid("email", "is required")
+	case r.Username.IsZero():
+		return nil, invalid("username", "is required")
+	case r.PasswordHash.IsZero():
+		return nil, invalid("hashed_password", "is required")
+	}
+	now = StoredTime(now)
+	u := &User{UserState{
+		ID:           NewID(),
+		Email:        r.Email,
+		Username:     r.Username,
+		PasswordHash: r.PasswordHash,
+		Phone:        r.Phone,
+		Active:       true,
+		Version:      1,
+		CreatedAt:    now,
+		UpdatedAt:    now,
+	}}
+	if err := u.Rename(r.FirstName, r.LastName); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// RestoreUser returns an account as it was stored. It demands only what makes an account one, an ID, an address and a
+// username, so that no row becomes unreadable when a rule is tightened. It returns [ErrInvalid].
+func RestoreUser(s UserState) (*User, error) {
+	switch {
+	case s.ID.IsZero():
+		return nil, invalid("id", "is absent")
+	case s.Email.IsZero():
+		return nil, invalid("email", "is absent")
+	case s.Username.IsZero():
+		return nil, invalid("username", "is absent")
+	}
+	return &User{s}, nil
+}
+
+// StoredTime returns t as a store keeps it: UTC, cut to microseconds. The zero time, which means "absent", stays zero.
+func StoredTime(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// State returns everything that is stored of the account. The list of sessions is shared: do not change it.
+func (u *User) State() UserState { return u.state }
+
+// ID returns the primary key.
+func (u *User) ID() ID { return u.state.ID }
+
+// Email returns the address in canonical form.
+func (u *User) Email() Email { return u.state.Email }
+
+// Username returns the name in canonical form.
+func (u *User) Username() Username { return u.state.Username }
+
+// FirstName returns the first name, or "" if none is known.
+func (u *User) FirstName() string { return u.state.FirstName }
+
+// LastName returns the last name, or "" if none is known.
+func (u *User) LastName() string { return u.state.LastName }
+
+// Phone returns the telephone number; the zero Phone if none is known.
+func (u *User) Phone() Phone { return u.state.Phone }
+
+// IsActive tells whether the account may sign in.
+func (u *User) IsActive() bool { return u.state.Active }
+
+// IsVerified tells whether the present e-mail address was confirmed.
+func (u *User) IsVerified() bool { return u.state.Verified }
+
+// LastLogin returns the time of the last sign-in; the zero time if there was none.
+func (u *User) LastLogin() time.Time { return u.state.LastLogin }
+
+// FailedLoginAttempts returns the number of failed sign-ins since the last successful one.
+func (u *User) FailedLoginAttempts() int { return u.state.FailedLoginAttempts }
+
+// LockedUntil returns the end of the lock that failed sign-ins brought about, be it past or to come; the zero time if
+// there is none.
+func (u *User) LockedUntil() time.Time { return u.state.LockedUntil }
+
+// IsLocked tells whether a lock is in force.
+func (u *User) IsLocked(now time.Time) bool { return u.state.LockedUntil.After(now) }
+
+// Sessions returns the live sessions, the oldest first.
+func (u *User) Sessions(now time.Time) []Session { return u.state.Sessions.Sessions(now) }
+
+// Version returns a number that rises by one with every stored change.
+func (u *User) Version() int64 { return u.state.Version }
+
+// CreatedAt returns when the account was made.
+func (u *User) CreatedAt() time.Time { return u.state.CreatedAt }
+
+// UpdatedAt returns when the account was last changed.
+func (u *User) UpdatedAt() time.Time { return u.state.UpdatedAt }
+
+// ExpectVersion returns [ErrConflict] unless the account is at the given version. In the closure of an Update it makes an
+// edit that began with an earlier read, such as a form's, fail if the account was changed since.
+func (u *User) ExpectVersion(version int64) error {
+	if u.state.Version != version {
+		return &Error{Kind: ErrConflict, Field: "version", Reason: "the account was changed meanwhile"}
+	}
+	return nil
+}
+
+// ChangeEmail sets another address, which is not verified: a link that was sent to the old one confirms nothing any more,
+// and pending reset and verification tokens are dropped. The same address changes nothing. It returns [ErrInvalid] for
+// the zero Email.
+func (u *User) ChangeEmail(email Email) error {
+	if email.IsZero() {
+		return invalid("email", "is required")
+	}
+	if email != u.state.Email {
+		u.state.Email = email
+		u.state.Verified = false
+		u.dropTokens()
+	}
+	return nil
+}
+
+// ChangeUsername sets another name. It returns [ErrInvalid] for the zero Username.
+func (u *User) ChangeUsername(username Username) error {
+	if username.IsZero() {
+		return invalid("username", "is required")
+	}
+	u.state.Username = username
+	return nil
+}
+
+// Rename sets the first and the last name, trimmed and in NFC; "" removes one. It returns [ErrInvalid] for a name that
+// is too long (50 and 100 code points) or has control characters, and then changes neither.
+func (u *User) Rename(first, last string) error {
+	names, err := ParseNames(first, last)
+	if err != nil {
+		return err
+	}
+	u.state.FirstName, u.state.LastName = names.First, names.Last
+	return nil
+}
+
+// ChangePhone sets another telephone number; the zero Phone removes it.
+func (u *User) ChangePhone(phone Phone) { u.state.Phone = phone }
+
+// Verify records that the present e-mail address was confirmed.
+func (u *User) Verify() {
+	u.state.Verified = true
+	u.state.VerificationToken, u.state.VerificationTokenExpiry = TokenDigest{}, time.Time{}
+}
+
+// Activate allows the account to sign in.
+func (u *User) Activate() { u.state.Active = true }
+
+// Deactivate forbids the account to sign in and ends all its sessions.
+func (u *User) Deactivate() {
+	u.state.Active = false
+	u.state.Sessions = nil
+}
+
+func (u *User) dropTokens() {
+	u.state.ResetToken, u.state.ResetTokenExpiry = TokenDigest{}, time.Time{}
+	u.state.VerificationToken, u.state.VerificationTokenExpiry = TokenDigest{}, time.Time{}
+}
+
+// String returns the ID, so that an account in a log message tells nothing more.
+func (u *User) String() string { return "user " + u.state.ID.String() }
+
+// GoString returns what String returns.
+func (u *User) GoString() string { return u.String() }
+
+// LogValue returns the ID.
+func (u *User) LogValue() slog.Value { return slog.StringValue(u.state.ID.String()) }
+
+// Names are a first and a last name, each of which may be "".
+type Names struct{ First, Last string }
+
+// ParseNames returns the names trimmed and in NFC. It returns [ErrInvalid] on the field "first_name" or "last_name" for one
+// that is too long (50 and 100 code points), is not UTF-8 or has control characters.
+func ParseNames(first, last string) (Names, error) {
+	first, err := personName("first_name", first, maxFirstNameRunes)
+	if err != nil {
+		return Names{}, err
+	}
+	last, err = personName("last_name", last, maxLastNameRunes)
+	if err != nil {
+		return Names{}, err
+	}
+	return Names{first, last}, nil
+}
