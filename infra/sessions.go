@@ -1,0 +1,340 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"entgo.io/ent/dialect/sql"
+	"github.com/google/uuid"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/predicate"
+	"github.com/softbee/accounts/ent/user"
+)
+
+// The statements below do to the stored list what the methods of [domain.SessionList] do to a list in memory; the contract
+// suite holds the two against each other. Being one UPDATE each, they need neither a lock nor a second try: the second of
+// two on one row works on what the first has stored.
+
+// dialectSQL is how a database spells what the statements need.
+type dialectSQL struct {
+	elements string // the strings v of the stored list with their places n
+	array    string // the JSON array of all v in the order of n
+	binary   string // makes a comparison one of bytes
+}
+
+var (
+	postgresSQL = dialectSQL{
+		elements: "jsonb_array_elements_text(users.refresh_tokens) WITH ORDINALITY AS element(v, n)",
+		array:    "coalesce(jsonb_agg(v ORDER BY n), '[]')",
+		binary:   ` COLLATE "C"`,
+	}
+	sqliteSQL = dialectSQL{
+		elements: "(SELECT value AS v, key AS n FROM json_each(users.refresh_tokens) WHERE type = 'text')",
+		array:    "json_group_array(v ORDER BY n)",
+	}
+)
+
+func (s *Store) sql() dialectSQL {
+	if s.onSQLite() {
+		return sqliteSQL
+	}
+	return postgresSQL
+}
+
+// Parts of an entry v, and its form.
+var (
+	sessionOf = substring(domain.EntrySession, domain.EntrySessionLen)
+	expiresOf = substring(domain.EntryExpires, domain.EntryTimeLen)
+	digestOf  = substring(domain.EntryDigest, domain.EntryDigestLen)
+	issuedOf  = substring(domain.EntryIssued, domain.EntryTimeLen)
+	isLive    = fmt.Sprintf("length(v) = %d", domain.LiveEntryLen)
+	isRetired = fmt.Sprintf("length(v) = %d", domain.RetiredEntryLen)
+)
+
+func substring(at, length int) string { return fmt.Sprintf("substr(v, %d, %d)", at+1, length) }
+
+// entries is a query of the entries that have not expired by a time, which is its argument: v, n, the session s and the time
+// of issue i.
+func (d dialectSQL) entries() string {
+	return fmt.Sprintf("SELECT v, n, %s AS s, %s%s AS i FROM %s WHERE (%s OR %s) AND %s%s > ?",
+		sessionOf, issuedOf, d.binary, d.elements, isLive, isRetired, expiresOf, d.binary)
+}
+
+// keptEntries is the list without what has expired, and of the rest only what matches.
+func (s *Store) keptEntries(now time.Time, condition string, args ...any) sql.Querier {
+	d := s.sql()
+	text := fmt.Sprintf("(SELECT %s FROM (%s) AS e WHERE %s)", d.array, d.entries(), condition)
+	return sql.Expr(text, append([]any{domain.EntryTime(now)}, args...)...)
+}
+
+// issued is [domain.SessionList.Issue]. Its arguments: now, the cap less one, the head of the new entry, now, now.
+func (d dialectSQL) issued() string {
+	return fmt.Sprintf(`(WITH e AS (%s),
+ family AS (SELECT s, min(i) AS i, min(n) AS n FROM e WHERE %s GROUP BY s),
+ newest AS (SELECT s FROM family ORDER BY i DESC, n DESC LIMIT ?),
+ next AS (
+  SELECT v, n FROM e WHERE s IN (SELECT s FROM newest) OR s NOT IN (SELECT s FROM family)
+  UNION ALL
+  SELECT CAST(? AS text) || CASE WHEN max(i) > ? THEN max(i) ELSE CAST(? AS text) END, %d FROM family)
+ SELECT %s FROM next)`, d.entries(), isLive, behindAll, d.array)
+}
+
+// behindAll is a place in the list that comes after all others.
+const behindAll = 1_000_000_000
+
+// rotated is [domain.SessionList.Rotate] for a session that has a live entry. Its arguments are those of rotation.
+func (d dialectSQL) rotated() string {
+	return fmt.Sprintf(`(WITH p AS (SELECT CAST(? AS text) AS session, CAST(? AS text) AS digest, CAST(? AS text) AS retired, CAST(? AS text) AS head),
+ e AS (%[1]s),
+ hit AS (SELECT p.*,
+   (SELECT min(i) FROM e WHERE s = p.session AND %[2]s) AS issued,
+   EXISTS (SELECT 1 FROM e WHERE s = p.session AND %[2]s AND %[4]s = p.digest) AS live,
+   EXISTS (SELECT 1 FROM e WHERE s = p.session AND %[3]s AND %[4]s = substr(p.digest, 1, %[5]d)) AND p.retired <> '' AS graced
+  FROM p),
+ next AS (
+  SELECT v, n, s FROM e, hit WHERE s <> session OR (live AND %[4]s <> digest) OR (NOT live AND graced)
+  UNION ALL
+  SELECT retired, %[6]d, session FROM hit WHERE live AND retired <> ''
+  UNION ALL
+  SELECT head || issued, %[6]d + 1, session FROM hit WHERE live OR graced)
+ SELECT %[7]s FROM (SELECT v, n, s, row_number() OVER (PARTITION BY s, length(v) ORDER BY n DESC) AS place FROM next) AS placed, p
+  WHERE s <> session OR place <= %[8]d)`,
+		d.entries(), isLive, isRetired, digestOf, domain.EntryTagLen, behindAll, d.array, domain.MaxSessionTokens)
+}
+
+// IssueToken implements [domain.SessionStore].
+func (s *Store) IssueToken(ctx context.Context, id domain.ID, policy domain.SessionPolicy) (domain.Grant, error) {
+	const op = "issue token"
+	issue, err := domain.NewTokenIssue(id, s.present(), policy)
+	if err != nil {
+		return domain.Grant{}, wrap(op, err)
+	}
+	where := sql.And(sql.EQ(user.FieldID, id.UUID()), sql.EQ(user.FieldIsActive, true))
+	u, err := s.updateWhere(ctx, op, where, func(u *sql.UpdateBuilder) {
+		u.Set(user.FieldRefreshTokens, sql.Expr(s.sql().issued(),
+			issue.Now(), issue.Cap()-1, issue.EntryHead(), issue.Now(), issue.Now()))
+	})
+	if err != nil {
+		return domain.Grant{}, err
+	}
+	if u == nil {
+		// Either there is no such account, or it is inactive.
+		if _, err := s.FindByID(ctx, id); err != nil {
+			return domain.Grant{}, wrap(op, err)
+		}
+		return domain.Grant{}, wrap(op, inactive())
+	}
+	return s.grant(op, u, issue.Token())
+}
+
+// RotateToken implements [domain.SessionStore].
+func (s *Store) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
+	const op = "rotate token"
+	r, err := domain.NewTokenRotation(token, s.present(), policy)
+	if err != nil {
+		return domain.Grant{}, wrap(op, err)
+	}
+	session := token.SessionID().String()
+	where := sql.And(
+		sql.EQ(user.FieldID, token.UserID().UUID()),
+		sql.EQ(user.FieldIsActive, true),
+		s.hasEntry(r.Now(), "s = ?", session),
+	)
+	u, err := s.updateWhere(ctx, op, where, func(u *sql.UpdateBuilder) {
+		u.Set(user.FieldRefreshTokens, sql.Expr(s.sql().rotated(),
+			session, r.PresentedDigest(), r.RetiredEntry(), r.EntryHead(), r.Now()))
+	})
+	if err != nil {
+		return domain.Grant{}, err
+	}
+	if u == nil {
+		// No session of this token: it never had one, it has ended, or the account is inactive.
+		u, err := s.FindByID(ctx, token.UserID())
+		switch {
+		case err == nil && !u.IsActive():
+			return domain.Grant{}, wrap(op, inactive())
+		case err == nil || errors.Is(err, domain.ErrNotFound):
+			return domain.Grant{}, wrap(op, tokenInvalid())
+		}
+		return domain.Grant{}, wrap(op, err)
+	}
+	if !u.State().Sessions.Has(r.Token(), s.present()) {
+		return domain.Grant{}, wrap(op, &domain.Error{
+			Kind: domain.ErrTokenReused, Field: "token", Reason: "was used before; its session has been ended",
+		})
+	}
+	return s.grant(op, u, r.Token())
+}
+
+// grant returns the new token with its session as it was stored.
+func (s *Store) grant(op string, u *domain.User, token domain.RefreshToken) (domain.Grant, error) {
+	for _, session := range u.Sessions(s.present()) {
+		if session.ID == token.SessionID() {
+			return domain.Grant{User: u, Session: session, Token: token}, nil
+		}
+	}
+	return domain.Grant{}, wrap(op, tokenExpired())
+}
+
+func tokenExpired() error {
+	return &domain.Error{Kind: domain.ErrTokenExpired, Field: "token", Reason: "has expired"}
+}
+
+// hasEntry matches accounts with a live entry that has not expired by now and matches the condition.
+func (s *Store) hasEntry(now, condition string, args ...any) *sql.Predicate {
+	text := fmt.Sprintf("EXISTS (SELECT 1 FROM (%s) AS e WHERE %s AND %s)", s.sql().entries(), isLive, condition)
+	return sql.ExprP(text, append([]any{now}, args...)...)
+}
+
+// HasToken implements [domain.SessionStore].
+func (s *Store) HasToken(ctx context.Context, token domain.RefreshToken) (bool, error) {
+	now := domain.EntryTime(s.present())
+	digest := token.SessionID().String() + "." + token.Digest()
+	return s.exists(ctx, "look for token", predicate.User(func(q *sql.Selector) {
+		q.Where(sql.And(
+			sql.EQ(q.C(user.FieldID), token.UserID().UUID()),
+			sql.EQ(q.C(user.FieldIsActive), true),
+			s.hasEntry(now, substring(domain.EntrySession, len(digest))+" = ?", digest),
+		))
+	}))
+}
+
+// Sessions implements [domain.SessionStore].
+func (s *Store) Sessions(ctx context.Context, id domain.ID) ([]domain.Session, error) {
+	u, err := s.FindByID(ctx, id)
+	if err != nil {
+		return nil, wrap("list sessions", err)
+	}
+	return u.Sessions(s.present()), nil
+}
+
+// RevokeSession implements [domain.SessionStore].
+func (s *Store) RevokeSession(ctx context.Context, id domain.ID, session domain.SessionID) (*domain.User, error) {
+	return s.update(ctx, "revoke session", id, func(u *sql.UpdateBuilder) {
+		u.Set(user.FieldRefreshTokens, s.keptEntries(s.present(), "s <> ?", session.String()))
+	})
+}
+
+// RevokeOtherSessions implements [domain.SessionStore].
+func (s *Store) RevokeOtherSessions(ctx context.Context, id domain.ID, keep domain.SessionID) (*domain.User, error) {
+	return s.update(ctx, "revoke other sessions", id, func(u *sql.UpdateBuilder) {
+		u.Set(user.FieldRefreshTokens, s.keptEntries(s.present(), "s = ?", keep.String()))
+	})
+}
+
+// RevokeSessions implements [domain.SessionStore].
+func (s *Store) RevokeSessions(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return s.update(ctx, "revoke sessions", id, func(u *sql.UpdateBuilder) {
+		u.Set(user.FieldRefreshTokens, "[]")
+	})
+}
+
+// liveSessions is the number of an account's live sessions by a time, its argument.
+func (d dialectSQL) liveSessions() string {
+	return fmt.Sprintf("(SELECT count(DISTINCT s) FROM (%s) AS e WHERE %s)", d.entries(), isLive)
+}
+
+// CountSessions implements [domain.SessionStore].
+func (s *Store) CountSessions(ctx context.Context) (int, error) {
+	const op = "count sessions"
+	text := fmt.Sprintf("SELECT CAST(coalesce(sum(sessions), 0) AS bigint) FROM (SELECT %s AS sessions FROM users) AS counted", s.sql().liveSessions())
+	rows, err := s.query(ctx, op, sql.Expr(text, domain.EntryTime(s.present())))
+	if err != nil {
+		return 0, err
+	}
+	n, err := sql.ScanInt(rows)
+	if err := errors.Join(err, rows.Close()); err != nil {
+		return 0, s.failure(ctx, op, err)
+	}
+	return n, nil
+}
+
+// ListSessionCounts implements [domain.SessionStore].
+func (s *Store) ListSessionCounts(ctx context.Context, after domain.ID, limit int) ([]domain.SessionCount, error) {
+	const op = "list session counts"
+	if err := checkLimit(limit); err != nil {
+		return nil, wrap(op, err)
+	}
+	text := fmt.Sprintf("SELECT id, sessions FROM (SELECT id, %s AS sessions FROM users WHERE id > ?) AS counted"+
+		" WHERE sessions > 0 ORDER BY id LIMIT ?", s.sql().liveSessions())
+	rows, err := s.query(ctx, op, sql.Expr(text, domain.EntryTime(s.present()), after.UUID(), limit))
+	if err != nil {
+		return nil, err
+	}
+	var counts []domain.SessionCount
+	for rows.Next() {
+		var id uuid.UUID
+		var count domain.SessionCount
+		if err := rows.Scan(&id, &count.Sessions); err != nil {
+			return nil, s.failure(ctx, op, errors.Join(err, rows.Close()))
+		}
+		count.UserID = domain.IDFromUUID(id)
+		counts = append(counts, count)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, s.failure(ctx, op, err)
+	}
+	return counts, nil
+}
+
+// SweepSessions implements [domain.SessionStore].
+func (s *Store) SweepSessions(ctx context.Context, after domain.ID, limit int) (domain.Sweep, error) {
+	const op = "sweep sessions"
+	if err := checkLimit(limit); err != nil {
+		return domain.Sweep{}, wrap(op, err)
+	}
+	ids, err := s.client.User.Query().Where(user.IDGT(after.UUID())).Order(user.ByID()).Limit(limit).IDs(ctx)
+	if err != nil {
+		return domain.Sweep{}, s.failure(ctx, op, err)
+	}
+	sweep := domain.Sweep{Next: after, Visited: len(ids), Done: len(ids) < limit}
+	if len(ids) == 0 {
+		return sweep, nil
+	}
+	last := ids[len(ids)-1]
+	sweep.Next = domain.IDFromUUID(last)
+	now := s.present()
+	d := s.sql()
+	stale := fmt.Sprintf("EXISTS (SELECT 1 FROM %s WHERE NOT ((%s OR %s) AND %s%s > ?))", d.elements, isLive, isRetired, expiresOf, d.binary)
+	update := sql.Dialect(s.driver.Dialect()).Update(user.Table).
+		Set(user.FieldRefreshTokens, s.keptEntries(now, "true")).
+		Add(user.FieldVersion, 1).
+		Set(user.FieldUpdatedAt, now).
+		Where(sql.And(
+			sql.GT(user.FieldID, after.UUID()),
+			sql.LTE(user.FieldID, last),
+			sql.ExprP(stale, domain.EntryTime(now)),
+		))
+	query, args := update.Query()
+	var result sql.Result
+	if err := s.driver.Exec(ctx, query, args, &result); err != nil {
+		return domain.Sweep{}, s.failure(ctx, op, err)
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return domain.Sweep{}, s.failure(ctx, op, err)
+	}
+	sweep.Swept = int(n)
+	return sweep, nil
+}
+
+const maxBatch = 100_000
+
+func checkLimit(limit int) error {
+	if limit < 1 || limit > maxBatch {
+		return &domain.Error{Kind: domain.ErrInvalid, Field: "limit", Reason: "is not 1 to 100000"}
+	}
+	return nil
+}
+
+func (s *Store) query(ctx context.Context, op string, q sql.Querier) (*sql.Rows, error) {
+	query, args := sql.Dialect(s.driver.Dialect()).Expr(func(b *sql.Builder) { b.Join(q) }).Query()
+	var rows sql.Rows
+	if err := s.driver.Query(ctx, query, args, &rows); err != nil {
+		return nil, s.failure(ctx, op, err)
+	}
+	return &rows, nil
+}
