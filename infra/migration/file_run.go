@@ -1,0 +1,95 @@
+package migration
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"regexp"
+
+	"ariga.io/atlas/sql/migrate"
+)
+
+// fileRun executes the statements of one file for a [migrate.Executor], as its driver and its logger.
+type fileRun struct {
+	migrate.Driver
+	*session
+	pending
+	progress  func(Step)
+	plan      File
+	attempt   int
+	statement int   // the one being executed, counted from 1
+	failed    error // why it failed
+}
+
+var (
+	_ migrate.Driver      = (*fileRun)(nil)
+	_ migrate.StmtScanner = (*fileRun)(nil)
+	_ migrate.Logger      = (*fileRun)(nil)
+)
+
+// ScanStmts reads the statements as the directory has read them.
+func (f *fileRun) ScanStmts(text string) ([]*migrate.Stmt, error) { return f.database.scan(text) }
+
+// Log counts the statements.
+func (f *fileRun) Log(entry migrate.LogEntry) {
+	switch entry := entry.(type) {
+	case migrate.LogFile:
+		f.statement = entry.Skip
+	case migrate.LogStmt:
+		f.statement++
+	}
+}
+
+// concurrently finds CREATE, DROP and REINDEX INDEX CONCURRENTLY.
+var concurrently = regexp.MustCompile(`(?i)\bINDEX\s+CONCURRENTLY\b`)
+
+// ExecContext executes a statement of the file. Outside a transaction it tries again if a lock was not to be had.
+func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error) {
+	if f.transactional {
+		f.report(statement)
+		result, err := f.conn.ExecContext(ctx, statement, args...)
+		f.failed = err
+		return result, err
+	}
+	if f.database.dialect == Postgres && concurrently.MatchString(statement) {
+		// It waits for other transactions without making any wait, and must not be given up half way.
+		if _, err := f.conn.ExecContext(ctx, f.setLockTimeout(0)); err != nil {
+			return nil, err
+		}
+		defer func() { _, _ = f.conn.ExecContext(context.WithoutCancel(ctx), f.setLockTimeout(f.lockTimeout)) }()
+	}
+	for f.attempt = 1; ; f.attempt++ {
+		f.report(statement)
+		result, err := f.conn.ExecContext(ctx, statement, args...)
+		f.failed = err
+		if err == nil || f.attempt == attempts || !f.isLockTimeout(err) {
+			return result, err
+		}
+		if paused := f.pause(ctx); paused != nil {
+			return nil, errors.Join(paused, err)
+		}
+	}
+}
+
+func (f *fileRun) report(statement string) {
+	if f.progress != nil {
+		f.progress(Step{
+			File: f.plan, Statement: f.statement, Statements: len(f.statements), SQL: statement, Attempt: f.attempt,
+		})
+	}
+}
+
+// failure describes the end of the run.
+func (f *fileRun) failure(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case f.failed == nil: // not the fault of a statement
+		return failure("apply migration "+f.Name(), err)
+	}
+	statement := f.statements[f.statement-1]
+	return &StatementError{
+		File: f.Name(), Line: f.line(statement), Statement: f.statement, Statements: len(f.statements), SQL: statement.Text,
+		RolledBack: f.transactional, Err: f.failed,
+	}
+}

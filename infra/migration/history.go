@@ -1,0 +1,296 @@
+package migration
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"ariga.io/atlas/sql/migrate"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// operator is what the history says about who applied a file.
+const operator = "accounts"
+
+// cloudIdentifier begins no version: Atlas keeps a note of its own in such a row.
+const cloudIdentifier = "."
+
+// Status compares a database with the directory. Its JSON is what "accounts migrate status --json" prints.
+type Status struct {
+	Current string   `json:"current"` // the last version in the history, even if only in part; empty if there is none
+	Pending []string `json:"pending"` // versions still to be applied in full
+	Applied int      `json:"applied"` // number of files applied in full
+
+	Partial    *Partial `json:"partial,omitempty"`      // the file that was not finished
+	Edited     string   `json:"edited,omitempty"`       // the first version whose file is not the one that was applied
+	Unknown    []string `json:"unknown,omitempty"`      // versions in the history that the directory lacks
+	OutOfOrder []string `json:"out_of_order,omitempty"` // versions not applied although later ones were
+}
+
+// Partial is a file of which only the first statements were applied.
+type Partial struct {
+	Version string `json:"version"`
+	Applied int    `json:"applied"`
+	Total   int    `json:"total"`
+	Error   string `json:"error,omitempty"` // why it stopped, if that was recorded
+}
+
+// Status returns how the database stands. It changes nothing, not even where nothing was ever applied. The error is a
+// [domain.ErrUnavailable] if the history cannot be read.
+func (r *Runner) Status(ctx context.Context) (Status, error) {
+	revisions, err := history{querier: r.db, database: r.database}.read(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	return compare(r.dir, revisions).Status, nil
+}
+
+// Check returns nil if the database stands exactly where the directory ends. It is one query, cheap enough for every
+// start of a program. Otherwise the error is:
+//   - [domain.ErrPendingMigrations]: the database is older, or a file was not finished. Up mends it.
+//   - [domain.ErrChecksum]: an applied file was edited or left out, or the database is newer than the directory.
+//   - [domain.ErrUnavailable]: the history cannot be read.
+func (r *Runner) Check(ctx context.Context) error {
+	revisions, err := history{querier: r.db, database: r.database}.read(ctx)
+	if err != nil {
+		return err
+	}
+	state := compare(r.dir, revisions)
+	if err := state.differs(); err != nil {
+		return err
+	}
+	switch {
+	case state.Partial != nil:
+		return refuse(domain.ErrPendingMigrations, "migration %s is half applied (%d of %d statements); run: accounts migrate up",
+			state.Partial.Version, state.Partial.Applied, state.Partial.Total)
+	case len(state.pending) == 1:
+		return refuse(domain.ErrPendingMigrations, "migration %s is pending; run: accounts migrate up", state.Pending[0])
+	case len(state.pending) > 1:
+		return refuse(domain.ErrPendingMigrations, "%d migrations are pending; run: accounts migrate up", len(state.pending))
+	}
+	return nil
+}
+
+// state is a Status with what is to be done about it.
+type state struct {
+	Status
+	pending []pending
+	newer   bool // the history goes beyond the directory
+}
+
+// pending is a file of which the first applied statements are done.
+type pending struct {
+	*file
+	applied int
+}
+
+func (p pending) describe() File {
+	statements := make([]string, 0, len(p.statements)-p.applied)
+	for _, s := range p.statements[p.applied:] {
+		statements = append(statements, s.Text)
+	}
+	return File{Version: p.Version(), Name: p.Name(), Statements: statements, Transactional: p.transactional}
+}
+
+// compare works out what the history, ordered by version, means for the directory.
+func compare(d *directory, revisions []*migrate.Revision) state {
+	s := state{Status: Status{Pending: []string{}}}
+	byVersion := make(map[string]*migrate.Revision, len(revisions))
+	var baseline string
+	for _, r := range revisions {
+		byVersion[r.Version] = r
+		s.Current = r.Version
+		if r.Type.Has(migrate.RevisionTypeBaseline) {
+			baseline = r.Version
+		}
+		if !slices.ContainsFunc(d.files, func(f *file) bool { return f.Version() == r.Version }) {
+			s.Unknown = append(s.Unknown, r.Version)
+			s.newer = len(d.files) == 0 || r.Version > d.files[len(d.files)-1].Version()
+		}
+	}
+	for _, f := range d.files {
+		revision, recorded := byVersion[f.Version()]
+		switch {
+		case !recorded && f.Version() <= baseline:
+			// The baseline stands for it.
+		case !recorded && f.Version() < s.Current:
+			s.OutOfOrder = append(s.OutOfOrder, f.Version())
+		case !recorded:
+			s.addPending(f, 0)
+		case revision.Applied != revision.Total:
+			s.Partial = &Partial{revision.Version, revision.Applied, revision.Total, revision.Error}
+			if s.Edited == "" && !sameStatements(f, revision, revision.Applied) {
+				s.Edited = f.Version()
+			}
+			s.addPending(f, revision.Applied)
+		default:
+			s.Applied++
+			// The sum of a file depends on the files before it: only the first difference is telling.
+			if s.Edited == "" && revision.Hash != "" && revision.Hash != f.sum &&
+				(len(revision.PartialHashes) == 0 || !sameStatements(f, revision, len(f.statements))) {
+				s.Edited = f.Version()
+			}
+		}
+	}
+	return s
+}
+
+func (s *state) addPending(f *file, applied int) {
+	s.Pending = append(s.Pending, f.Version())
+	s.pending = append(s.pending, pending{f, applied})
+}
+
+// sameStatements reports whether the first n statements of the file are those in the record. A file whose failing rest was
+// mended, and which was then finished by an Atlas that keeps the first sum, is not an edited one.
+func sameStatements(f *file, revision *migrate.Revision, n int) bool {
+	if n > len(f.statements) || n != len(revision.PartialHashes) {
+		return false
+	}
+	hash := sha256.New()
+	for i := range n {
+		hash.Write([]byte(f.statements[i].Text))
+		if base64.StdEncoding.EncodeToString(hash.Sum(nil)) != strings.TrimPrefix(revision.PartialHashes[i], "h1:") {
+			return false
+		}
+	}
+	return true
+}
+
+// differs returns an error if the database has another history than the directory.
+func (s *state) differs() error {
+	switch {
+	case s.newer:
+		return refuse(domain.ErrChecksum, "the database is at %s, newer than this program, which ends before", s.Current)
+	case len(s.Unknown) > 0:
+		return refuse(domain.ErrChecksum, "migration %s was applied, but this program does not know it", s.Unknown[0])
+	case len(s.OutOfOrder) > 0:
+		return refuse(domain.ErrChecksum, "migration %s was added before %s, which is applied already", s.OutOfOrder[0], s.Current)
+	case s.Edited != "":
+		return refuse(domain.ErrChecksum, "migration %s was edited after it was applied", s.Edited)
+	}
+	return nil
+}
+
+// querier is what *sql.DB and *sql.Conn share.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// history reads and writes the table of revisions. It implements [migrate.RevisionReadWriter].
+type history struct {
+	querier
+	database database
+	run      *fileRun // that writes it, if any
+}
+
+// Ident names the table.
+func (h history) Ident() *migrate.TableIdent { return h.database.historyIdent() }
+
+const revisionColumns = `version, description, type, applied, total, execution_time, error, error_stmt, hash, partial_hashes,
+	operator_version`
+
+// ReadRevisions returns the whole history, ordered by version.
+func (h history) ReadRevisions(ctx context.Context) (_ []*migrate.Revision, err error) {
+	rows, err := h.QueryContext(ctx, "SELECT "+revisionColumns+" FROM "+h.database.history+
+		" WHERE version NOT LIKE '"+cloudIdentifier+"%' ORDER BY version")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var revisions []*migrate.Revision
+	for rows.Next() {
+		r := new(migrate.Revision)
+		var failure, statement, hashes sql.NullString
+		if err := rows.Scan(&r.Version, &r.Description, &r.Type, &r.Applied, &r.Total, &r.ExecutionTime, &failure, &statement,
+			&r.Hash, &hashes, &r.OperatorVersion); err != nil {
+			return nil, err
+		}
+		r.Error, r.ErrorStmt = failure.String, statement.String
+		if hashes.String != "" {
+			if err := json.Unmarshal([]byte(hashes.String), &r.PartialHashes); err != nil {
+				return nil, fmt.Errorf("revision %s: partial_hashes: %w", r.Version, err)
+			}
+		}
+		revisions = append(revisions, r)
+	}
+	return revisions, rows.Err()
+}
+
+// read returns the history, which is empty where there is no table yet.
+func (h history) read(ctx context.Context) ([]*migrate.Revision, error) {
+	exists, err := h.database.historyExists(ctx, h.querier)
+	if err == nil && !exists {
+		return nil, nil
+	}
+	if err == nil {
+		var revisions []*migrate.Revision
+		if revisions, err = h.ReadRevisions(ctx); err == nil {
+			return revisions, nil
+		}
+	}
+	if h.database.isUndefinedTable(err) {
+		return nil, nil
+	}
+	return nil, failure("read the history of migrations", err)
+}
+
+// ReadRevision returns one revision, or [migrate.ErrRevisionNotExist].
+func (h history) ReadRevision(ctx context.Context, version string) (*migrate.Revision, error) {
+	revisions, err := h.ReadRevisions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(revisions, func(r *migrate.Revision) bool { return r.Version == version })
+	if i < 0 {
+		return nil, migrate.ErrRevisionNotExist
+	}
+	if h.run != nil {
+		// What is left of a half applied file may have been mended since.
+		revisions[i].Hash, revisions[i].Total = h.run.sum, len(h.run.statements)
+	}
+	return revisions[i], nil
+}
+
+// WriteRevision inserts or replaces a revision. In a transaction that has failed it does nothing.
+func (h history) WriteRevision(ctx context.Context, r *migrate.Revision) error {
+	if h.run != nil && h.run.failed != nil && h.run.transactional {
+		return nil
+	}
+	var hashes sql.NullString
+	if len(r.PartialHashes) > 0 {
+		encoded, err := json.Marshal(r.PartialHashes)
+		if err != nil {
+			return err
+		}
+		hashes = sql.NullString{String: string(encoded), Valid: true}
+	}
+	_, err := h.ExecContext(ctx, h.database.upsert,
+		r.Version, r.Description, int64(r.Type), r.Applied, r.Total, int64(r.ExecutionTime), r.Error, r.ErrorStmt,
+		r.Hash, hashes, r.OperatorVersion, h.database.timestamp(r.ExecutedAt))
+	return err
+}
+
+// DeleteRevision removes a revision.
+func (h history) DeleteRevision(ctx context.Context, version string) error {
+	_, err := h.ExecContext(ctx, "DELETE FROM "+h.database.history+" WHERE version = "+h.database.placeholder(1), version)
+	return err
+}
+
+// sqliteTime is the form in which Atlas's driver of SQLite writes a time.
+const sqliteTime = "2006-01-02 15:04:05.999999999-07:00"
+
+func (d database) timestamp(t time.Time) any {
+	if d.dialect == SQLite {
+		return t.UTC().Format(sqliteTime)
+	}
+	return t
+}

@@ -1,0 +1,249 @@
+package migration
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"ariga.io/atlas/sql/migrate"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// session is a connection taken out of the pool for one run.
+type session struct {
+	conn        *sql.Conn
+	driver      migrate.Driver
+	database    database
+	lockTimeout time.Duration
+	foreignKeys bool // SQLite: are enforced on this connection outside runs
+}
+
+// open takes a connection and prepares it for a run.
+func (d database) open(ctx context.Context, db *sql.DB, lockTimeout time.Duration) (*session, error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, failure("connect", err)
+	}
+	s := &session{conn: conn, database: d, lockTimeout: lockTimeout}
+	if err := s.prepare(ctx); err != nil {
+		return nil, errors.Join(failure("prepare the session", err), s.close())
+	}
+	return s, nil
+}
+
+func (s *session) prepare(ctx context.Context) error {
+	if s.database.dialect == Postgres {
+		// Limits that the URL or the role may set for ordinary work do not suit an index on a large table.
+		for _, statement := range []string{
+			"SET statement_timeout = 0", "SET idle_in_transaction_session_timeout = 0", s.setLockTimeout(s.lockTimeout),
+		} {
+			if _, err := s.conn.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+	} else if err := s.conn.QueryRowContext(ctx, "PRAGMA foreign_keys").Scan(&s.foreignKeys); err != nil {
+		return err
+	}
+	var err error
+	s.driver, err = s.database.driver(s.conn)
+	return err
+}
+
+func (*session) setLockTimeout(d time.Duration) string {
+	return fmt.Sprintf("SET lock_timeout = %d", d.Milliseconds())
+}
+
+// close gives SQLite's connection, which may hold the whole database, back to the pool. PostgreSQL's is closed, and the
+// settings of the run with it.
+func (s *session) close() error {
+	if s.database.dialect == Postgres {
+		_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // the error that it is told to return
+		return nil
+	}
+	return s.conn.Close()
+}
+
+// createHistory creates the table of revisions, if need be.
+func (s *session) createHistory(ctx context.Context) error {
+	// CREATE SCHEMA IF NOT EXISTS needs the right to create one even where it exists.
+	exists, err := s.database.historyExists(ctx, s.conn)
+	if err == nil && exists {
+		if _, err = s.conn.ExecContext(ctx, "SELECT 1 FROM "+s.database.history+" WHERE false"); err == nil {
+			return nil
+		}
+		if !s.database.isUndefinedTable(err) {
+			return failure("read the history of migrations", err)
+		}
+	}
+	for _, statement := range s.database.create {
+		if _, err := s.conn.ExecContext(ctx, statement); err != nil {
+			return failure("create the history of migrations", err)
+		}
+	}
+	return nil
+}
+
+// lock waits until no other runner is at work. The lock ends with the process, however that ends.
+func (s *session) lock(ctx context.Context, wait time.Duration) (unlock func() error, err error) {
+	lock := s.lockPostgres
+	if s.database.dialect == SQLite {
+		lock = s.lockSQLite
+	}
+	const longestPause = time.Second
+	deadline := time.Now().Add(wait)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, longestPause) {
+		unlock, err := lock(ctx)
+		if err != nil {
+			return nil, failure("lock", err)
+		}
+		if unlock != nil {
+			return unlock, nil
+		}
+		if time.Until(deadline) < 0 {
+			return nil, refuse(domain.ErrUnavailable, "another program is migrating this database, since more than %v", wait)
+		}
+		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// atlasLock is the name of the lock that Atlas takes. Waiting for it with pg_advisory_lock would be a transaction, for
+// whose end CREATE INDEX CONCURRENTLY in the other runner would wait in turn.
+const atlasLock = "atlas_migrate_execute"
+
+func (s *session) lockPostgres(ctx context.Context) (func() error, error) {
+	name := fnv.New32()
+	_, _ = name.Write([]byte(atlasLock)) // never fails
+	var taken bool
+	err := s.conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", int64(name.Sum32())).Scan(&taken)
+	if err != nil || !taken {
+		return nil, err
+	}
+	return func() error {
+		// The connection is closed next, which is the sure way; this is the prompt one.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_, _ = s.conn.ExecContext(ctx, "SELECT pg_advisory_unlock($1)", int64(name.Sum32()))
+		return nil
+	}, nil
+}
+
+// lockSQLite locks a file beside the database, by SQLite's own means: an attached database in exclusive locking mode stays
+// locked from its first change until it is detached, whatever transactions the main database has meanwhile. A database in
+// memory needs no lock between processes.
+func (s *session) lockSQLite(ctx context.Context) (func() error, error) {
+	var path string
+	err := s.conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&path)
+	if err != nil {
+		return nil, err
+	}
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	path += "-migration"
+	before, missing := os.Stat(path)
+	if _, err := s.conn.ExecContext(ctx, "ATTACH ?1 AS migration_lock", path); err != nil {
+		return nil, err
+	}
+	detach := func() error {
+		_, err := s.conn.ExecContext(context.WithoutCancel(ctx), "DETACH migration_lock")
+		return err
+	}
+	for _, statement := range []string{
+		"PRAGMA migration_lock.locking_mode = EXCLUSIVE",
+		"PRAGMA migration_lock.journal_mode = OFF",
+		"PRAGMA migration_lock.user_version = 1",
+	} {
+		if _, err = s.conn.ExecContext(ctx, statement); err != nil {
+			break
+		}
+	}
+	// Whoever had the lock before has removed the file, so this may be a lock on what is no file any more.
+	after, gone := os.Stat(path)
+	switch {
+	case isBusy(err), err == nil && (missing != nil || gone != nil || !os.SameFile(before, after)):
+		return nil, detach()
+	case err != nil:
+		return nil, errors.Join(err, detach())
+	}
+	return func() error {
+		_ = os.Remove(path) // Windows keeps an open file
+		return detach()
+	}, nil
+}
+
+// inTx runs fn in a transaction. On SQLite it is one that may break foreign keys in between, as rebuilding a table does,
+// but not in the end.
+func (s *session) inTx(ctx context.Context, fn func() error) (err error) {
+	if s.database.dialect == Postgres {
+		return s.transaction(ctx, "BEGIN", fn, nil)
+	}
+	if !s.foreignKeys {
+		return s.transaction(ctx, "BEGIN IMMEDIATE", fn, nil)
+	}
+	if _, err := s.conn.ExecContext(ctx, "PRAGMA foreign_keys = off"); err != nil {
+		return err
+	}
+	defer func() {
+		_, on := s.conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA foreign_keys = on")
+		err = errors.Join(err, on)
+	}()
+	return s.transaction(ctx, "BEGIN IMMEDIATE", fn, s.checkForeignKeys)
+}
+
+func (s *session) transaction(ctx context.Context, begin string, fn func() error, check func(context.Context) error) error {
+	if _, err := s.conn.ExecContext(ctx, begin); err != nil {
+		return err
+	}
+	err := fn()
+	if err == nil && check != nil {
+		err = check(ctx)
+	}
+	if err == nil {
+		if _, err = s.conn.ExecContext(ctx, "COMMIT"); err == nil {
+			return nil
+		}
+	}
+	// After some errors the transaction, or the connection, is gone already.
+	_, _ = s.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+	return err
+}
+
+func (s *session) checkForeignKeys(ctx context.Context) (err error) {
+	rows, err := s.conn.QueryContext(ctx, "PRAGMA foreign_key_check")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if rows.Next() {
+		return refuse(domain.ErrInvalid, "rows would refer to rows that do not exist")
+	}
+	return rows.Err()
+}
+
+// pause lets those through who waited behind this run's request for a lock.
+func (s *session) pause(ctx context.Context) error {
+	return sleep(ctx, s.lockTimeout+rand.N(s.lockTimeout))
+}
+
+func (s *session) isLockTimeout(err error) bool {
+	code := sqlState(err)
+	return code == "55P03" || code == "40P01" || isBusy(err) // lock_not_available, deadlock_detected
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
