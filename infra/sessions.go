@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"entgo.io/ent/dialect/sql"
@@ -67,7 +68,7 @@ func (d dialectSQL) entries() string {
 func (s *Store) keptEntries(now time.Time, condition string, args ...any) sql.Querier {
 	d := s.sql()
 	text := fmt.Sprintf("(SELECT %s FROM (%s) AS e WHERE %s)", d.array, d.entries(), condition)
-	return sql.Expr(text, append([]any{domain.EntryTime(now)}, args...)...)
+	return expression(text, append([]any{domain.EntryTime(now)}, args...)...)
 }
 
 // issued is [domain.SessionList.Issue]. Its arguments: now, the cap less one, the head of the new entry, now, now.
@@ -114,7 +115,7 @@ func (s *Store) IssueToken(ctx context.Context, id domain.ID, policy domain.Sess
 	}
 	where := sql.And(sql.EQ(user.FieldID, id.UUID()), sql.EQ(user.FieldIsActive, true))
 	u, err := s.updateWhere(ctx, op, where, func(u *sql.UpdateBuilder) {
-		u.Set(user.FieldRefreshTokens, sql.Expr(s.sql().issued(),
+		u.Set(user.FieldRefreshTokens, expression(s.sql().issued(),
 			issue.Now(), issue.Cap()-1, issue.EntryHead(), issue.Now(), issue.Now()))
 	})
 	if err != nil {
@@ -144,7 +145,7 @@ func (s *Store) RotateToken(ctx context.Context, token domain.RefreshToken, poli
 		s.hasEntry(r.Now(), "s = ?", session),
 	)
 	u, err := s.updateWhere(ctx, op, where, func(u *sql.UpdateBuilder) {
-		u.Set(user.FieldRefreshTokens, sql.Expr(s.sql().rotated(),
+		u.Set(user.FieldRefreshTokens, expression(s.sql().rotated(),
 			session, r.PresentedDigest(), r.RetiredEntry(), r.EntryHead(), r.Now()))
 	})
 	if err != nil {
@@ -186,7 +187,7 @@ func tokenExpired() error {
 // hasEntry matches accounts with a live entry that has not expired by now and matches the condition.
 func (s *Store) hasEntry(now, condition string, args ...any) *sql.Predicate {
 	text := fmt.Sprintf("EXISTS (SELECT 1 FROM (%s) AS e WHERE %s AND %s)", s.sql().entries(), isLive, condition)
-	return sql.ExprP(text, append([]any{now}, args...)...)
+	return sql.P(func(b *sql.Builder) { b.Join(expression(text, append([]any{now}, args...)...)) })
 }
 
 // HasToken implements [domain.SessionStore].
@@ -241,7 +242,7 @@ func (d dialectSQL) liveSessions() string {
 func (s *Store) CountSessions(ctx context.Context) (int, error) {
 	const op = "count sessions"
 	text := fmt.Sprintf("SELECT CAST(coalesce(sum(sessions), 0) AS bigint) FROM (SELECT %s AS sessions FROM users) AS counted", s.sql().liveSessions())
-	rows, err := s.query(ctx, op, sql.Expr(text, domain.EntryTime(s.present())))
+	rows, err := s.query(ctx, op, expression(text, domain.EntryTime(s.present())))
 	if err != nil {
 		return 0, err
 	}
@@ -260,7 +261,7 @@ func (s *Store) ListSessionCounts(ctx context.Context, after domain.ID, limit in
 	}
 	text := fmt.Sprintf("SELECT id, sessions FROM (SELECT id, %s AS sessions FROM users WHERE id > ?) AS counted"+
 		" WHERE sessions > 0 ORDER BY id LIMIT ?", s.sql().liveSessions())
-	rows, err := s.query(ctx, op, sql.Expr(text, domain.EntryTime(s.present()), after.UUID(), limit))
+	rows, err := s.query(ctx, op, expression(text, domain.EntryTime(s.present()), after.UUID(), limit))
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +307,7 @@ func (s *Store) SweepSessions(ctx context.Context, after domain.ID, limit int) (
 		Where(sql.And(
 			sql.GT(user.FieldID, after.UUID()),
 			sql.LTE(user.FieldID, last),
-			sql.ExprP(stale, domain.EntryTime(now)),
+			sql.P(func(b *sql.Builder) { b.Join(expression(stale, domain.EntryTime(now))) }),
 		))
 	query, args := update.Query()
 	var result sql.Result
@@ -330,8 +331,22 @@ func checkLimit(limit int) error {
 	return nil
 }
 
+// expression is text in which each ? stands for an argument, numbered as the database wants it.
+func expression(text string, args ...any) sql.Querier {
+	return sql.ExprFunc(func(b *sql.Builder) {
+		for i, part := range strings.Split(text, "?") {
+			if i > 0 {
+				b.Arg(args[i-1])
+			}
+			b.WriteString(part)
+		}
+	})
+}
+
 func (s *Store) query(ctx context.Context, op string, q sql.Querier) (*sql.Rows, error) {
-	query, args := sql.Dialect(s.driver.Dialect()).Expr(func(b *sql.Builder) { b.Join(q) }).Query()
+	b := &sql.Builder{}
+	b.SetDialect(s.driver.Dialect())
+	query, args := b.Join(q).Query()
 	var rows sql.Rows
 	if err := s.driver.Query(ctx, query, args, &rows); err != nil {
 		return nil, s.failure(ctx, op, err)

@@ -86,7 +86,7 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Store) error) (err error) 
 			panic(p)
 		}
 	}()
-	driver := txDriver{Tx: tx, dialect: s.driver.Dialect()}
+	driver := txDriver{tx, s.driver.Dialect()}
 	inner := *s
 	inner.driver, inner.client = driver, ent.NewClient(ent.Driver(driver))
 	if err := fn(&inner); err != nil {
@@ -103,11 +103,11 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Store) error) (err error) 
 
 // txDriver makes ent's client work inside a transaction.
 type txDriver struct {
-	dialect.Tx
-	dialect string
+	dialect.ExecQuerier
+	database string
 }
 
-func (d txDriver) Dialect() string { return d.dialect }
+func (d txDriver) Dialect() string { return d.database }
 
 func (d txDriver) Close() error { return nil }
 

@@ -1,0 +1,164 @@
+package infra
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/softbee/accounts"
+
+// mayImport says for each part of the module, by the longest prefix, which modules and parts its packages may import beside
+// the standard library. It is the architecture: change it only with the design in docs/decisions.md.
+var mayImport = map[string][]string{
+	"ent/schema":                  {"entgo.io/ent", "github.com/google/uuid"},
+	"domain":                      {"github.com/google/uuid", "golang.org/x/text", "golang.org/x/net/idna"},
+	"domain/domaintest":           {module + "/domain"},
+	"infra":                       {module + "/domain", module + "/ent", "entgo.io/ent", "github.com/google/uuid", module + "/infra/migration"},
+	"infra/migration":             {module + "/domain", module + "/ent/migrate", "ariga.io/atlas"},
+	"infra/postgres":              {module + "/domain", module + "/infra", "entgo.io/ent", "github.com/lib/pq"},
+	"infra/sqlite":                {module + "/domain", module + "/infra", "entgo.io/ent", "modernc.org/sqlite"},
+	"infra/postgres/postgrestest": {"github.com/lib/pq"},
+	"infra/password":              {module + "/domain", "golang.org/x/crypto", "golang.org/x/text", "github.com/go-crypt", "golang.org/x/sync"},
+}
+
+// free are the parts that may import anything: what is generated, and the command that wires everything.
+var free = []string{"ent", "cmd/accounts"}
+
+func TestImportTable(t *testing.T) {
+	root := moduleRoot(t)
+	seen := make(map[string]bool)
+	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if strings.HasPrefix(entry.Name(), ".") && file != root || entry.Name() == "testdata" || isOtherModule(root, file) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		relative, err := filepath.Rel(root, filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		part, allowed := rule(filepath.ToSlash(relative))
+		if part == "" {
+			t.Errorf("%s: the import table has no rule for this directory", relative)
+			return nil
+		}
+		seen[part] = true
+		if allowed == nil {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if !isStandard(imported) && !within(imported, allowed) {
+				t.Errorf("%s imports %s, which the import table does not allow for %s", path.Join(filepath.ToSlash(relative), filepath.Base(file)), imported, part)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part := range mayImport {
+		if !seen[part] {
+			t.Errorf("the import table has a rule for %s, which has no Go file", part)
+		}
+	}
+}
+
+// rule returns the longest part of the table that contains a directory, and its allowance; nil allows all.
+func rule(directory string) (part string, allowed []string) {
+	for candidate, imports := range mayImport {
+		if contains(candidate, directory) && len(candidate) > len(part) {
+			part, allowed = candidate, imports
+		}
+	}
+	for _, candidate := range free {
+		if contains(candidate, directory) && len(candidate) > len(part) {
+			part, allowed = candidate, nil
+		}
+	}
+	return part, allowed
+}
+
+func contains(part, directory string) bool {
+	return directory == part || strings.HasPrefix(directory, part+"/")
+}
+
+func within(imported string, allowed []string) bool {
+	for _, prefix := range allowed {
+		// The generated client may be imported below ent/, but a package of ours only by its own name.
+		if imported == prefix || strings.HasPrefix(imported, prefix+"/") && (!strings.HasPrefix(prefix, module) || prefix == module+"/ent") {
+			return true
+		}
+	}
+	return false
+}
+
+func isStandard(imported string) bool {
+	first, _, _ := strings.Cut(imported, "/")
+	return !strings.Contains(first, ".")
+}
+
+// isOtherModule tells whether a directory is the root of a module nested in this one.
+func isOtherModule(root, directory string) bool {
+	_, err := os.Stat(filepath.Join(directory, "go.mod"))
+	return err == nil && directory != root
+}
+
+func moduleRoot(t *testing.T) string {
+	t.Helper()
+	directory, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(directory, "go.mod")); err == nil {
+			return directory
+		}
+		parent := filepath.Dir(directory)
+		if parent == directory {
+			t.Fatal("no go.mod above the working directory")
+		}
+		directory = parent
+	}
+}
+
+// TestOnlyTheMapperKnowsBothUsers keeps the conversion between ent's user and the domain's in one file.
+func TestOnlyTheMapperKnowsBothUsers(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if both := strings.Contains(string(text), "ent.User") && strings.Contains(string(text), "domain.User"); both != (file == "mapper.go") {
+			t.Errorf("%s: names both ent.User and domain.User: %v", file, both)
+		}
+	}
+}

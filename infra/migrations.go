@@ -1,0 +1,47 @@
+package infra
+
+import (
+	"context"
+	"io/fs"
+
+	"entgo.io/ent/dialect"
+
+	"github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/infra/migration"
+)
+
+// Migrations returns the runner of the migrations that are embedded in this program.
+func (s *Store) Migrations() (*migration.Runner, error) {
+	name := "postgres"
+	if s.driver.Dialect() == dialect.SQLite {
+		name = "sqlite"
+	}
+	dir, err := fs.Sub(migrate.Files, name)
+	if err != nil {
+		return nil, err
+	}
+	return migration.New(s.database.DB, s.driver.Dialect(), dir)
+}
+
+// Migrate applies the pending migrations. Several programs may call it at once: one applies them, the others wait. It
+// returns [domain.ErrChecksum] when the database's history is not this program's; see the errors of [migration.Runner.Up].
+func (s *Store) Migrate(ctx context.Context) error {
+	runner, err := s.Migrations()
+	if err != nil {
+		return err
+	}
+	_, err = runner.Up(ctx, migration.UpOptions{})
+	return err
+}
+
+// CheckMigrations returns [domain.ErrPendingMigrations] when the database is older than the program, and
+// [domain.ErrChecksum] when it is newer or has another history. It is one cheap query, for the start of a program that
+// does not migrate by itself.
+func (s *Store) CheckMigrations(ctx context.Context) error {
+	runner, err := s.Migrations()
+	if err != nil {
+		return err
+	}
+	return runner.Check(ctx)
+}
+
