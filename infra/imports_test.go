@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -143,6 +144,11 @@ func moduleRoot(t *testing.T) string {
 	}
 }
 
+var (
+	entUser    = regexp.MustCompile(`\bent\.User\b`)
+	domainUser = regexp.MustCompile(`\bdomain\.User\b`)
+)
+
 // TestOnlyTheMapperKnowsBothUsers keeps the conversion between ent's user and the domain's in one file.
 func TestOnlyTheMapperKnowsBothUsers(t *testing.T) {
 	files, err := filepath.Glob("*.go")
@@ -157,7 +163,7 @@ func TestOnlyTheMapperKnowsBothUsers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if both := strings.Contains(string(text), "ent.User") && strings.Contains(string(text), "domain.User"); both != (file == "mapper.go") {
+		if both := entUser.Match(text) && domainUser.Match(text); both != (file == "mapper.go") {
 			t.Errorf("%s: names both ent.User and domain.User: %v", file, both)
 		}
 	}
