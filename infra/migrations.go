@@ -44,4 +44,3 @@ func (s *Store) CheckMigrations(ctx context.Context) error {
 	}
 	return runner.Check(ctx)
 }
-
