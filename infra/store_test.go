@@ -1,0 +1,498 @@
+package infra_test
+
+import (
+	"context"
+	stdsql "database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/sqlite"
+)
+
+// onBoth runs a test on a fresh store in each database.
+func onBoth(t *testing.T, test func(t *testing.T, store *infra.Store)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, openSQLite(t, filepath.Join(t.TempDir(), "accounts.db")))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, openPostgres(t, migratedPostgres(t)))
+	})
+}
+
+func openSQLite(t testing.TB, path string) *infra.Store {
+	t.Helper()
+	store, err := sqlite.Open(context.Background(), path)
+	return migrated(t, store, err)
+}
+
+func openPostgres(t testing.TB, url string) *infra.Store {
+	t.Helper()
+	store, err := postgres.Open(context.Background(), url)
+	return migrated(t, store, err)
+}
+
+func migrated(t testing.TB, store *infra.Store, err error) *infra.Store {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() }) // a test may have closed it
+	if err := store.Migrate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+func migratedPostgres(t testing.TB) string {
+	t.Helper()
+	return postgrestest.Clone(t, "migrated", func(url string) error {
+		store, err := postgres.Open(context.Background(), url)
+		if err != nil {
+			return err
+		}
+		return errors.Join(store.Migrate(context.Background()), store.Close())
+	})
+}
+
+func newUser(t testing.TB, name string) *domain.User {
+	t.Helper()
+	email, err := domain.ParseEmail(name + "@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	username, err := domain.ParseUsername(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, err := domain.ParsePasswordHash("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$c2VjcmV0c2VjcmV0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := domain.NewUser(domain.Registration{Email: email, Username: username, PasswordHash: hash}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func created(t testing.TB, store *infra.Store, name string) *domain.User {
+	t.Helper()
+	u := newUser(t, name)
+	if err := store.Create(context.Background(), u); err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func isPostgres(store *infra.Store) bool {
+	return strings.Contains(fmt.Sprintf("%T", store.DB().Driver()), "postgres")
+}
+
+func TestPlainInsertGivesACompleteRow(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		before := time.Now().Add(-2 * time.Second)
+		if _, err := store.DB().Exec("INSERT INTO users (email, username, hashed_password) VALUES ('a@x.org', 'ana', '$2b$10$hash')"); err != nil {
+			t.Fatal(err)
+		}
+		email, _ := domain.ParseEmail("A@X.org")
+		u, err := store.FindByEmail(t.Context(), email)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u.ID().IsZero() || u.ID().UUID().Version() != 4 || !u.IsActive() || u.IsVerified() || u.Version() != 1 ||
+			u.FailedLoginAttempts() != 0 || len(u.Sessions(time.Now())) != 0 || !u.LastLogin().IsZero() {
+			t.Errorf("the row lacks defaults: %#v", u.State())
+		}
+		for _, at := range []time.Time{u.CreatedAt(), u.UpdatedAt()} {
+			if at.Before(before) || at.After(time.Now().Add(2*time.Second)) || at.Location() != time.UTC {
+				t.Errorf("time %v is not the present in UTC", at)
+			}
+		}
+		if _, err := store.IssueToken(t.Context(), u.ID(), domain.SessionPolicy{}); err != nil {
+			t.Errorf("the row cannot be worked with: %v", err)
+		}
+	})
+}
+
+func TestDatabaseRefusesWhatIsNotCanonical(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		created(t, store, "ana")
+		for name, values := range map[string]string{
+			"capitals in the address":  "'Ana@example.org', 'other', 'h'",
+			"capitals in the username": "'other@example.org', 'Ana', 'h'",
+			"the same address":         "'ana@example.org', 'other', 'h'",
+			"the same username":        "'other@example.org', 'ana', 'h'",
+		} {
+			if _, err := store.DB().Exec("INSERT INTO users (email, username, hashed_password) VALUES (" + values + ")"); err == nil {
+				t.Errorf("%s: inserted", name)
+			}
+		}
+		if !isPostgres(store) {
+			return // SQLite's lower() knows ASCII only
+		}
+		for name, values := range map[string]string{
+			"capitals of another script": "'JÖRG@example.org', 'other', 'h'",
+			"a decomposed letter":        "E'jo\\u0308rg@example.org', 'other', 'h'",
+			"a decomposed username":      "'other@example.org', E'jo\\u0308rg', 'h'",
+		} {
+			if _, err := store.DB().Exec("INSERT INTO users (email, username, hashed_password) VALUES (" + values + ")"); err == nil {
+				t.Errorf("%s: inserted", name)
+			}
+		}
+	})
+}
+
+// TestCanonicalFormsPassTheChecks holds the program's idea of lower case against the database's.
+func TestCanonicalFormsPassTheChecks(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		for i, local := range []string{"ΩmegaΣ", "straße", "ISTANBUL", "İstanbul", "ıI", "ǅ", "ﬁn", "ｆｕｌｌ", "ЙОЖ", "naïve", "Åse", "Ⅷ", "Ⓐ", "Ꮳ", "ᲀ", "Ა"} {
+			email, err := domain.ParseEmail(local + "@example.org")
+			if err != nil {
+				continue // what the program refuses, the database need not know
+			}
+			u := newUser(t, fmt.Sprintf("user%d", i))
+			if err := u.ChangeEmail(email); err != nil {
+				t.Fatal(err)
+			}
+			if err := store.Create(t.Context(), u); err != nil {
+				t.Errorf("%s, canonical %s: %v", local, email, err)
+			}
+		}
+	})
+}
+
+func TestTimesKeepTheirInstant(t *testing.T) {
+	location, err := time.LoadLocation("America/Bogota")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 3, 29, 1, 30, 0, 123_456_789, location)
+	check := func(t *testing.T, store *infra.Store) {
+		u := newUser(t, "ana")
+		state := u.State()
+		state.LastLogin, state.CreatedAt = domain.StoredTime(at), domain.StoredTime(at)
+		u, err := domain.RestoreUser(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Create(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+		found, err := store.FindByID(t.Context(), u.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := at.Truncate(time.Microsecond)
+		if !found.LastLogin().Equal(want) || !found.CreatedAt().Equal(want) || found.LastLogin().Location() != time.UTC {
+			t.Errorf("stored %v, found %v and %v", want, found.LastLogin(), found.CreatedAt())
+		}
+	}
+	t.Run("sqlite", func(t *testing.T) { check(t, openSQLite(t, ":memory:")) })
+	for _, zone := range []string{"UTC", "Pacific/Kiritimati", "America/St_Johns"} {
+		t.Run("postgres in "+zone, func(t *testing.T) { check(t, openPostgres(t, migratedPostgres(t)+"&timezone="+zone)) })
+	}
+}
+
+// TestReturnedRowsAreTheStoredOnes holds the statements that return a row against a read of it.
+func TestReturnedRowsAreTheStoredOnes(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		ctx := t.Context()
+		id := created(t, store, "ana").ID()
+		other, _ := domain.ParsePasswordHash("$2b$10$other")
+		phone, _ := domain.ParsePhone("+573001112233")
+		email, _ := domain.ParseEmail("other@example.org")
+		hour := time.Now().Add(time.Hour)
+		steps := map[string]func() (*domain.User, error){
+			"names":        func() (*domain.User, error) { return store.SetNames(ctx, id, domain.Names{First: "A", Last: "B"}) },
+			"phone":        func() (*domain.User, error) { return store.SetPhone(ctx, id, phone) },
+			"e-mail":       func() (*domain.User, error) { return store.SetEmail(ctx, id, email) },
+			"sign-in":      func() (*domain.User, error) { return store.RecordSignIn(ctx, id) },
+			"failure":      func() (*domain.User, error) { return store.RecordFailure(ctx, id, domain.LockPolicy{Attempts: 1}) },
+			"reset":        func() (*domain.User, error) { return store.IssueReset(ctx, id, domain.NewOneTimeToken().Digest(), hour) },
+			"verification": func() (*domain.User, error) { return store.IssueVerification(ctx, id, domain.NewOneTimeToken().Digest(), hour) },
+			"session": func() (*domain.User, error) {
+				grant, err := store.IssueToken(ctx, id, domain.SessionPolicy{})
+				return grant.User, err
+			},
+			"update":   func() (*domain.User, error) { return store.Update(ctx, id, func(u *domain.User) error { return u.Rename("C", "") }) },
+			"password": func() (*domain.User, error) { return store.SetPassword(ctx, id, domain.PasswordHash{}, other, domain.SessionID{}) },
+		}
+		for _, name := range []string{"names", "phone", "e-mail", "sign-in", "reset", "verification", "session", "failure", "update", "password"} {
+			returned, err := steps[name]()
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			found, err := store.FindByID(ctx, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(returned.State(), found.State()) {
+				t.Errorf("%s: returned %#v\nfound %#v", name, returned.State(), found.State())
+			}
+		}
+	})
+}
+
+func TestTransaction(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		ctx := t.Context()
+		failed := errors.New("failed")
+		u := newUser(t, "ana")
+		if err := store.InTx(ctx, func(tx *infra.Store) error {
+			return errors.Join(tx.Create(ctx, u), failed)
+		}); !errors.Is(err, failed) {
+			t.Fatalf("got %v", err)
+		}
+		if _, err := store.FindByID(ctx, u.ID()); !errors.Is(err, domain.ErrNotFound) {
+			t.Fatalf("a rolled back account: %v", err)
+		}
+		func() {
+			defer func() { _ = recover() }()
+			_ = store.InTx(ctx, func(tx *infra.Store) error {
+				_ = tx.Create(ctx, u)
+				panic("in a transaction")
+			})
+		}()
+		if err := store.InTx(ctx, func(tx *infra.Store) error {
+			if err := tx.Create(ctx, u); err != nil {
+				return err
+			}
+			if err := tx.InTx(ctx, func(*infra.Store) error { return nil }); err == nil {
+				t.Error("a transaction inside a transaction")
+			}
+			_, err := tx.IssueToken(ctx, u.ID(), domain.SessionPolicy{})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if sessions, err := store.Sessions(ctx, u.ID()); err != nil || len(sessions) != 1 {
+			t.Errorf("%d sessions, %v", len(sessions), err)
+		}
+	})
+}
+
+func TestStoredRowsThatAreNotAccounts(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		for column, value := range map[string]string{
+			"email": "'nothing'", "hashed_password": "''", "refresh_tokens": "'[1]'", "reset_token": "'short'",
+		} {
+			u := created(t, store, "user"+strings.ReplaceAll(column, "_", ""))
+			if _, err := store.DB().Exec("UPDATE users SET " + column + " = " + value + " WHERE username = '" + u.Username().String() + "'"); err != nil {
+				t.Fatal(err)
+			}
+			found, err := store.FindByID(t.Context(), u.ID())
+			if column == "hashed_password" {
+				if err != nil || !found.State().PasswordHash.IsZero() {
+					t.Errorf("an account without a hash: %v", err)
+				}
+				continue
+			}
+			if err == nil || !strings.Contains(err.Error(), column) {
+				t.Errorf("%s: the error does not name the column: %v", column, err)
+			}
+			if column != "refresh_tokens" && err != nil && !strings.Contains(err.Error(), u.ID().String()) {
+				t.Errorf("%s: the error does not name the account: %v", column, err)
+			}
+			if err != nil && strings.Contains(err.Error(), strings.Trim(value, "'[]")+" ") {
+				t.Errorf("%s: the error quotes the value: %v", column, err)
+			}
+		}
+	})
+}
+
+func TestClosedStore(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		u := created(t, store, "ana")
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.FindByID(t.Context(), u.ID()); !errors.Is(err, domain.ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+		if err := store.Create(t.Context(), u); !errors.Is(err, domain.ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestUnmigratedDatabase(t *testing.T) {
+	check := func(t *testing.T, store *infra.Store, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close() //nolint:errcheck // nothing was written
+		if err := store.CheckMigrations(t.Context()); !errors.Is(err, domain.ErrPendingMigrations) {
+			t.Errorf("check: %v", err)
+		}
+		if _, err := store.FindByID(t.Context(), domain.NewID()); !errors.Is(err, domain.ErrPendingMigrations) {
+			t.Errorf("find: %v", err)
+		}
+		if err := store.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.CheckMigrations(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		store, err := sqlite.Open(t.Context(), ":memory:")
+		check(t, store, err)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		store, err := postgres.Open(t.Context(), postgrestest.Database(t))
+		check(t, store, err)
+	})
+}
+
+// TestErrorsCarryNoValues provokes errors of the database and looks in their text for what was to be stored.
+func TestErrorsCarryNoValues(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		first := created(t, store, "secretname")
+		second := created(t, store, "second")
+		var errs []error
+		errs = append(errs, store.Create(t.Context(), first))
+		_, err := store.SetEmail(t.Context(), second.ID(), first.Email())
+		errs = append(errs, err)
+		_, err = store.SetUsername(t.Context(), second.ID(), first.Username())
+		errs = append(errs, err)
+		_, err = store.Update(t.Context(), second.ID(), func(u *domain.User) error { return u.ChangeEmail(first.Email()) })
+		errs = append(errs, err)
+		if _, err := store.DB().Exec("ALTER TABLE users RENAME COLUMN first_name TO given_name"); err != nil {
+			t.Fatal(err)
+		}
+		_, err = store.SetNames(t.Context(), second.ID(), domain.Names{First: "secretname"})
+		errs = append(errs, err)
+		for _, err := range errs {
+			if err == nil {
+				t.Error("no error")
+				continue
+			}
+			for _, secret := range []string{"secretname", "argon2id", "c2FsdHN", "INSERT", "UPDATE"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("%q tells %q", err, secret)
+				}
+			}
+		}
+	})
+}
+
+// TestDumpHoldsNoSecret looks for tokens in everything that is stored.
+func TestDumpHoldsNoSecret(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		ctx := t.Context()
+		id := created(t, store, "ana").ID()
+		grant, err := store.IssueToken(ctx, id, domain.SessionPolicy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rotated, err := store.RotateToken(ctx, grant.Token, domain.SessionPolicy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reset, verification := domain.NewOneTimeToken(), domain.NewOneTimeToken()
+		if _, err := store.IssueReset(ctx, id, reset.Digest(), time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.IssueVerification(ctx, id, verification.Digest(), time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		dump := dumpUsers(t, store.DB())
+		for name, secret := range map[string]string{
+			"refresh token": grant.Token.Reveal(), "rotated token": rotated.Token.Reveal(),
+			"reset token": reset.Reveal(), "verification token": verification.Reveal(),
+		} {
+			for from := 0; from+16 <= len(secret); from += 8 {
+				// The first characters of a refresh token are its user's ID.
+				if from >= 24 && strings.Contains(dump, secret[from:from+16]) {
+					t.Errorf("the database holds a part of the %s", name)
+				}
+			}
+		}
+		if !strings.Contains(dump, reset.Digest().Stored()) {
+			t.Error("the dump does not hold what it should, so that this test shows nothing")
+		}
+	})
+}
+
+func dumpUsers(t *testing.T, db *stdsql.DB) string {
+	t.Helper()
+	rows, err := db.Query("SELECT * FROM users")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close() //nolint:errcheck // read to the end
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dump strings.Builder
+	for rows.Next() {
+		values := make([]any, len(columns))
+		for i := range values {
+			values[i] = new(any)
+		}
+		if err := rows.Scan(values...); err != nil {
+			t.Fatal(err)
+		}
+		for _, value := range values {
+			switch v := (*value.(*any)).(type) {
+			case []byte:
+				fmt.Fprintf(&dump, "%s\n", v)
+			default:
+				fmt.Fprintf(&dump, "%v\n", v)
+			}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return dump.String()
+}
+
+// TestSweepDoesNotUndoConcurrentRotations runs the sweep against rotations of the same rows.
+func TestSweepDoesNotUndoConcurrentRotations(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		ctx := t.Context()
+		id := created(t, store, "ana").ID()
+		grant, err := store.IssueToken(ctx, id, domain.SessionPolicy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sweeping sync.WaitGroup
+		done := make(chan struct{})
+		sweeping.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					if _, err := store.SweepSessions(ctx, domain.ID{}, 100); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+		for range 50 {
+			if grant, err = store.RotateToken(ctx, grant.Token, domain.SessionPolicy{Grace: time.Millisecond}); err != nil {
+				t.Error(err)
+				break
+			}
+		}
+		close(done)
+		sweeping.Wait()
+	})
+}
