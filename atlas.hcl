@@ -5,7 +5,8 @@
 #   atlas migrate status --env postgres        also: apply
 #
 # The URL of the database is $ACCOUNTS_DATABASE_URL. The dev database, in which Atlas tries the files out, is emptied by it: give
-# PostgreSQL one that holds nothing ($ACCOUNTS_DEV_URL); SQLite's is in memory.
+# PostgreSQL one that holds nothing ($ACCOUNTS_DEV_URL, with search_path=public, so that the files do not name a schema);
+# SQLite's is in memory.
 
 variable "url" {
   type    = string
@@ -27,7 +28,13 @@ env "postgres" {
   }
   format {
     migrate {
-      diff = "{{ sql . \"  \" }}"
+      # Whoever runs the file, its statements do not queue for a lock, and others behind them, for longer than this.
+      diff = <<-SQL
+        SET LOCAL lock_timeout = '5s';
+        {{ range .Changes }}{{ with .Comment }}-- {{ . }}
+        {{ end }}{{ .Cmd }};
+        {{ end -}}
+      SQL
     }
   }
 }

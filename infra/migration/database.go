@@ -21,6 +21,8 @@ type database struct {
 	upsert  string
 	scanner migrate.StmtScanner
 	driver  func(schema.ExecQuerier) (migrate.Driver, error)
+	format  migrate.Formatter // of a planned file
+	indent  string            // of its statements
 }
 
 const (
@@ -52,6 +54,7 @@ var (
 		},
 		scanner: (*postgres.Driver)(nil),
 		driver:  postgres.Open,
+		format:  formatPostgres,
 	}
 	onSQLite = database{
 		dialect: SQLite,
@@ -65,6 +68,8 @@ var (
 		},
 		scanner: (*sqlite.Driver)(nil),
 		driver:  sqlite.Open,
+		format:  migrate.DefaultFormatter,
+		indent:  "  ",
 	}
 )
 

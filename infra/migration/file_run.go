@@ -57,6 +57,9 @@ func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any
 			return nil, err
 		}
 		defer func() { _, _ = f.conn.ExecContext(context.WithoutCancel(ctx), f.setLockTimeout(f.lockTimeout)) }()
+		if err := f.dropUnfinishedIndex(ctx, statement); err != nil {
+			return nil, err
+		}
 	}
 	for f.attempt = 1; ; f.attempt++ {
 		f.report(statement)
@@ -71,11 +74,46 @@ func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any
 	}
 }
 
+// dropUnfinishedIndex drops what an earlier attempt at a CREATE INDEX CONCURRENTLY has left: an invalid index or, if the runner
+// was killed after PostgreSQL had begun, perhaps a valid one.
+func (f *fileRun) dropUnfinishedIndex(ctx context.Context, statement string) error {
+	match := createsConcurrently.FindStringSubmatch(statement)
+	if match == nil {
+		return nil
+	}
+	ifNotExists, name := match[2] != "", match[3]
+	var valid bool
+	err := f.conn.QueryRowContext(ctx, "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)", name).Scan(&valid)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	killed := f.statement == f.applied+1 && f.started && !f.stopped
+	if err != nil || valid && (ifNotExists || !killed) {
+		return err
+	}
+	_, err = f.conn.ExecContext(ctx, "DROP INDEX CONCURRENTLY "+name)
+	return err
+}
+
 func (f *fileRun) report(statement string) {
 	if f.progress != nil {
 		f.progress(Step{
 			File: f.plan, Statement: f.statement, Statements: len(f.statements), SQL: statement, Attempt: f.attempt,
 		})
+	}
+}
+
+// inTx executes the file in a transaction, again and again if a lock was not to be had.
+func (f *fileRun) inTx(ctx context.Context, execute func() error) error {
+	for f.attempt = 1; ; f.attempt++ {
+		f.statement, f.failed = 0, nil
+		err := f.session.inTx(ctx, execute)
+		if err == nil || f.attempt == attempts || !f.isLockTimeout(err) {
+			return f.failure(err)
+		}
+		if paused := f.pause(ctx); paused != nil {
+			return errors.Join(paused, f.failure(err))
+		}
 	}
 }
 

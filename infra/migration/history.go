@@ -90,6 +90,8 @@ type state struct {
 type pending struct {
 	*file
 	applied int
+	started bool // by an earlier run, with the next statement
+	stopped bool // with an error that is recorded; otherwise the earlier run was killed
 }
 
 func (p pending) describe() File {
@@ -124,13 +126,13 @@ func compare(d *directory, revisions []*migrate.Revision) state {
 		case !recorded && f.Version() < s.Current:
 			s.OutOfOrder = append(s.OutOfOrder, f.Version())
 		case !recorded:
-			s.addPending(f, 0)
+			s.addPending(pending{file: f})
 		case revision.Applied != revision.Total:
 			s.Partial = &Partial{revision.Version, revision.Applied, revision.Total, revision.Error}
 			if s.Edited == "" && !sameStatements(f, revision, revision.Applied) {
 				s.Edited = f.Version()
 			}
-			s.addPending(f, revision.Applied)
+			s.addPending(pending{file: f, applied: revision.Applied, started: true, stopped: revision.Error != ""})
 		default:
 			s.Applied++
 			// The sum of a file depends on the files before it: only the first difference is telling.
@@ -143,9 +145,9 @@ func compare(d *directory, revisions []*migrate.Revision) state {
 	return s
 }
 
-func (s *state) addPending(f *file, applied int) {
-	s.Pending = append(s.Pending, f.Version())
-	s.pending = append(s.pending, pending{f, applied})
+func (s *state) addPending(p pending) {
+	s.Pending = append(s.Pending, p.Version())
+	s.pending = append(s.pending, p)
 }
 
 // sameStatements reports whether the first n statements of the file are those in the record. A file whose failing rest was

@@ -10,7 +10,6 @@ package migration
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -116,21 +115,14 @@ func (r *Runner) Up(ctx context.Context, options UpOptions) ([]File, error) {
 		return planned(pending), err
 	}
 
-	session, err := r.database.open(ctx, r.db, options.LockTimeout)
-	if err != nil {
-		return nil, err
-	}
-	applied, err := r.up(ctx, session, options)
-	return applied, errors.Join(err, session.close())
-}
-
-func (r *Runner) up(ctx context.Context, s *session, options UpOptions) ([]File, error) {
-	unlock, err := s.lock(ctx, options.Wait)
-	if err != nil {
-		return nil, err
-	}
-	applied, err := r.applyPending(ctx, s, options)
-	return applied, errors.Join(err, unlock())
+	var applied []File
+	err = r.withSession(ctx, options.LockTimeout, func(s *session) error {
+		return s.locked(ctx, options.Wait, func() error {
+			applied, err = r.applyPending(ctx, s, options)
+			return err
+		})
+	})
+	return applied, err
 }
 
 func (r *Runner) applyPending(ctx context.Context, s *session, options UpOptions) ([]File, error) {
@@ -151,26 +143,17 @@ func (r *Runner) applyPending(ctx context.Context, s *session, options UpOptions
 
 // apply executes what is left of one file.
 func (r *Runner) apply(ctx context.Context, s *session, p pending, progress func(Step)) error {
-	file := &fileRun{Driver: s.driver, session: s, pending: p, progress: progress, plan: p.describe(), attempt: 1}
+	file := &fileRun{Driver: s.driver, session: s, pending: p, progress: progress, plan: p.describe()}
 	executor, err := migrate.NewExecutor(file, r.dir.atlas, history{s.conn, r.database, file},
 		migrate.WithLogger(file), migrate.WithOperatorVersion(operator))
 	if err != nil {
 		return err
 	}
-	if !p.transactional {
-		return file.failure(executor.Execute(ctx, p.file))
+	execute := func() error { return executor.Execute(ctx, p.file) }
+	if p.transactional {
+		return file.inTx(ctx, execute)
 	}
-	for {
-		err := s.inTx(ctx, func() error { return executor.Execute(ctx, p.file) })
-		if err == nil || file.attempt == attempts || !s.isLockTimeout(err) {
-			return file.failure(err)
-		}
-		if err := s.pause(ctx); err != nil {
-			return file.failure(err)
-		}
-		file.attempt++
-		file.failed = nil
-	}
+	return file.failure(execute())
 }
 
 // pendingTo reads the history and returns the files that are still to be applied, up to version.

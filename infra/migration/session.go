@@ -48,6 +48,8 @@ func (s *session) prepare(ctx context.Context) error {
 				return err
 			}
 		}
+		// From PostgreSQL 14 on, where the system allows it: if this process is killed, what it has begun ends soon.
+		_, _ = s.conn.ExecContext(ctx, "SET client_connection_check_interval = 1000")
 	} else if err := s.conn.QueryRowContext(ctx, "PRAGMA foreign_keys").Scan(&s.foreignKeys); err != nil {
 		return err
 	}
@@ -58,6 +60,24 @@ func (s *session) prepare(ctx context.Context) error {
 
 func (*session) setLockTimeout(d time.Duration) string {
 	return fmt.Sprintf("SET lock_timeout = %d", d.Milliseconds())
+}
+
+// withSession calls work with a session of its own.
+func (r *Runner) withSession(ctx context.Context, lockTimeout time.Duration, work func(*session) error) error {
+	s, err := r.database.open(ctx, r.db, lockTimeout)
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(s), s.close())
+}
+
+// locked calls work while no other runner is at work.
+func (s *session) locked(ctx context.Context, wait time.Duration, work func() error) error {
+	unlock, err := s.lock(ctx, wait)
+	if err != nil {
+		return err
+	}
+	return errors.Join(work(), unlock())
 }
 
 // close gives SQLite's connection, which may hold the whole database, back to the pool. PostgreSQL's is closed, and the
