@@ -1,0 +1,139 @@
+// Package password makes and checks password hashes: it implements [domain.PasswordHasher].
+//
+// New hashes are Argon2id in the PHC string form, by a [Policy] that cannot be set below OWASP's minimum. Verified are
+// also the hashes that other systems store, so that accounts can be imported with them: Argon2id, Argon2i and Argon2d
+// version 19; bcrypt; scrypt; PBKDF2 with SHA-1, SHA-256 or SHA-512; SHA-256-crypt and SHA-512-crypt; in the forms of
+// PHC, crypt(3), Django, Werkzeug and passlib. A match against any hash but one that the policy would make today is
+// reported as stale, so that it is replaced at the first sign-in.
+//
+// A stored hash is input like any other. It is parsed strictly, and what it asks for in memory and time is bounded before
+// any of either is spent: a row that asks for more is refused.
+package password
+
+import (
+	"context"
+	"crypto/rand"
+	"strconv"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// maxPasswordBytes bounds what is hashed, against requests made to cost time: some of the imported schemes hash the
+// password again in every round. It is four times what 64 code points, the least that NIST SP 800-63B-4 wants a
+// maximum to be, can take in UTF-8.
+const maxPasswordBytes = 1024
+
+// What Hash writes beside the policy's costs: RFC 9106 section 3.1 recommends a salt of 128 bits, and section 4 a tag of
+// 256.
+const (
+	saltBytes = 16
+	tagBytes  = 32
+)
+
+// Hasher is a [domain.PasswordHasher]. It is safe for concurrent use. A program needs one: the bound on concurrent hashing
+// holds for each Hasher by itself.
+type Hasher struct {
+	params    argon2Params
+	allowWeak bool
+	turns     *turns
+}
+
+var _ domain.PasswordHasher = (*Hasher)(nil)
+
+// New returns a hasher that follows policy, or [domain.ErrInvalid] on the field of the policy that is out of bounds.
+func New(policy Policy) (*Hasher, error) {
+	policy, err := policy.resolved()
+	if err != nil {
+		return nil, err
+	}
+	params := argon2Params{
+		variant:     argon2id,
+		memory:      policy.Memory,
+		iterations:  policy.Iterations,
+		parallelism: policy.Parallelism,
+		saltLen:     saltBytes,
+		tagLen:      tagBytes,
+	}
+	return &Hasher{
+		params:    params,
+		allowWeak: policy.AllowWeakImports,
+		turns:     newTurns(policy.Concurrency, params.bytes()),
+	}, nil
+}
+
+// Hash returns a new hash of password, taken in Unicode normal form C, so that it matches however a keyboard composes its
+// letters. It waits its turn, and returns the error of ctx if that ends first; once begun, a hash is finished. A password
+// over 1024 bytes is [domain.ErrInvalid] on the field "password"; every other rule for passwords is the caller's.
+func (h *Hasher) Hash(ctx context.Context, password string) (domain.PasswordHash, error) {
+	if err := checkLength(password); err != nil {
+		return domain.PasswordHash{}, err
+	}
+	salt := make([]byte, saltBytes)
+	_, _ = rand.Read(salt) // never fails: it ends the program instead
+
+	var tag []byte
+	if err := h.turns.run(ctx, h.params.bytes(), func() {
+		tag = h.params.derive([]byte(norm.NFC.String(password)), salt)
+	}); err != nil {
+		return domain.PasswordHash{}, err
+	}
+	return domain.ParsePasswordHash(h.params.format(salt, tag))
+}
+
+// Verify tells whether password is the one that hash was made of, and if so, whether hash is stale: anything but what Hash
+// would return today. That includes costs above the policy's, since it is the policy that says how much memory a sign-in
+// may take. It waits its turn like Hash.
+//
+// A hash that Hash can have made, by this policy or another, is checked against the password in normal form C, then against
+// its bytes as they are, because it may as well have been imported from a system that does not normalise. Any other hash is
+// checked against the bytes alone, as the system that it comes from did.
+//
+// It returns [domain.ErrInvalid], at once and without waiting, on the field "hashed_password" for a hash of a form that is
+// unknown, malformed, too weak or too costly, and on the field "password" for a password that is over 1024 bytes or that
+// the hash's scheme cannot carry: bcrypt reads 72 bytes, and bcrypt and crypt(3) stop at a NUL. To whoever signs in, all of
+// these are a wrong password, and should take as long as one.
+func (h *Hasher) Verify(ctx context.Context, hash domain.PasswordHash, password string) (domain.Verification, error) {
+	d, err := parse(hash.Stored(), h.allowWeak)
+	if err != nil {
+		return domain.Verification{}, err
+	}
+	if err := checkLength(password); err != nil {
+		return domain.Verification{}, err
+	}
+	if d.maxPassword > 0 && len(password) > d.maxPassword {
+		return domain.Verification{}, invalidPassword("is longer than the " + strconv.Itoa(d.maxPassword) + " bytes that the stored hash can carry")
+	}
+	if d.nulEnds && strings.Contains(password, "\x00") {
+		return domain.Verification{}, invalidPassword("contains a NUL, which the stored hash cannot carry")
+	}
+
+	candidates := []string{password}
+	if nfc := norm.NFC.String(password); nfc != password && d.params.couldBeOurs() {
+		candidates = []string{nfc, password}
+	}
+	for _, candidate := range candidates {
+		var match bool
+		var failed error
+		if err := h.turns.run(ctx, d.memory, func() { match, failed = d.matches([]byte(candidate)) }); err != nil {
+			return domain.Verification{}, err
+		}
+		if match || failed != nil {
+			return domain.Verification{Match: match, Stale: d.params != h.params}, failed
+		}
+	}
+	return domain.Verification{}, nil
+}
+
+func checkLength(password string) error {
+	if len(password) > maxPasswordBytes {
+		return invalidPassword("is longer than " + strconv.Itoa(maxPasswordBytes) + " bytes")
+	}
+	return nil
+}
+
+func invalidPassword(reason string) error {
+	return &domain.Error{Kind: domain.ErrInvalid, Field: "password", Reason: reason}
+}
