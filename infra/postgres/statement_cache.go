@@ -48,24 +48,6 @@ var (
 	errRowsOpen = errors.New("postgres: the rows of an earlier query on this connection are still open")
 )
 
-// wrappingConnector wraps the connections of another connector.
-type wrappingConnector struct {
-	driver.Connector
-	wrap func(pqConn) driver.Conn
-}
-
-func (c wrappingConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	wrapped, ok := conn.(pqConn)
-	if !ok {
-		return nil, errors.Join(errNotPQ, conn.Close())
-	}
-	return c.wrap(wrapped), nil
-}
-
 // newCachingConnector returns a connector whose connections keep the statements they execute with arguments prepared on
 // the server, so that executing one again takes a single round trip (lib/pq by itself takes two) and no parsing. Each
 // connection keeps the size (at least 1) last used ones. Statements without arguments, which may be several in one
@@ -74,15 +56,15 @@ func (c wrappingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 // The base must be lib/pq's, without binary_parameters. Behind a pooler in transaction mode use [newUncachedConnector]:
 // such a pooler gives a connection's statements to different sessions of the server, where lib/pq's names for them, which
 // are numbers, can mean another client's statement.
-func newCachingConnector(base driver.Connector, size int) driver.Connector {
-	return wrappingConnector{base, func(conn pqConn) driver.Conn {
-		return &cachingConn{pqConn: conn, size: size, statements: make(map[string]*list.Element)}
-	}}
+func newCachingConnector(base *pq.Connector, size int) driver.Connector {
+	return newConnectorOnce(base, func(conn *connOnce) driver.Conn {
+		return &cachingConn{connOnce: conn, size: size, statements: make(map[string]*list.Element)}
+	})
 }
 
 // cachingConn has no lock: database/sql calls a connection, its transactions and its rows from one goroutine at a time.
 type cachingConn struct {
-	pqConn
+	*connOnce
 	size       int
 	statements map[string]*list.Element // of recent, by their query
 	recent     list.List                // of *cachedStatement, the last used first
@@ -101,7 +83,7 @@ func (c *cachingConn) QueryContext(ctx context.Context, query string, args []dri
 	var rows driver.Rows
 	var err error
 	if len(args) == 0 {
-		rows, err = c.pqConn.QueryContext(ctx, query, args)
+		rows, err = c.connOnce.QueryContext(ctx, query, args)
 	} else {
 		rows, err = executePrepared(ctx, c, query, args, preparedStatement.QueryContext)
 	}
@@ -121,7 +103,7 @@ func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driv
 		return nil, errRowsOpen
 	}
 	if len(args) == 0 {
-		return c.pqConn.ExecContext(ctx, query, args)
+		return c.connOnce.ExecContext(ctx, query, args)
 	}
 	return executePrepared(ctx, c, query, args, preparedStatement.ExecContext)
 }
@@ -230,18 +212,18 @@ func (r *trackedRows) Close() error {
 // for poolers in transaction mode. The base must be lib/pq's, with binary_parameters: then a statement is parsed and
 // executed in one round trip. In that mode lib/pq sends a []byte in the binary format of the parameter's type; here it
 // is sent as text, which is what a JSON document needs (and bytea is not stored).
-func newUncachedConnector(base driver.Connector) driver.Connector {
-	return wrappingConnector{base, func(conn pqConn) driver.Conn { return uncachedConn{conn} }}
+func newUncachedConnector(base *pq.Connector) driver.Connector {
+	return newConnectorOnce(base, func(conn *connOnce) driver.Conn { return uncachedConn{conn} })
 }
 
-type uncachedConn struct{ pqConn }
+type uncachedConn struct{ *connOnce }
 
 func (c uncachedConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	args, err := asText(args)
 	if err != nil {
 		return nil, err
 	}
-	return c.pqConn.QueryContext(ctx, query, args)
+	return c.connOnce.QueryContext(ctx, query, args)
 }
 
 func (c uncachedConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
@@ -249,7 +231,7 @@ func (c uncachedConn) ExecContext(ctx context.Context, query string, args []driv
 	if err != nil {
 		return nil, err
 	}
-	return c.pqConn.ExecContext(ctx, query, args)
+	return c.connOnce.ExecContext(ctx, query, args)
 }
 
 // asText returns args with strings for byte slices.

@@ -19,7 +19,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,15 +33,14 @@ import (
 
 // plain, cached and uncached are the ways to a server that the tests compare.
 var (
-	plain    = way{wrap: func(base driver.Connector) driver.Connector { return base }}
-	cached   = way{wrap: func(base driver.Connector) driver.Connector { return newCachingConnector(base, 8) }}
+	plain    = way{wrap: func(base *pq.Connector) driver.Connector { return base }}
+	cached   = way{wrap: func(base *pq.Connector) driver.Connector { return newCachingConnector(base, 8) }}
 	uncached = way{wrap: newUncachedConnector, binary: true}
 )
 
 type way struct {
-	wrap   func(driver.Connector) driver.Connector
+	wrap   func(*pq.Connector) driver.Connector
 	binary bool
-	dialer pq.Dialer
 }
 
 // open returns a pool of at most n connections.
@@ -56,9 +54,6 @@ func (w way) open(t testing.TB, address string, n int) *sql.DB {
 	connector, err := pq.NewConnectorConfig(config)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if w.dialer != nil {
-		connector.Dialer(w.dialer)
 	}
 	db := sql.OpenDB(w.wrap(connector))
 	t.Cleanup(func() { _ = db.Close() })
@@ -105,25 +100,23 @@ func TestTransactionUsesTheCache(t *testing.T) {
 
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	proxy := newProxy(t, postgrestest.Database(t))
 	const query = "SELECT $1::int"
 	for _, test := range []struct {
 		name string
 		way  way
 		want int64
 	}{{"plain", plain, 2}, {"cached", cached, 1}, {"uncached", uncached, 1}} {
-		dialer := new(countingDialer)
-		test.way.dialer = dialer
-		db := test.way.open(t, address, 1)
+		db := test.way.open(t, proxy.url, 1)
 		queryInt(t, db, query, 1)
-		before := dialer.writes.Load()
+		before := proxy.trips.Load()
 		queryInt(t, db, query, 2)
-		if n := dialer.writes.Load() - before; n != test.want {
+		if n := proxy.trips.Load() - before; n != test.want {
 			t.Errorf("%s: %d round trips for a query; want %d", test.name, n, test.want)
 		}
-		before = dialer.writes.Load()
+		before = proxy.trips.Load()
 		mustExec(t, db, query, 2)
-		if n := dialer.writes.Load() - before; n != test.want {
+		if n := proxy.trips.Load() - before; n != test.want {
 			t.Errorf("%s: %d round trips for an execution; want %d", test.name, n, test.want)
 		}
 	}
@@ -566,12 +559,15 @@ func TestCancelledWhileReadingRows(t *testing.T) {
 func TestLostConnection(t *testing.T) {
 	t.Parallel()
 	address := postgrestest.Database(t)
-	other, db := plain.open(t, address, 1), cached.open(t, address, 1)
-	for range 3 {
-		pid := queryInt(t, db, "SELECT pg_backend_pid() + $1", 0)
-		mustExec(t, other, "SELECT pg_terminate_backend($1, 10000)", pid)
-		if again := queryInt(t, db, "SELECT pg_backend_pid() + $1", 0); again == pid {
-			t.Error("the connection was not lost")
+	other := plain.open(t, address, 1)
+	for name, w := range map[string]way{"cached": cached, "uncached": uncached} {
+		db := w.open(t, address, 1)
+		for range 3 {
+			pid := queryInt(t, db, "SELECT pg_backend_pid() + $1", 0)
+			mustExec(t, other, "SELECT pg_terminate_backend($1, 10000)", pid)
+			if again := queryInt(t, db, "SELECT pg_backend_pid() + $1", 0); again == pid {
+				t.Errorf("%s: the connection was not lost", name)
+			}
 		}
 	}
 }
@@ -581,7 +577,7 @@ func TestLostConnection(t *testing.T) {
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
 	address := postgrestest.Database(t)
-	small := way{wrap: func(base driver.Connector) driver.Connector { return newCachingConnector(base, 3) }}
+	small := way{wrap: func(base *pq.Connector) driver.Connector { return newCachingConnector(base, 3) }}
 	db := small.open(t, address, 4)
 	mustExec(t, db, "CREATE TABLE counter (id int PRIMARY KEY, n int); INSERT INTO counter SELECT i, 0 FROM generate_series(0, 7) i")
 
@@ -914,28 +910,4 @@ func queryRow(q querier, query string, args ...any) (string, error) {
 		return "", err
 	}
 	return fmt.Sprint(row), rows.Close()
-}
-
-// countingDialer counts what lib/pq sends: it writes once, then waits for the answer.
-type countingDialer struct {
-	writes atomic.Int64
-}
-
-func (d *countingDialer) Dial(network, address string) (net.Conn, error) {
-	return d.DialTimeout(network, address, 0)
-}
-
-func (d *countingDialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
-	conn, err := net.DialTimeout(network, address, timeout)
-	return countingConn{conn, d}, err
-}
-
-type countingConn struct {
-	net.Conn
-	dialer *countingDialer
-}
-
-func (c countingConn) Write(b []byte) (int, error) {
-	c.dialer.writes.Add(1)
-	return c.Conn.Write(b)
 }
