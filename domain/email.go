@@ -6,9 +6,6 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
-	"golang.org/x/text/cases"
-	"golang.org/x/text/language"
-	"golang.org/x/text/unicode/norm"
 )
 
 const (
@@ -16,9 +13,10 @@ const (
 	maxEmailLocalBytes = 64  // RFC 5321 4.5.3.1.1
 )
 
-// Email is an e-mail address in canonical form: trimmed, NFC, lower case, its domain as A-labels. Two addresses that
-// differ only in case, in normal form or in the spelling of an internationalised domain are equal. Confusable scripts
-// (a Cyrillic "а" for a Latin "a") are not told apart. The zero Email means "absent"; Emails are comparable.
+// Email is an e-mail address in canonical form: trimmed, NFC, lower case, without full-width characters, its domain as
+// A-labels. Two addresses that differ only in case, width, normal form or the spelling of an internationalised domain are
+// equal. Confusable scripts (a Cyrillic "а" for a Latin "a") are not told apart. The zero Email means "absent"; Emails are
+// comparable.
 type Email struct{ canonical string }
 
 // ParseEmail returns the canonical form of an address: a dot-atom local part of at most 64 octets, which may hold
@@ -33,45 +31,51 @@ func ParseEmail(text string) (Email, error) {
 	if err := cleanText(field, text, maxEmailRunes); err != nil {
 		return Email{}, err
 	}
+	text = foldText(text)
 	at := strings.LastIndexByte(text, '@')
 	if at < 0 {
 		return Email{}, invalid(field, "has no @")
 	}
-	local, err := canonicalLocalPart(text[:at])
-	if err != nil {
+	local := text[:at]
+	if err := checkLocalPart(local); err != nil {
 		return Email{}, err
 	}
 	host, err := canonicalDomain(text[at+1:])
 	if err != nil {
 		return Email{}, err
 	}
-	email := Email{local + "@" + host}
-	return email, cleanText(field, email.canonical, maxEmailRunes)
+	canonical := local + "@" + host
+	if err := cleanText(field, canonical, maxEmailRunes); err != nil { // an A-label can be longer than what it stands for
+		return Email{}, err
+	}
+	return Email{canonical}, nil
 }
 
-func canonicalLocalPart(text string) (string, error) {
+func checkLocalPart(local string) error {
 	const field = "email"
-	local := lowerCase(text)
 	if local == "" {
-		return "", invalid(field, "has nothing before the @")
+		return invalid(field, "has nothing before the @")
 	}
 	if len(local) > maxEmailLocalBytes {
-		return "", invalid(field, "has more than 64 bytes before the @")
+		return invalid(field, "has more than 64 bytes before the @")
 	}
 	for atom := range strings.SplitSeq(local, ".") {
 		if atom == "" {
-			return "", invalid(field, "has a dot at the start, at the end or beside another dot before the @")
+			return invalid(field, "has a dot at the start, at the end or beside another dot before the @")
 		}
 		if strings.IndexFunc(atom, notAtomText) >= 0 {
-			return "", invalid(field, "has a character before the @ that an address cannot have unquoted")
+			return invalid(field, "has a character before the @ that an address cannot have unquoted")
 		}
 	}
-	return local, nil
+	return nil
 }
 
-// notAtomText tells whether r is outside atext (RFC 5322 3.2.3, with UTF8-non-ascii as RFC 6531 3.3 adds it).
+// notAtomText tells whether r is outside atext (RFC 5322 3.2.3, with UTF8-non-ascii as RFC 6531 3.3 adds it). Of the
+// latter it refuses what nobody sees, and what this program's Unicode does not know: the database's may fold it.
 func notAtomText(r rune) bool {
 	switch {
+	case unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector):
+		return true
 	case r >= utf8.RuneSelf:
 		return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsNumber(r) && !unicode.IsPunct(r) && !unicode.IsSymbol(r)
 	case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
@@ -81,9 +85,11 @@ func notAtomText(r rune) bool {
 	}
 }
 
-// mailDomain is the lookup profile of UTS 46 with the length limits of DNS. It maps to lower case and NFC first.
+// mailDomain is the lookup profile of UTS 46 with the length limits of DNS.
 var mailDomain = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.VerifyDNSLength(true), idna.StrictDomainName(true))
 
+// canonicalDomain takes a text that [foldText] has gone over. Otherwise UTS 46 would take "ẞ" for "ss", but "ß" for itself,
+// and marks in another order for another name.
 func canonicalDomain(text string) (string, error) {
 	const field = "email"
 	if text == "" {
@@ -93,20 +99,11 @@ func canonicalDomain(text string) (string, error) {
 	if err != nil || strings.HasSuffix(host, ".") {
 		return "", invalid(field, "has no valid domain name after the @")
 	}
-	return host, nil
-}
-
-// lowerCase maps to lower case and NFC until neither changes the text any more: a composed letter can have a lower-case
-// form that is not composed, and the reverse.
-func lowerCase(text string) string {
-	for range 3 {
-		lower := norm.NFC.String(cases.Lower(language.Und, cases.HandleFinalSigma(false)).String(text))
-		if lower == text {
-			break
-		}
-		text = lower
+	// UTS 46 maps some symbols to letters that run in another direction than what it judged: such an A-label is not valid.
+	if again, err := mailDomain.ToASCII(host); err != nil || again != host {
+		return "", invalid(field, "has no valid domain name after the @")
 	}
-	return text
+	return host, nil
 }
 
 // RestoreEmail returns an address as it was stored. It checks its form only and never normalises, so that an old row stays

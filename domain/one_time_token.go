@@ -3,7 +3,6 @@ package domain
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -21,13 +20,14 @@ type OneTimeToken struct{ text string }
 func NewOneTimeToken() OneTimeToken {
 	secret := make([]byte, oneTimeTokenBytes)
 	_, _ = rand.Read(secret) // never fails: it crashes the program instead
-	return OneTimeToken{base64.RawURLEncoding.EncodeToString(secret)}
+	return OneTimeToken{base64url.EncodeToString(secret)}
 }
 
 // ParseOneTimeToken reads the text that Reveal gave. It returns [ErrTokenInvalid] on the field "token".
 func ParseOneTimeToken(text string) (OneTimeToken, error) {
-	if len(text) == base64.RawURLEncoding.EncodedLen(oneTimeTokenBytes) {
-		if _, err := base64.RawURLEncoding.Strict().DecodeString(text); err == nil {
+	if len(text) == base64url.EncodedLen(oneTimeTokenBytes) {
+		secret, err := base64url.DecodeString(text)
+		if err == nil && len(secret) == oneTimeTokenBytes { // the decoder skips line ends
 			return OneTimeToken{text}, nil
 		}
 	}

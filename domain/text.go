@@ -6,14 +6,20 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/cases"
+	"golang.org/x/text/language"
 	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/width"
 )
 
+// maxDecomposition is how many times more bytes a text can have when it is not in NFC (UAX #15, 9.1).
+const maxDecomposition = 3
+
 // cleanText checks what holds for every text that reaches the database: valid UTF-8 without control characters (NUL
-// above all, which PostgreSQL refuses), at most maxRunes code points, as varchar(n) counts them.
+// above all, which PostgreSQL refuses), at most maxRunes code points in NFC, as varchar(n) counts them once the text is stored.
 func cleanText(field, text string, maxRunes int) error {
 	// A code point takes at most four bytes, so a longer text is refused before it is read.
-	if len(text) > maxRunes*utf8.UTFMax {
+	if len(text) > maxRunes*utf8.UTFMax*maxDecomposition {
 		return tooLong(field, maxRunes)
 	}
 	if !utf8.ValidString(text) {
@@ -22,10 +28,24 @@ func cleanText(field, text string, maxRunes int) error {
 	if strings.IndexFunc(text, unicode.IsControl) >= 0 {
 		return invalid(field, "contains a control character")
 	}
-	if utf8.RuneCountInString(text) > maxRunes {
+	if utf8.RuneCountInString(norm.NFC.String(text)) > maxRunes {
 		return tooLong(field, maxRunes)
 	}
 	return nil
+}
+
+// foldText maps full-width and half-width characters to their ordinary forms, upper case to lower case, and the whole to
+// NFC, until none of it changes the text any more: a composed letter can have a lower-case form that is not composed,
+// and the reverse.
+func foldText(text string) string {
+	for range 3 {
+		folded := norm.NFC.String(cases.Lower(language.Und, cases.HandleFinalSigma(false)).String(width.Fold.String(text)))
+		if folded == text {
+			break
+		}
+		text = folded
+	}
+	return text
 }
 
 // personName returns a first or last name trimmed and in NFC. Empty means absent.
@@ -34,8 +54,7 @@ func personName(field, name string, maxRunes int) (string, error) {
 		return "", err
 	}
 	name = norm.NFC.String(strings.TrimSpace(name))
-	// Normalising may lengthen a text.
-	return name, cleanText(field, name, maxRunes)
+	return name, nil
 }
 
 func tooLong(field string, maxRunes int) error {
