@@ -8,7 +8,7 @@ import (
 
 // Kind says what went wrong, in a word that programs may depend on. A Kind is itself an error, so that
 // errors.Is(err, domain.ErrTaken) works through every layer that wraps with %w.
-type Kind string
+type Kind string //nolint:errname // it is a kind of error first; its constants have the names of errors
 
 // The kinds of error. No method returns a Kind bare where there is more to say: see [Error].
 const (

@@ -61,7 +61,8 @@ type PasswordHasher interface {
 
 	// Verify tells whether password is the one that hash was made of. It returns [ErrInvalid] on the field
 	// "hashed_password" for a hash that it cannot or must not verify: an unknown or malformed form, or parameters out of
-	// bounds.
+	// bounds; and on the field "password" for one that the hash's scheme cannot carry, such as 73 bytes with bcrypt. To a
+	// sign-in both are a wrong password.
 	Verify(ctx context.Context, hash PasswordHash, password string) (Verification, error)
 }
 

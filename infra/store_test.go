@@ -215,19 +215,27 @@ func TestReturnedRowsAreTheStoredOnes(t *testing.T) {
 		email, _ := domain.ParseEmail("other@example.org")
 		hour := time.Now().Add(time.Hour)
 		steps := map[string]func() (*domain.User, error){
-			"names":        func() (*domain.User, error) { return store.SetNames(ctx, id, domain.Names{First: "A", Last: "B"}) },
-			"phone":        func() (*domain.User, error) { return store.SetPhone(ctx, id, phone) },
-			"e-mail":       func() (*domain.User, error) { return store.SetEmail(ctx, id, email) },
-			"sign-in":      func() (*domain.User, error) { return store.RecordSignIn(ctx, id) },
-			"failure":      func() (*domain.User, error) { return store.RecordFailure(ctx, id, domain.LockPolicy{Attempts: 1}) },
-			"reset":        func() (*domain.User, error) { return store.IssueReset(ctx, id, domain.NewOneTimeToken().Digest(), hour) },
-			"verification": func() (*domain.User, error) { return store.IssueVerification(ctx, id, domain.NewOneTimeToken().Digest(), hour) },
+			"names":   func() (*domain.User, error) { return store.SetNames(ctx, id, domain.Names{First: "A", Last: "B"}) },
+			"phone":   func() (*domain.User, error) { return store.SetPhone(ctx, id, phone) },
+			"e-mail":  func() (*domain.User, error) { return store.SetEmail(ctx, id, email) },
+			"sign-in": func() (*domain.User, error) { return store.RecordSignIn(ctx, id) },
+			"failure": func() (*domain.User, error) { return store.RecordFailure(ctx, id, domain.LockPolicy{Attempts: 1}) },
+			"reset": func() (*domain.User, error) {
+				return store.IssueReset(ctx, id, domain.NewOneTimeToken().Digest(), hour)
+			},
+			"verification": func() (*domain.User, error) {
+				return store.IssueVerification(ctx, id, domain.NewOneTimeToken().Digest(), hour)
+			},
 			"session": func() (*domain.User, error) {
 				grant, err := store.IssueToken(ctx, id, domain.SessionPolicy{})
 				return grant.User, err
 			},
-			"update":   func() (*domain.User, error) { return store.Update(ctx, id, func(u *domain.User) error { return u.Rename("C", "") }) },
-			"password": func() (*domain.User, error) { return store.SetPassword(ctx, id, domain.PasswordHash{}, other, domain.SessionID{}) },
+			"update": func() (*domain.User, error) {
+				return store.Update(ctx, id, func(u *domain.User) error { return u.Rename("C", "") })
+			},
+			"password": func() (*domain.User, error) {
+				return store.SetPassword(ctx, id, domain.PasswordHash{}, other, domain.SessionID{})
+			},
 		}
 		for _, name := range []string{"names", "phone", "e-mail", "sign-in", "reset", "verification", "session", "failure", "update", "password"} {
 			returned, err := steps[name]()

@@ -125,7 +125,7 @@ func backOff(ctx context.Context, try int) error {
 	if try == 0 {
 		return nil
 	}
-	timer := time.NewTimer(rand.N(min(time.Duration(try), 20) * time.Millisecond))
+	timer := time.NewTimer(rand.N(min(time.Duration(try), 20) * time.Millisecond)) //nolint:gosec // no secret
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

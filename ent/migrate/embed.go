@@ -1,3 +1,4 @@
+// Package migrate holds the migrations, and what ent generates of the schema.
 package migrate
 
 import "embed"
