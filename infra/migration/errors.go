@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/softbee/accounts/domain"
 )
@@ -63,16 +64,23 @@ func failure(doing string, err error) error {
 // reason is what may be told of a driver's error: messages about names of tables, columns and constraints, but not
 // PostgreSQL's class 22, data exceptions, which quote the value.
 func reason(err error) string {
-	code := sqlState(err)
-	switch {
-	case code == "":
-		return err.Error()
-	case code[:2] == "22":
-		return "a value does not fit (SQLSTATE " + code + ")"
+	var e interface {
+		error
+		SQLState() string
 	}
-	var e interface{ SQLState() string }
-	errors.As(err, &e)
-	return fmt.Sprintf("%v (SQLSTATE %s)", e, code)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled.Error()
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded.Error()
+	case !errors.As(err, &e):
+		return err.Error()
+	case strings.HasPrefix(e.SQLState(), "22"):
+		return "a value does not fit (" + e.SQLState() + ")"
+	case strings.Contains(e.Error(), e.SQLState()):
+		return e.Error()
+	}
+	return e.Error() + " (" + e.SQLState() + ")"
 }
 
 // sqlState returns the SQLSTATE of PostgreSQL's error, or "".

@@ -46,10 +46,7 @@ var concurrently = regexp.MustCompile(`(?i)\bINDEX\s+CONCURRENTLY\b`)
 // ExecContext executes a statement of the file. Outside a transaction it tries again if a lock was not to be had.
 func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error) {
 	if f.transactional {
-		f.report(statement)
-		result, err := f.conn.ExecContext(ctx, statement, args...)
-		f.failed = err
-		return result, err
+		return f.execute(ctx, statement, args...)
 	}
 	if f.database.dialect == Postgres && concurrently.MatchString(statement) {
 		// It waits for other transactions without making any wait, and must not be given up half way.
@@ -62,9 +59,7 @@ func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any
 		}
 	}
 	for f.attempt = 1; ; f.attempt++ {
-		f.report(statement)
-		result, err := f.conn.ExecContext(ctx, statement, args...)
-		f.failed = err
+		result, err := f.execute(ctx, statement, args...)
 		if err == nil || f.attempt == attempts || !f.isLockTimeout(err) {
 			return result, err
 		}
@@ -72,6 +67,20 @@ func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any
 			return nil, errors.Join(paused, err)
 		}
 	}
+}
+
+func (f *fileRun) execute(ctx context.Context, statement string, args ...any) (sql.Result, error) {
+	if f.progress != nil {
+		f.progress(Step{
+			File: f.plan, Statement: f.statement, Statements: len(f.statements), SQL: statement, Attempt: f.attempt,
+		})
+	}
+	result, err := f.conn.ExecContext(ctx, statement, args...)
+	if err != nil && ctx.Err() != nil {
+		err = errors.Join(ctx.Err(), err)
+	}
+	f.failed = err
+	return result, err
 }
 
 // dropUnfinishedIndex drops what an earlier attempt at a CREATE INDEX CONCURRENTLY has left: an invalid index or, if the runner
@@ -93,14 +102,6 @@ func (f *fileRun) dropUnfinishedIndex(ctx context.Context, statement string) err
 	}
 	_, err = f.conn.ExecContext(ctx, "DROP INDEX CONCURRENTLY "+name)
 	return err
-}
-
-func (f *fileRun) report(statement string) {
-	if f.progress != nil {
-		f.progress(Step{
-			File: f.plan, Statement: f.statement, Statements: len(f.statements), SQL: statement, Attempt: f.attempt,
-		})
-	}
 }
 
 // inTx executes the file in a transaction, again and again if a lock was not to be had.
