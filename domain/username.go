@@ -21,6 +21,19 @@ type Username struct{ canonical string }
 // would read as an e-mail address) and is not in the form of a UUID (it would read as an ID). It returns [ErrInvalid] on
 // the field "username".
 func ParseUsername(text string) (Username, error) {
+	username, err := LookupUsername(text)
+	if err != nil {
+		return Username{}, err
+	}
+	if utf8.RuneCountInString(username.canonical) < minUsernameRunes {
+		return Username{}, invalid("username", "is shorter than 3 characters")
+	}
+	return username, nil
+}
+
+// LookupUsername is ParseUsername for finding an account, not for making one: it also takes a name of fewer than 3
+// code points, which an account from before that rule, or from another system, may have.
+func LookupUsername(text string) (Username, error) {
 	const field = "username"
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -39,10 +52,7 @@ func ParseUsername(text string) (Username, error) {
 	if looksLikeID(canonical) {
 		return Username{}, invalid(field, "has the form of an id")
 	}
-	switch n := utf8.RuneCountInString(canonical); {
-	case n < minUsernameRunes:
-		return Username{}, invalid(field, "is shorter than 3 characters")
-	case n > maxUsernameRunes:
+	if utf8.RuneCountInString(canonical) > maxUsernameRunes {
 		return Username{}, tooLong(field, maxUsernameRunes)
 	}
 	return Username{canonical}, nil
