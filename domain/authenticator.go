@@ -1,0 +1,385 @@
+package domain
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// AuthenticationPolicy is what signing in and getting back in obey, apart from hashing: its cost, and how many hashes are
+// computed at once, belong to the [PasswordHasher] (for the one in infra/password, to its Policy). The zero value is the
+// default.
+type AuthenticationPolicy struct {
+	Lock     LockPolicy     // when failed sign-ins lock an account
+	Password PasswordPolicy // which new passwords are accepted
+
+	// How long tokens are good, up to 7 days, unless the call that issues one says otherwise.
+	ResetTTL        time.Duration // default 15 minutes
+	VerificationTTL time.Duration // default 24 hours
+
+	// Now returns the present. Default: time.Now. A store with a clock of its own is to be given the same.
+	Now func() time.Time
+}
+
+// What AuthenticationPolicy's fields stand for when they are zero.
+const (
+	DefaultResetTTL        = 15 * time.Minute
+	DefaultVerificationTTL = 24 * time.Hour
+)
+
+const maxOneTimeTokenTTL = 7 * 24 * time.Hour
+
+func (p AuthenticationPolicy) resolve() (AuthenticationPolicy, error) {
+	var err error
+	if p.Lock, err = p.Lock.Resolve(); err != nil {
+		return p, err
+	}
+	if p.Password, err = p.Password.resolve(); err != nil {
+		return p, err
+	}
+	p.ResetTTL = cmp.Or(p.ResetTTL, DefaultResetTTL)
+	if err := checkTTL("reset_ttl", p.ResetTTL); err != nil {
+		return p, err
+	}
+	p.VerificationTTL = cmp.Or(p.VerificationTTL, DefaultVerificationTTL)
+	if err := checkTTL("verification_ttl", p.VerificationTTL); err != nil {
+		return p, err
+	}
+	if p.Now == nil {
+		p.Now = time.Now
+	}
+	return p, nil
+}
+
+func checkTTL(field string, ttl time.Duration) error {
+	switch {
+	case ttl < 0:
+		return invalid(field, "is negative")
+	case ttl > maxOneTimeTokenTTL:
+		return invalid(field, "is longer than 7 days")
+	}
+	return nil
+}
+
+// Authenticator holds the rules of signing in, of passwords, and of getting back in without one. What it decides the store
+// makes atomic. It is safe for concurrent use; a program needs one.
+//
+// It puts no limit on how often it is called: an application that faces the internet limits requests by address and by
+// account before they come here, see docs/application.md.
+//
+// Besides the errors named at each method, every method returns those of the repository, and the error of ctx when it
+// ended, also while waiting to hash. No error tells a password, a token or a hash. Do not call it inside a transaction:
+// hashing takes tens of milliseconds, for which the transaction would hold its locks.
+type Authenticator struct {
+	repository interface {
+		UserReader
+		CredentialStore
+	}
+	hasher PasswordHasher
+	policy AuthenticationPolicy
+
+	// decoy holds the hash that nobody's password is checked against, absent until it is first needed. Being in a
+	// channel of capacity one, it is made once, and who waits for that can give up.
+	decoy chan PasswordHash
+
+	recording atomic.Int64 // how long the repository took last to store the outcome of a sign-in, in nanoseconds
+}
+
+// NewAuthenticator returns an authenticator on the accounts of repository, or [ErrInvalid] on the field of the policy that
+// is out of bounds.
+func NewAuthenticator(repository interface {
+	UserReader
+	CredentialStore
+}, hasher PasswordHasher, policy AuthenticationPolicy) (*Authenticator, error) {
+	policy, err := policy.resolve()
+	if err != nil {
+		return nil, err
+	}
+	a := &Authenticator{repository: repository, hasher: hasher, policy: policy, decoy: make(chan PasswordHash, 1)}
+	a.decoy <- PasswordHash{}
+	return a, nil
+}
+
+// Authenticate signs in: it returns the account that identifier, an e-mail address or a username, and password belong to.
+// The repository has then set last_login, cleared the counter of failures and, where the stored hash was weaker than the
+// policy of today, replaced it, all at once. It returns
+//
+//   - [ErrBadCredentials] when there is no such account or the password is wrong, also by the guess that locks the account;
+//   - [ErrLocked], with the lock's end in [Error], while a lock is in force. The password is then not looked at, the guess
+//     not counted, and of guesses that run at once none gets in once the lock is set;
+//   - [ErrInactive] when the password is right but the account was deactivated. This counts as nothing;
+//   - [ErrConflict] when the password keeps changing meanwhile.
+//
+// An identifier that is unknown, or that no account can have, takes as long as a wrong password: the same hash is computed,
+// and then a pause is made for as long as the repository took last to store the outcome of a sign-in. An account whose
+// stored hash cannot be verified, or cannot have been made of such a password, takes as long too, and the guess is counted as
+// a wrong one. One whose hash has other costs than today's policy takes its own time until a sign-in has replaced the hash.
+func (a *Authenticator) Authenticate(ctx context.Context, identifier, password string) (*User, error) {
+	return a.prove(ctx, password, func() (*User, error) { return a.find(ctx, identifier) })
+}
+
+// ChangePassword sets another password for a user who knows the current one. Sessions end, but for keep, which is the one
+// that asks; the zero SessionID keeps none. Pending reset and verification tokens are dropped. It returns [ErrNotFound],
+// [ErrInvalid] on the field "password" when the policy refuses next, and then has not looked at current; and the errors of
+// [Authenticator.Authenticate], because proving the current password is a sign-in: guesses are counted, and last_login is
+// set. [ErrConflict] also means that the password was changed meanwhile.
+func (a *Authenticator) ChangePassword(ctx context.Context, id ID, current, next string, keep SessionID) (*User, error) {
+	user, err := a.prove(ctx, current, func() (*User, error) {
+		user, err := a.repository.FindByID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return user, a.checkPassword(user, next)
+	})
+	if err != nil {
+		return nil, err
+	}
+	hash, err := a.hash(ctx, next)
+	if err != nil {
+		return nil, err
+	}
+	return a.repository.SetPassword(ctx, id, user.state.PasswordHash, hash, keep)
+}
+
+// SetPassword sets another password without asking for the current one, as an administrator does. All sessions end, the
+// lock too, and pending reset and verification tokens are dropped. It returns [ErrNotFound], or [ErrInvalid] on the field
+// "password".
+func (a *Authenticator) SetPassword(ctx context.Context, id ID, password string) (*User, error) {
+	user, err := a.repository.FindByID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkPassword(user, password); err != nil {
+		return nil, err
+	}
+	hash, err := a.hash(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	return a.repository.SetPassword(ctx, id, PasswordHash{}, hash, SessionID{})
+}
+
+// HashPassword checks a password by the policy and returns its hash, for a [Registration]. Own is what the account will be
+// known by; see [PasswordPolicy.Check]. It returns [ErrInvalid] on the field "password".
+func (a *Authenticator) HashPassword(ctx context.Context, password string, own ...string) (PasswordHash, error) {
+	if err := a.policy.Password.Check(password, own...); err != nil {
+		return PasswordHash{}, err
+	}
+	return a.hash(ctx, password)
+}
+
+// IssueReset returns a token with which the account's password can be reset once, and when it expires. An earlier one is
+// void from now on. Send it to the account's address, and to nobody else. A ttl of 0 means the policy's; it returns
+// [ErrInvalid] on the field "ttl" when it is negative or longer than 7 days, or [ErrNotFound].
+func (a *Authenticator) IssueReset(ctx context.Context, id ID, ttl time.Duration) (OneTimeToken, time.Time, error) {
+	return a.issue(ctx, id, cmp.Or(ttl, a.policy.ResetTTL), a.repository.IssueReset)
+}
+
+// Reset sets another password for whoever holds a reset token. The token is used up, all sessions end, and the lock, so
+// that nobody can lock an owner out by guessing. The account does not become active by it. It returns [ErrInvalid] on the field
+// "password", and then the token is still good; or [ErrTokenInvalid] or [ErrTokenExpired]. Of several calls with one token
+// one succeeds.
+//
+// The policy cannot see here whose password it is, so the one that equals the account's own name is not refused.
+func (a *Authenticator) Reset(ctx context.Context, token OneTimeToken, password string) (*User, error) {
+	if token.IsZero() {
+		return nil, tokenInvalid()
+	}
+	hash, err := a.HashPassword(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	return a.repository.ConsumeReset(ctx, token.Digest(), hash)
+}
+
+// IssueVerification returns a token that confirms the account's present address once, and when it expires. An earlier one
+// is void from now on, and this one will be when the address changes. Send it to that address, and to nobody else. A ttl of
+// 0 means the policy's; it returns [ErrInvalid] on the field "ttl" when it is negative or longer than 7 days, or
+// [ErrNotFound].
+func (a *Authenticator) IssueVerification(ctx context.Context, id ID, ttl time.Duration) (OneTimeToken, time.Time, error) {
+	return a.issue(ctx, id, cmp.Or(ttl, a.policy.VerificationTTL), a.repository.IssueVerification)
+}
+
+// Confirm records, for whoever holds a verification token, that the account's present address is verified, and uses the
+// token up. It returns [ErrTokenInvalid] or [ErrTokenExpired]. Of several calls with one token one succeeds.
+func (a *Authenticator) Confirm(ctx context.Context, token OneTimeToken) (*User, error) {
+	if token.IsZero() {
+		return nil, tokenInvalid()
+	}
+	return a.repository.ConsumeVerification(ctx, token.Digest())
+}
+
+// find returns ErrBadCredentials for an identifier that no account has.
+func (a *Authenticator) find(ctx context.Context, identifier string) (*User, error) {
+	user, err := a.findByIdentifier(ctx, identifier)
+	if errors.Is(err, ErrNotFound) {
+		return nil, badCredentials()
+	}
+	return user, err
+}
+
+func (a *Authenticator) findByIdentifier(ctx context.Context, identifier string) (*User, error) {
+	if strings.Contains(identifier, "@") {
+		email, err := ParseEmail(identifier)
+		if err != nil {
+			return nil, ErrNotFound
+		}
+		return a.repository.FindByEmail(ctx, email)
+	}
+	username, err := LookupUsername(identifier)
+	if err != nil {
+		return nil, ErrNotFound
+	}
+	return a.repository.FindByUsername(ctx, username)
+}
+
+// maxProofs is how often a sign-in begins anew because the stored hash was replaced while it was checked, as it is when
+// several sign-ins at once find it stale.
+const maxProofs = 3
+
+// prove returns the account that find returns, having recorded a successful sign-in, if password is its password.
+func (a *Authenticator) prove(ctx context.Context, password string, find func() (*User, error)) (*User, error) {
+	// The decoy is made whether or not it will be needed, so that the first sign-in of all tells nothing either.
+	decoy, err := a.decoyHash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var user *User
+	for range maxProofs {
+		user, err = a.proveOnce(ctx, password, decoy, find)
+		if !errors.Is(err, ErrConflict) {
+			break
+		}
+	}
+	return user, err
+}
+
+func (a *Authenticator) proveOnce(ctx context.Context, password string, decoy PasswordHash, find func() (*User, error)) (*User, error) {
+	user, err := find()
+	switch {
+	case errors.Is(err, ErrBadCredentials):
+		return nil, a.refuseUnknown(ctx, password, decoy, err)
+	case err != nil:
+		return nil, err
+	case user.IsLocked(a.policy.Now()):
+		return nil, &Error{Kind: ErrLocked, Reason: "too many failed sign-ins", Until: user.LockedUntil()}
+	}
+
+	id, checked := user.ID(), user.state.PasswordHash
+	verification, err := a.verify(ctx, checked, decoy, password)
+	if err != nil {
+		return nil, err
+	}
+	if !verification.Match {
+		_, err := a.record(func() (*User, error) { return a.repository.RecordFailure(ctx, id, a.policy.Lock) })
+		if err == nil || errors.Is(err, ErrNotFound) {
+			err = badCredentials()
+		}
+		return nil, err
+	}
+
+	var better PasswordHash
+	if verification.Stale {
+		if better, err = a.hash(ctx, password); err != nil {
+			return nil, err
+		}
+	}
+	user, err = a.record(func() (*User, error) { return a.repository.RecordSuccess(ctx, id, checked, better) })
+	if errors.Is(err, ErrNotFound) {
+		return nil, badCredentials()
+	}
+	return user, err
+}
+
+// record calls the repository and remembers how long it took to store the outcome of a sign-in.
+func (a *Authenticator) record(store func() (*User, error)) (*User, error) {
+	begin := time.Now()
+	user, err := store()
+	if err == nil {
+		a.recording.Store(int64(min(time.Since(begin), maxPause)))
+	}
+	return user, err
+}
+
+// maxPause bounds what one slow commit costs those who mistype their name after it.
+const maxPause = 100 * time.Millisecond
+
+// refuseUnknown returns the refusal after as much time as a wrong password takes: that of the hash, and that of counting
+// the failure, for which the database may have to wait for its disk.
+func (a *Authenticator) refuseUnknown(ctx context.Context, password string, decoy PasswordHash, refusal error) error {
+	if _, err := a.verify(ctx, PasswordHash{}, decoy, password); err != nil {
+		return err
+	}
+	pause := time.NewTimer(time.Duration(a.recording.Load()))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return refusal
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// verify checks password against the stored hash or, where that cannot be verified, against the decoy, which never
+// matches. If that is no use either, as for a password longer than any hash is made of, then it is none for any account.
+func (a *Authenticator) verify(ctx context.Context, stored, decoy PasswordHash, password string) (Verification, error) {
+	verification, err := a.hasher.Verify(ctx, stored, password)
+	if errors.Is(err, ErrInvalid) {
+		verification = Verification{}
+		if _, err = a.hasher.Verify(ctx, decoy, password); errors.Is(err, ErrInvalid) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return Verification{}, fmt.Errorf("verify password: %w", err)
+	}
+	return verification, nil
+}
+
+// decoyHash returns the hash of a random password by the policy of today.
+func (a *Authenticator) decoyHash(ctx context.Context) (PasswordHash, error) {
+	select {
+	case decoy := <-a.decoy:
+		defer func() { a.decoy <- decoy }()
+		var err error
+		if decoy.IsZero() {
+			decoy, err = a.hash(ctx, NewOneTimeToken().Reveal())
+		}
+		return decoy, err
+	case <-ctx.Done():
+		return PasswordHash{}, ctx.Err()
+	}
+}
+
+func (a *Authenticator) hash(ctx context.Context, password string) (PasswordHash, error) {
+	hash, err := a.hasher.Hash(ctx, password)
+	if err != nil {
+		return PasswordHash{}, fmt.Errorf("hash password: %w", err)
+	}
+	return hash, nil
+}
+
+func (a *Authenticator) checkPassword(user *User, password string) error {
+	return a.policy.Password.Check(password, user.Email().String(), user.Username().String())
+}
+
+func (a *Authenticator) issue(
+	ctx context.Context, id ID, ttl time.Duration, store func(context.Context, ID, TokenDigest, time.Time) (*User, error),
+) (OneTimeToken, time.Time, error) {
+	if err := checkTTL("ttl", ttl); err != nil {
+		return OneTimeToken{}, time.Time{}, err
+	}
+	token, expiry := NewOneTimeToken(), StoredTime(a.policy.Now().Add(ttl))
+	if _, err := store(ctx, id, token.Digest(), expiry); err != nil {
+		return OneTimeToken{}, time.Time{}, err
+	}
+	return token, expiry, nil
+}
+
+func badCredentials() error {
+	return &Error{Kind: ErrBadCredentials, Reason: "no such account, or a wrong password"}
+}

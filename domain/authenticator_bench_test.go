@@ -1,0 +1,111 @@
+package domain_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/password"
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/sqlite"
+)
+
+// BenchmarkRefusal shows that an unknown account cannot be told from a wrong password by the time of the answer: it tries
+// both in turn and compares the medians. Run it with -benchtime=200x.
+//
+// The throw-away PostgreSQL does not wait for its disk. To see one that does, name it in ACCOUNTS_TEST_POSTGRES.
+func BenchmarkRefusal(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) {
+		store, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "accounts.db"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		benchmarkRefusal(b, store)
+	})
+	b.Run("postgres", func(b *testing.B) {
+		store, err := postgres.Open(b.Context(), postgrestest.Database(b))
+		if err != nil {
+			b.Fatal(err)
+		}
+		benchmarkRefusal(b, store)
+	})
+}
+
+func benchmarkRefusal(b *testing.B, store *infra.Store) {
+	b.Cleanup(func() { _ = store.Close() })
+	if err := store.Migrate(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	hasher, err := password.New(password.Policy{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	authenticator, err := domain.NewAuthenticator(store, hasher, domain.AuthenticationPolicy{Lock: domain.LockPolicy{Attempts: 100}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ana := createAna(b, authenticator, store)
+	refuse := func(identifier string) time.Duration {
+		begin := time.Now()
+		_, err := authenticator.Authenticate(b.Context(), identifier, wrong)
+		took := time.Since(begin)
+		if !errors.Is(err, domain.ErrBadCredentials) {
+			b.Fatal(err)
+		}
+		return took
+	}
+	refuse("nobody@example.org") // makes the decoy
+
+	var unknown, wrongPassword []time.Duration
+	for b.Loop() {
+		if rand.IntN(2) == 0 { // by chance, since every few hashes memory is collected
+			unknown = append(unknown, refuse("nobody@example.org"))
+			wrongPassword = append(wrongPassword, refuse("ana@example.org"))
+		} else {
+			wrongPassword = append(wrongPassword, refuse("ana@example.org"))
+			unknown = append(unknown, refuse("nobody@example.org"))
+		}
+		if len(unknown)%50 == 0 { // before the lock
+			if _, err := store.Unlock(b.Context(), ana); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	slices.Sort(unknown)
+	slices.Sort(wrongPassword)
+	unknownMedian, wrongMedian := unknown[len(unknown)/2], wrongPassword[len(wrongPassword)/2]
+	b.ReportMetric(0, "ns/op") // of both, which is nothing to compare
+	b.ReportMetric(unknownMedian.Seconds()*1000, "unknown-ms")
+	b.ReportMetric(wrongMedian.Seconds()*1000, "wrong-ms")
+	b.ReportMetric(100*(wrongMedian-unknownMedian).Seconds()/unknownMedian.Seconds(), "difference-%")
+}
+
+func createAna(b *testing.B, authenticator *domain.Authenticator, store *infra.Store) domain.ID {
+	b.Helper()
+	email, err := domain.ParseEmail("ana@example.org")
+	if err != nil {
+		b.Fatal(err)
+	}
+	username, err := domain.ParseUsername("ana_de_cali")
+	if err != nil {
+		b.Fatal(err)
+	}
+	hash, err := authenticator.HashPassword(b.Context(), right)
+	if err != nil {
+		b.Fatal(err)
+	}
+	user, err := domain.NewUser(domain.Registration{Email: email, Username: username, PasswordHash: hash}, time.Now())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := store.Create(b.Context(), user); err != nil {
+		b.Fatal(err)
+	}
+	return user.ID()
+}

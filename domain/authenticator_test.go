@@ -1,0 +1,906 @@
+package domain_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// What the authenticator asks of its repository and its hasher, in their order. Two sign-ins with one journal cost the same.
+type journal struct {
+	mu      sync.Mutex
+	entries []string
+}
+
+func (j *journal) add(entry string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries = append(j.entries, entry)
+}
+
+// take returns what happened since it was last called.
+func (j *journal) take() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	entries := j.entries
+	j.entries = nil
+	return entries
+}
+
+// accounts is a repository of what the authenticator needs, in memory. Whether the real ones are atomic is for the contract
+// suite to tell; this one shows what the authenticator asks them, and lets something happen in between.
+type accounts struct {
+	domain.UserReader
+	*journal
+	clock func() time.Time
+
+	mu     sync.Mutex
+	states map[domain.ID]domain.UserState
+	before map[string]func() // called before the step of that name
+	fail   map[string]error  // what the step of that name returns instead of doing anything
+}
+
+func (a *accounts) step(ctx context.Context, name string) error {
+	a.add(name)
+	if before := a.before[name]; before != nil {
+		before()
+	}
+	if err := a.fail[name]; err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+func (a *accounts) find(ctx context.Context, matches func(domain.UserState) bool) (*domain.User, error) {
+	if err := a.step(ctx, "find"); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, state := range a.states {
+		if matches(state) {
+			return domain.RestoreUser(state)
+		}
+	}
+	return nil, domain.ErrNotFound
+}
+
+func (a *accounts) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return a.find(ctx, func(s domain.UserState) bool { return s.ID == id })
+}
+
+func (a *accounts) FindByEmail(ctx context.Context, email domain.Email) (*domain.User, error) {
+	return a.find(ctx, func(s domain.UserState) bool { return s.Email == email })
+}
+
+func (a *accounts) FindByUsername(ctx context.Context, username domain.Username) (*domain.User, error) {
+	return a.find(ctx, func(s domain.UserState) bool { return s.Username == username })
+}
+
+// change does what a statement of the real stores does: it checks and changes one account at once.
+func (a *accounts) change(
+	ctx context.Context, name string, matches func(domain.UserState) bool, change func(*domain.UserState) error,
+) (*domain.User, error) {
+	if err := a.step(ctx, name); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, state := range a.states {
+		if !matches(state) {
+			continue
+		}
+		if err := change(&state); err != nil {
+			return nil, err
+		}
+		state.Version++
+		a.states[id] = state
+		return domain.RestoreUser(state)
+	}
+	return nil, domain.ErrNotFound
+}
+
+func is(id domain.ID) func(domain.UserState) bool {
+	return func(s domain.UserState) bool { return s.ID == id }
+}
+
+func (a *accounts) RecordFailure(ctx context.Context, id domain.ID, policy domain.LockPolicy) (*domain.User, error) {
+	return a.change(ctx, "failure", is(id), func(s *domain.UserState) error {
+		if s.LockedUntil.After(a.clock()) {
+			return &domain.Error{Kind: domain.ErrLocked, Until: s.LockedUntil}
+		}
+		if !s.LockedUntil.IsZero() {
+			s.FailedLoginAttempts, s.LockedUntil = 0, time.Time{}
+		}
+		if s.FailedLoginAttempts++; s.FailedLoginAttempts >= policy.Attempts {
+			s.LockedUntil = a.clock().Add(policy.Duration)
+		}
+		return nil
+	})
+}
+
+func (a *accounts) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (*domain.User, error) {
+	return a.change(ctx, "success", is(id), func(s *domain.UserState) error {
+		switch {
+		case s.PasswordHash != checked:
+			return domain.ErrConflict
+		case s.LockedUntil.After(a.clock()):
+			return &domain.Error{Kind: domain.ErrLocked, Until: s.LockedUntil}
+		case !s.Active:
+			return domain.ErrInactive
+		}
+		s.FailedLoginAttempts, s.LockedUntil, s.LastLogin = 0, time.Time{}, a.clock()
+		if !better.IsZero() {
+			s.PasswordHash = better
+		}
+		return nil
+	})
+}
+
+func (a *accounts) SetPassword(
+	ctx context.Context, id domain.ID, checked, hash domain.PasswordHash, _ domain.SessionID,
+) (*domain.User, error) {
+	return a.change(ctx, "set", is(id), func(s *domain.UserState) error {
+		if !checked.IsZero() && s.PasswordHash != checked {
+			return domain.ErrConflict
+		}
+		s.PasswordHash, s.FailedLoginAttempts, s.LockedUntil = hash, 0, time.Time{}
+		return nil
+	})
+}
+
+func (a *accounts) Unlock(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return a.change(ctx, "unlock", is(id), func(s *domain.UserState) error {
+		s.FailedLoginAttempts, s.LockedUntil = 0, time.Time{}
+		return nil
+	})
+}
+
+func (a *accounts) IssueReset(ctx context.Context, id domain.ID, digest domain.TokenDigest, expiry time.Time) (*domain.User, error) {
+	return a.change(ctx, "issue reset", is(id), func(s *domain.UserState) error {
+		s.ResetToken, s.ResetTokenExpiry = digest, expiry
+		return nil
+	})
+}
+
+func (a *accounts) ConsumeReset(ctx context.Context, digest domain.TokenDigest, hash domain.PasswordHash) (*domain.User, error) {
+	user, err := a.change(ctx, "reset", func(s domain.UserState) bool { return s.ResetToken == digest }, func(s *domain.UserState) error {
+		if !s.ResetTokenExpiry.After(a.clock()) {
+			return domain.ErrTokenExpired
+		}
+		s.PasswordHash, s.ResetToken, s.ResetTokenExpiry = hash, domain.TokenDigest{}, time.Time{}
+		return nil
+	})
+	return user, tokenInvalidIfNotFound(err)
+}
+
+func (a *accounts) IssueVerification(
+	ctx context.Context, id domain.ID, digest domain.TokenDigest, expiry time.Time,
+) (*domain.User, error) {
+	return a.change(ctx, "issue verification", is(id), func(s *domain.UserState) error {
+		s.VerificationToken, s.VerificationTokenExpiry = digest, expiry
+		return nil
+	})
+}
+
+func (a *accounts) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (*domain.User, error) {
+	hasToken := func(s domain.UserState) bool { return s.VerificationToken == digest }
+	user, err := a.change(ctx, "confirm", hasToken, func(s *domain.UserState) error {
+		if !s.VerificationTokenExpiry.After(a.clock()) {
+			return domain.ErrTokenExpired
+		}
+		s.Verified, s.VerificationToken, s.VerificationTokenExpiry = true, domain.TokenDigest{}, time.Time{}
+		return nil
+	})
+	return user, tokenInvalidIfNotFound(err)
+}
+
+func tokenInvalidIfNotFound(err error) error {
+	if errors.Is(err, domain.ErrNotFound) {
+		return domain.ErrTokenInvalid
+	}
+	return err
+}
+
+// hasher makes worthless hashes, "today$…", and verifies them and stale ones, "formerly$…", up to 72 bytes as bcrypt does.
+type hasher struct {
+	*journal
+	fail func(ctx context.Context) error // what a hash fails with, if anything
+}
+
+func (h *hasher) compute(ctx context.Context, name string) error {
+	h.add(name)
+	if h.fail != nil {
+		if err := h.fail(ctx); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (h *hasher) Hash(ctx context.Context, password string) (domain.PasswordHash, error) {
+	if err := h.compute(ctx, "hash"); err != nil {
+		return domain.PasswordHash{}, err
+	}
+	return hashed("today", password), nil
+}
+
+func (h *hasher) Verify(ctx context.Context, hash domain.PasswordHash, password string) (domain.Verification, error) {
+	scheme, sum, _ := strings.Cut(hash.Stored(), "$")
+	if scheme != "today" && scheme != "formerly" {
+		return domain.Verification{}, &domain.Error{Kind: domain.ErrInvalid, Field: "hashed_password", Reason: "is unknown"}
+	}
+	if len(password) > 1024 || scheme == "formerly" && len(password) > 72 {
+		return domain.Verification{}, &domain.Error{Kind: domain.ErrInvalid, Field: "password", Reason: "is too long"}
+	}
+	if err := h.compute(ctx, "verify"); err != nil {
+		return domain.Verification{}, err
+	}
+	match := "formerly$"+sum == hashed("formerly", password).Stored()
+	return domain.Verification{Match: match, Stale: match && scheme == "formerly"}, nil
+}
+
+func hashed(scheme, password string) domain.PasswordHash {
+	sum := sha256.Sum256([]byte(password))
+	hash, err := domain.ParsePasswordHash(scheme + "$" + hex.EncodeToString(sum[:]))
+	if err != nil {
+		panic(err)
+	}
+	return hash
+}
+
+const (
+	right = "the right password"
+	wrong = "the wrong password"
+	other = "quite another password"
+)
+
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// fixture is an authenticator on one account, ana@example.org or "ana_de_cali", whose password is right.
+type fixture struct {
+	*domain.Authenticator
+	store  *accounts
+	hasher *hasher
+	ana    domain.ID
+	now    time.Time
+}
+
+// newFixture has made the decoy already, and emptied the journal.
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := newColdFixture(t)
+	if _, err := f.Authenticate(t.Context(), "nobody@example.org", wrong); !errors.Is(err, domain.ErrBadCredentials) {
+		t.Fatal(err)
+	}
+	f.store.take()
+	return f
+}
+
+func newColdFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{now: start}
+	clock := func() time.Time { return f.now }
+	journal := &journal{}
+	f.hasher = &hasher{journal: journal}
+	f.store = &accounts{
+		journal: journal, clock: clock, states: map[domain.ID]domain.UserState{},
+		before: map[string]func(){}, fail: map[string]error{},
+	}
+	email, err := domain.ParseEmail("ana@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	username, err := domain.ParseUsername("ana_de_cali")
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := domain.NewUser(domain.Registration{Email: email, Username: username, PasswordHash: hashed("today", right)}, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.ana = user.ID()
+	f.store.states[f.ana] = user.State()
+	f.Authenticator, err = domain.NewAuthenticator(f.store, f.hasher, domain.AuthenticationPolicy{
+		Lock: domain.LockPolicy{Attempts: 3, Duration: time.Minute},
+		Now:  clock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *fixture) state() domain.UserState {
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
+	return f.store.states[f.ana]
+}
+
+func (f *fixture) set(change func(*domain.UserState)) {
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
+	state := f.store.states[f.ana]
+	change(&state)
+	f.store.states[f.ana] = state
+}
+
+func (f *fixture) wantJournal(t *testing.T, want ...string) {
+	t.Helper()
+	if got := f.store.take(); !slices.Equal(got, want) {
+		t.Errorf("the authenticator did %q, want %q", got, want)
+	}
+}
+
+func wantKind(t *testing.T, err error, want domain.Kind) {
+	t.Helper()
+	if got := domain.KindOf(err); got != want || want == "" && err != nil {
+		t.Errorf("error: %v, want %q", err, want)
+	}
+}
+
+func TestAuthenticate(t *testing.T) {
+	for _, identifier := range []string{"ana@example.org", " Ana@EXAMPLE.org", "ana_de_cali", "ANA_de_Cali"} {
+		f := newFixture(t)
+		f.set(func(s *domain.UserState) { s.FailedLoginAttempts = 2 })
+		user, err := f.Authenticate(t.Context(), identifier, right)
+		wantKind(t, err, "")
+		f.wantJournal(t, "find", "verify", "success")
+		if user.ID() != f.ana || user.FailedLoginAttempts() != 0 || user.LastLogin() != start || user.State().PasswordHash != hashed("today", right) {
+			t.Errorf("%q gets %+v", identifier, user.State())
+		}
+	}
+}
+
+// A guess costs the same hash, whatever is wrong with it.
+func TestAuthenticateRefusalsCostTheSame(t *testing.T) {
+	junk, err := domain.ParsePasswordHash("junk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := func(hash domain.PasswordHash) func(*domain.UserState) {
+		return func(s *domain.UserState) { s.PasswordHash = hash }
+	}
+	nothing := func(*domain.UserState) {}
+	tests := []struct {
+		name                 string
+		identifier, password string
+		set                  func(*domain.UserState)
+		steps                []string
+	}{
+		{"wrong password", "ana_de_cali", wrong, nothing, []string{"find", "verify", "failure"}},
+		{"wrong password, stale hash", "ana_de_cali", wrong, stored(hashed("formerly", right)), []string{"find", "verify", "failure"}},
+		{"wrong password, inactive", "ana_de_cali", wrong, func(s *domain.UserState) { s.Active = false }, []string{"find", "verify", "failure"}},
+		{"hash that cannot be verified", "ana_de_cali", right, stored(junk), []string{"find", "verify", "failure"}},
+		{"hash absent", "ana_de_cali", right, stored(domain.PasswordHash{}), []string{"find", "verify", "failure"}},
+		{
+			"password that the hash cannot carry", "ana_de_cali", strings.Repeat("x", 73), stored(hashed("formerly", right)),
+			[]string{"find", "verify", "failure"},
+		},
+		{"unknown username", "nobody", wrong, nothing, []string{"find", "verify"}},
+		{"unknown address", "nobody@example.org", wrong, nothing, []string{"find", "verify"}},
+		{"right password of another", "nobody", right, nothing, []string{"find", "verify"}},
+		// Whoever sends these knows that no account has them, so there is nothing to find.
+		{"malformed address", "nobody@", wrong, nothing, []string{"verify"}},
+		{"malformed username", "no body", wrong, nothing, []string{"verify"}},
+		{"empty identifier", "", wrong, nothing, []string{"verify"}},
+		{"an id", domain.NewID().String(), wrong, nothing, []string{"verify"}},
+		{"endless identifier", strings.Repeat("x", 1<<20), wrong, nothing, []string{"verify"}},
+		// No hash is made of these.
+		{"endless password", "ana_de_cali", strings.Repeat("x", 1025), nothing, []string{"find", "failure"}},
+		{"endless password, stale hash", "ana_de_cali", strings.Repeat("x", 1025), stored(hashed("formerly", right)), []string{"find", "failure"}},
+		{"endless password, unknown username", "nobody", strings.Repeat("x", 1025), nothing, []string{"find"}},
+	}
+	var text string
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.set(test.set)
+			user, err := f.Authenticate(t.Context(), test.identifier, test.password)
+			wantKind(t, err, domain.ErrBadCredentials)
+			if user != nil {
+				t.Errorf("an account was returned: %v", user)
+			}
+			if text == "" {
+				text = err.Error()
+			}
+			if err.Error() != text {
+				t.Errorf("error: %q, but others read %q", err, text)
+			}
+			f.wantJournal(t, test.steps...)
+			counted := 0
+			if test.identifier == "ana_de_cali" {
+				counted = 1
+			}
+			if got := f.state().FailedLoginAttempts; got != counted {
+				t.Errorf("%d failures counted, want %d", got, counted)
+			}
+		})
+	}
+}
+
+// The first sign-in of all makes the decoy, whoever it is.
+func TestFirstSignInMakesTheDecoy(t *testing.T) {
+	steps := map[string][]string{"ana_de_cali": {"find", "verify", "success"}, "nobody": {"find", "verify"}}
+	for identifier, steps := range steps {
+		f := newColdFixture(t)
+		_, _ = f.Authenticate(t.Context(), identifier, right)
+		f.wantJournal(t, append([]string{"hash"}, steps...)...)
+		_, _ = f.Authenticate(t.Context(), identifier, right)
+		f.wantJournal(t, steps...)
+	}
+}
+
+func TestDecoyIsMadeOnce(t *testing.T) {
+	f := newColdFixture(t)
+	begun, finish := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.hasher.fail = func(context.Context) error {
+		once.Do(func() {
+			close(begun)
+			<-finish
+		})
+		return nil
+	}
+	var group sync.WaitGroup
+	group.Go(func() {
+		_, err := f.Authenticate(t.Context(), "ana_de_cali", right)
+		wantKind(t, err, "")
+	})
+	<-begun
+
+	// While it is being made, a sign-in whose context has ended does not wait for it.
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := f.Authenticate(ended, "ana_de_cali", right); !errors.Is(err, context.Canceled) {
+		t.Errorf("error: %v, want %v", err, context.Canceled)
+	}
+	for range 8 {
+		group.Go(func() {
+			_, err := f.Authenticate(t.Context(), "nobody", right)
+			wantKind(t, err, domain.ErrBadCredentials)
+		})
+	}
+	close(finish)
+	group.Wait()
+	hashes := 0
+	for _, step := range f.store.take() {
+		if step == "hash" {
+			hashes++
+		}
+	}
+	if hashes != 1 {
+		t.Errorf("%d decoys were made", hashes)
+	}
+}
+
+func TestDecoyIsMadeAgainAfterAFailure(t *testing.T) {
+	f := newColdFixture(t)
+	full := errors.New("no memory")
+	f.hasher.fail = func(context.Context) error { return full }
+	if _, err := f.Authenticate(t.Context(), "ana_de_cali", right); !errors.Is(err, full) {
+		t.Errorf("error: %v, want %v", err, full)
+	}
+	f.wantJournal(t, "hash")
+	f.hasher.fail = nil
+	_, err := f.Authenticate(t.Context(), "ana_de_cali", right)
+	wantKind(t, err, "")
+	f.wantJournal(t, "hash", "find", "verify", "success")
+}
+
+// Counting a failure takes a statement, which is waited for where there is nothing to count too.
+func TestUnknownAccountTakesAsLongAsAWrongPassword(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		refused := func(ctx context.Context, identifier string) (time.Duration, error) {
+			begin := time.Now()
+			_, err := f.Authenticate(ctx, identifier, wrong)
+			return time.Since(begin), err
+		}
+		for _, statement := range []time.Duration{7 * time.Millisecond, 3 * time.Millisecond} {
+			f.store.before["failure"] = func() { time.Sleep(statement) }
+			for _, identifier := range []string{"ana_de_cali", "nobody", "nobody@"} {
+				took, err := refused(t.Context(), identifier)
+				wantKind(t, err, domain.ErrBadCredentials)
+				if took != statement {
+					t.Errorf("%q was refused after %v, want %v", identifier, took, statement)
+				}
+			}
+		}
+
+		// One slow statement does not make every mistyped name as slow.
+		f.store.before["success"] = func() { time.Sleep(time.Minute) }
+		_, err := f.Authenticate(t.Context(), "ana_de_cali", right)
+		wantKind(t, err, "")
+		if took, _ := refused(t.Context(), "nobody"); took != 100*time.Millisecond {
+			t.Errorf("refused after %v, want 100ms", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if took, err := refused(ctx, "nobody"); took != time.Millisecond || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error after %v: %v, want %v", took, err, context.DeadlineExceeded)
+		}
+	})
+}
+
+func TestLock(t *testing.T) {
+	f := newFixture(t)
+	for range 3 { // the third one sets the lock
+		_, err := f.Authenticate(t.Context(), "ana_de_cali", wrong)
+		wantKind(t, err, domain.ErrBadCredentials)
+		f.wantJournal(t, "find", "verify", "failure")
+	}
+	until := start.Add(time.Minute)
+	for _, password := range []string{wrong, right} {
+		_, err := f.Authenticate(t.Context(), "ana_de_cali", password)
+		var refusal *domain.Error
+		if !errors.As(err, &refusal) || refusal.Kind != domain.ErrLocked || refusal.Until != until {
+			t.Errorf("error: %#v, want %s until %v", err, domain.ErrLocked, until)
+		}
+		f.wantJournal(t, "find")
+	}
+	if got := f.state().FailedLoginAttempts; got != 3 {
+		t.Errorf("%d failures counted, want 3", got)
+	}
+
+	f.now = until
+	user, err := f.Authenticate(t.Context(), "ana_de_cali", right)
+	wantKind(t, err, "")
+	if user.FailedLoginAttempts() != 0 || !user.LockedUntil().IsZero() {
+		t.Errorf("after the lock: %+v", user.State())
+	}
+}
+
+// A guess that was under way when another one set the lock gets the lock's answer, wrong or right.
+func TestLockDuringVerification(t *testing.T) {
+	for password, step := range map[string]string{wrong: "failure", right: "success"} {
+		f := newFixture(t)
+		until := start.Add(time.Hour)
+		f.store.before[step] = func() { f.set(func(s *domain.UserState) { s.LockedUntil = until }) }
+		_, err := f.Authenticate(t.Context(), "ana_de_cali", password)
+		var refusal *domain.Error
+		if !errors.As(err, &refusal) || refusal.Kind != domain.ErrLocked || refusal.Until != until {
+			t.Errorf("error: %#v, want %s until %v", err, domain.ErrLocked, until)
+		}
+		f.wantJournal(t, "find", "verify", step)
+	}
+}
+
+func TestInactive(t *testing.T) {
+	f := newFixture(t)
+	f.set(func(s *domain.UserState) { s.Active, s.FailedLoginAttempts = false, 2 })
+	_, err := f.Authenticate(t.Context(), "ana_de_cali", right)
+	wantKind(t, err, domain.ErrInactive)
+	if got := f.state(); got.FailedLoginAttempts != 2 || !got.LastLogin.IsZero() {
+		t.Errorf("changed: %+v", got)
+	}
+}
+
+func TestStaleHashIsReplaced(t *testing.T) {
+	f := newFixture(t)
+	f.set(func(s *domain.UserState) { s.PasswordHash = hashed("formerly", right) })
+	user, err := f.Authenticate(t.Context(), "ana_de_cali", right)
+	wantKind(t, err, "")
+	f.wantJournal(t, "find", "verify", "hash", "success")
+	if user.State().PasswordHash != hashed("today", right) || user.Version() != 2 {
+		t.Errorf("stored: %+v", user.State())
+	}
+}
+
+func TestHashReplacedMeanwhile(t *testing.T) {
+	t.Run("by a sign-in", func(t *testing.T) {
+		f := newFixture(t)
+		f.set(func(s *domain.UserState) { s.PasswordHash = hashed("formerly", right) })
+		f.store.before["success"] = func() { f.set(func(s *domain.UserState) { s.PasswordHash = hashed("today", right) }) }
+		_, err := f.Authenticate(t.Context(), "ana_de_cali", right)
+		wantKind(t, err, "")
+		f.wantJournal(t, "find", "verify", "hash", "success", "find", "verify", "success")
+	})
+	t.Run("by another password", func(t *testing.T) {
+		f := newFixture(t)
+		f.store.before["success"] = func() { f.set(func(s *domain.UserState) { s.PasswordHash = hashed("today", other) }) }
+		_, err := f.Authenticate(t.Context(), "ana_de_cali", right)
+		wantKind(t, err, domain.ErrBadCredentials)
+		f.wantJournal(t, "find", "verify", "success", "find", "verify", "failure")
+	})
+	t.Run("all the time", func(t *testing.T) {
+		f := newFixture(t)
+		f.store.fail["success"] = fmt.Errorf("record sign-in: %w", domain.ErrConflict)
+		_, err := f.Authenticate(t.Context(), "ana_de_cali", right)
+		wantKind(t, err, domain.ErrConflict)
+		f.wantJournal(t, "find", "verify", "success", "find", "verify", "success", "find", "verify", "success")
+	})
+}
+
+func TestAccountDeletedDuringSignIn(t *testing.T) {
+	for password, step := range map[string]string{wrong: "failure", right: "success"} {
+		f := newFixture(t)
+		f.store.before[step] = func() {
+			f.store.mu.Lock()
+			defer f.store.mu.Unlock()
+			delete(f.store.states, f.ana)
+		}
+		_, err := f.Authenticate(t.Context(), "ana_de_cali", password)
+		wantKind(t, err, domain.ErrBadCredentials)
+		f.wantJournal(t, "find", "verify", step)
+	}
+}
+
+// What is not about the credentials is no refusal of them.
+func TestOtherErrorsPass(t *testing.T) {
+	for _, step := range []string{"find", "failure"} {
+		f := newFixture(t)
+		f.store.fail[step] = fmt.Errorf("%s: %w", step, domain.ErrUnavailable)
+		_, err := f.Authenticate(t.Context(), "ana_de_cali", wrong)
+		wantKind(t, err, domain.ErrUnavailable)
+	}
+	for _, identifier := range []string{"ana_de_cali", "nobody"} {
+		f := newFixture(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		f.hasher.fail = func(context.Context) error { cancel(); return nil }
+		if _, err := f.Authenticate(ctx, identifier, wrong); !errors.Is(err, context.Canceled) || domain.KindOf(err) != "" {
+			t.Errorf("error: %v, want %v", err, context.Canceled)
+		}
+		f.wantJournal(t, "find", "verify")
+	}
+}
+
+func TestChangePassword(t *testing.T) {
+	f := newFixture(t)
+	user, err := f.ChangePassword(t.Context(), f.ana, right, other, domain.SessionID{})
+	wantKind(t, err, "")
+	f.wantJournal(t, "find", "verify", "success", "hash", "set")
+	if user.State().PasswordHash != hashed("today", other) || f.state().PasswordHash != hashed("today", other) {
+		t.Errorf("stored: %+v", f.state())
+	}
+}
+
+func TestChangePasswordRefused(t *testing.T) {
+	tests := []struct {
+		name          string
+		set           func(*domain.UserState)
+		current, next string
+		kind          domain.Kind
+		steps         []string
+		counted       int
+	}{
+		{"wrong current one", func(*domain.UserState) {}, wrong, other, domain.ErrBadCredentials, []string{"find", "verify", "failure"}, 1},
+		{
+			"locked", func(s *domain.UserState) { s.LockedUntil = start.Add(time.Hour) }, right, other,
+			domain.ErrLocked, []string{"find"}, 0,
+		},
+		{
+			"inactive", func(s *domain.UserState) { s.Active = false }, right, other,
+			domain.ErrInactive, []string{"find", "verify", "success"}, 0,
+		},
+		{"too short", func(*domain.UserState) {}, wrong, "short", domain.ErrInvalid, []string{"find"}, 0},
+		{"own name", func(*domain.UserState) {}, right, "Ana_de_Cali", domain.ErrInvalid, []string{"find"}, 0},
+		{"own address", func(*domain.UserState) {}, right, "ANA@example.org", domain.ErrInvalid, []string{"find"}, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.set(test.set)
+			_, err := f.ChangePassword(t.Context(), f.ana, test.current, test.next, domain.SessionID{})
+			wantKind(t, err, test.kind)
+			f.wantJournal(t, test.steps...)
+			if got := f.state(); got.PasswordHash != hashed("today", right) || got.FailedLoginAttempts != test.counted {
+				t.Errorf("stored: %+v", got)
+			}
+		})
+	}
+	t.Run("unknown", func(t *testing.T) {
+		f := newFixture(t)
+		_, err := f.ChangePassword(t.Context(), domain.NewID(), right, other, domain.SessionID{})
+		wantKind(t, err, domain.ErrNotFound)
+	})
+	t.Run("changed meanwhile", func(t *testing.T) {
+		f := newFixture(t)
+		f.store.before["set"] = func() { f.set(func(s *domain.UserState) { s.PasswordHash = hashed("today", "a third password") }) }
+		_, err := f.ChangePassword(t.Context(), f.ana, right, other, domain.SessionID{})
+		wantKind(t, err, domain.ErrConflict)
+		if f.state().PasswordHash != hashed("today", "a third password") {
+			t.Errorf("stored: %+v", f.state())
+		}
+	})
+}
+
+func TestSetPassword(t *testing.T) {
+	f := newFixture(t)
+	f.set(func(s *domain.UserState) { s.LockedUntil = start.Add(time.Hour) })
+	_, err := f.SetPassword(t.Context(), f.ana, other)
+	wantKind(t, err, "")
+	f.wantJournal(t, "find", "hash", "set")
+	_, err = f.Authenticate(t.Context(), "ana_de_cali", other)
+	wantKind(t, err, "")
+
+	f.store.take()
+	_, err = f.SetPassword(t.Context(), f.ana, "ana_de_cali")
+	wantInvalid(t, err, "password", "is the account's own e-mail address or username")
+	_, err = f.SetPassword(t.Context(), domain.NewID(), other)
+	wantKind(t, err, domain.ErrNotFound)
+	f.wantJournal(t, "find", "find")
+}
+
+func TestHashPassword(t *testing.T) {
+	f := newFixture(t)
+	hash, err := f.HashPassword(t.Context(), other, "ana_de_cali")
+	wantKind(t, err, "")
+	if hash != hashed("today", other) {
+		t.Error("another hash")
+	}
+	f.store.take()
+	_, err = f.HashPassword(t.Context(), "ana_de_cali", "ana_de_cali")
+	wantKind(t, err, domain.ErrInvalid)
+	f.wantJournal(t)
+}
+
+func TestReset(t *testing.T) {
+	f := newFixture(t)
+	token, expiry, err := f.IssueReset(t.Context(), f.ana, 0)
+	wantKind(t, err, "")
+	if want := start.Add(15 * time.Minute); expiry != want || f.state().ResetTokenExpiry != want {
+		t.Errorf("expires at %v, stored %v, want %v", expiry, f.state().ResetTokenExpiry, want)
+	}
+	f.wantJournal(t, "issue reset")
+
+	_, err = f.Reset(t.Context(), token, "password1")
+	wantInvalid(t, err, "password", "is a common password")
+	f.wantJournal(t)
+	user, err := f.Reset(t.Context(), token, other)
+	wantKind(t, err, "")
+	f.wantJournal(t, "hash", "reset")
+	if user.State().PasswordHash != hashed("today", other) {
+		t.Errorf("stored: %+v", user.State())
+	}
+	_, err = f.Reset(t.Context(), token, right)
+	wantKind(t, err, domain.ErrTokenInvalid)
+
+	token, _, err = f.IssueReset(t.Context(), f.ana, time.Minute)
+	wantKind(t, err, "")
+	f.now = start.Add(time.Minute)
+	_, err = f.Reset(t.Context(), token, right)
+	wantKind(t, err, domain.ErrTokenExpired)
+
+	f.store.take()
+	_, err = f.Reset(t.Context(), domain.OneTimeToken{}, other)
+	wantKind(t, err, domain.ErrTokenInvalid)
+	f.wantJournal(t)
+}
+
+func TestVerification(t *testing.T) {
+	f := newFixture(t)
+	token, expiry, err := f.IssueVerification(t.Context(), f.ana, 0)
+	wantKind(t, err, "")
+	if want := start.Add(24 * time.Hour); expiry != want || f.state().VerificationTokenExpiry != want {
+		t.Errorf("expires at %v, stored %v, want %v", expiry, f.state().VerificationTokenExpiry, want)
+	}
+	user, err := f.Confirm(t.Context(), token)
+	wantKind(t, err, "")
+	if !user.IsVerified() {
+		t.Error("the address is not verified")
+	}
+	_, err = f.Confirm(t.Context(), token)
+	wantKind(t, err, domain.ErrTokenInvalid)
+	f.wantJournal(t, "issue verification", "confirm", "confirm")
+	_, err = f.Confirm(t.Context(), domain.OneTimeToken{})
+	wantKind(t, err, domain.ErrTokenInvalid)
+	f.wantJournal(t)
+}
+
+func TestTokenTTL(t *testing.T) {
+	f := newFixture(t)
+	issuers := []func(context.Context, domain.ID, time.Duration) (domain.OneTimeToken, time.Time, error){f.IssueReset, f.IssueVerification}
+	for _, issue := range issuers {
+		for ttl, reason := range map[time.Duration]string{-1: "is negative", 7*24*time.Hour + 1: "is longer than 7 days"} {
+			token, _, err := issue(t.Context(), f.ana, ttl)
+			wantInvalid(t, err, "ttl", reason)
+			if !token.IsZero() {
+				t.Error("a token was returned")
+			}
+		}
+		f.wantJournal(t)
+		_, expiry, err := issue(t.Context(), f.ana, 7*24*time.Hour)
+		wantKind(t, err, "")
+		if want := start.Add(7 * 24 * time.Hour); expiry != want {
+			t.Errorf("expires at %v, want %v", expiry, want)
+		}
+		token, _, err := issue(t.Context(), domain.NewID(), 0)
+		wantKind(t, err, domain.ErrNotFound)
+		if !token.IsZero() {
+			t.Error("a token was returned")
+		}
+		f.store.take()
+	}
+}
+
+func TestAuthenticationPolicyBounds(t *testing.T) {
+	tests := []struct {
+		policy domain.AuthenticationPolicy
+		field  string
+	}{
+		{domain.AuthenticationPolicy{Lock: domain.LockPolicy{Attempts: 101}}, "attempts"},
+		{domain.AuthenticationPolicy{Lock: domain.LockPolicy{Duration: -1}}, "lock_for"},
+		{domain.AuthenticationPolicy{Password: domain.PasswordPolicy{MinLength: 6}}, "min_length"},
+		{domain.AuthenticationPolicy{ResetTTL: -1}, "reset_ttl"},
+		{domain.AuthenticationPolicy{ResetTTL: 8 * 24 * time.Hour}, "reset_ttl"},
+		{domain.AuthenticationPolicy{VerificationTTL: 8 * 24 * time.Hour}, "verification_ttl"},
+	}
+	for _, test := range tests {
+		_, err := domain.NewAuthenticator(&accounts{}, &hasher{}, test.policy)
+		var refusal *domain.Error
+		if !errors.As(err, &refusal) || refusal.Kind != domain.ErrInvalid || refusal.Field != test.field {
+			t.Errorf("%+v: %v, want %s on %s", test.policy, err, domain.ErrInvalid, test.field)
+		}
+	}
+}
+
+// Neither errors nor logs, however they are written, hold a password, a token or a hash.
+func TestSecretsAreNotTold(t *testing.T) {
+	f := newFixture(t)
+	var told bytes.Buffer
+	log := slog.New(slog.NewJSONHandler(&told, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	tell := func(value any) {
+		fmt.Fprintf(&told, "%v\n%+v\n%#v\n%s\n%q\n%x\n", value, value, value, value, value, value)
+		log.Debug("told", "value", value)
+	}
+	common := "iloveyou"
+	token, expiry, err := f.IssueReset(t.Context(), f.ana, 0)
+	tell([]any{token, expiry, err})
+	verification, _, err := f.IssueVerification(t.Context(), f.ana, 0)
+	tell([]any{verification, err})
+	secrets := []string{
+		right, wrong, other, common, token.Reveal(), token.Digest().Stored(), verification.Reveal(), verification.Digest().Stored(),
+		hashed("today", right).Stored(), hashed("today", other).Stored(),
+	}
+	for range 4 {
+		user, err := f.Authenticate(t.Context(), "ana_de_cali", wrong)
+		tell([]any{user, err})
+		tell(err)
+	}
+	attempts := []func() (*domain.User, error){
+		func() (*domain.User, error) {
+			return f.ChangePassword(t.Context(), f.ana, right, other, domain.SessionID{}) // locked
+		},
+		func() (*domain.User, error) { return f.SetPassword(t.Context(), f.ana, common) },
+		func() (*domain.User, error) { return f.SetPassword(t.Context(), f.ana, other) },
+		func() (*domain.User, error) { return f.Authenticate(t.Context(), wrong, other) },
+		func() (*domain.User, error) { return f.Authenticate(t.Context(), "ana_de_cali", other) },
+		func() (*domain.User, error) { return f.Reset(t.Context(), token, common) },
+		func() (*domain.User, error) { return f.Reset(t.Context(), domain.NewOneTimeToken(), other) },
+		func() (*domain.User, error) { return f.Confirm(t.Context(), token) },
+		func() (*domain.User, error) { return f.Confirm(t.Context(), verification) },
+	}
+	for _, attempt := range attempts {
+		user, err := attempt()
+		tell([]any{user, err})
+		tell(err)
+		tell(user)
+	}
+	hash, err := f.HashPassword(t.Context(), other)
+	tell([]any{hash, err})
+	tell(f.state())
+
+	for _, secret := range secrets {
+		for _, form := range []string{secret, hex.EncodeToString([]byte(secret))} {
+			if strings.Contains(told.String(), form) {
+				t.Errorf("%q was told", secret)
+			}
+		}
+	}
+	if !strings.Contains(told.String(), "no such account, or a wrong password") || !strings.Contains(told.String(), "[redacted]") {
+		t.Error("nothing was told at all")
+	}
+}

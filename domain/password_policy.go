@@ -1,0 +1,126 @@
+package domain
+
+import (
+	_ "embed" // for the common passwords
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// PasswordPolicy says which new passwords are accepted. The zero value is the default. It has no rules of composition ("a
+// digit and a capital") and no expiry, because they make passwords worse: NIST SP 800-63B-4 3.1.1.2 and OWASP ASVS 5.0
+// 6.2.5 and 6.2.10 forbid them. A policy never judges a password that is in use.
+type PasswordPolicy struct {
+	// MinLength is the least number of code points: 8 to 64, default 8. Where the password is the only factor of a
+	// sign-in, set 15 (NIST SP 800-63B-4 3.1.1.2).
+	MinLength int
+
+	// MaxLength is the greatest number of code points: 64 (the same section) to 256, default 256.
+	MaxLength int
+
+	// Blocked tells whether a password is one that guessers try first. It gets the password in Unicode normal form C, is
+	// called by many goroutines at once, and takes the place of the built-in list: call [IsCommonPassword] in it to have
+	// both. Default: IsCommonPassword.
+	Blocked func(password string) bool
+}
+
+const (
+	minPasswordRunes        = 8   // ASVS 5.0 6.2.1
+	leastMaxPasswordRunes   = 64  // a maximum may not be lower
+	defaultMaxPasswordRunes = 256 // and not higher: it must fit into maxPasswordBytes in any script
+	maxPasswordBytes        = defaultMaxPasswordRunes * utf8.UTFMax
+)
+
+// resolve returns the policy with its defaults in place, or [ErrInvalid] on the field "min_length" or "max_length".
+func (p PasswordPolicy) resolve() (PasswordPolicy, error) {
+	if p.MinLength == 0 {
+		p.MinLength = minPasswordRunes
+	}
+	if p.MaxLength == 0 {
+		p.MaxLength = defaultMaxPasswordRunes
+	}
+	if p.Blocked == nil {
+		p.Blocked = IsCommonPassword
+	}
+	switch {
+	case p.MinLength < minPasswordRunes || p.MinLength > leastMaxPasswordRunes:
+		return p, invalid("min_length", "is not 8 to 64")
+	case p.MaxLength < leastMaxPasswordRunes || p.MaxLength > defaultMaxPasswordRunes:
+		return p, invalid("max_length", "is not 64 to 256")
+	}
+	return p, nil
+}
+
+// Check returns [ErrInvalid] on the field "password" for a password that the policy refuses: one that is too short or too
+// long (code points are counted, in Unicode normal form C, so that the same text counts the same however it was typed),
+// takes more than 1024 bytes, is not UTF-8, has control characters, is a blocked one, or is the account's own e-mail
+// address, the part before its @, or its username, in any case and width. Those are given as own; without them that last rule is
+// left out. A policy that is itself out of bounds is ErrInvalid on the field "min_length" or "max_length".
+func (p PasswordPolicy) Check(password string, own ...string) error {
+	const field = "password"
+	p, err := p.resolve()
+	if err != nil {
+		return err
+	}
+	if len(password) > maxPasswordBytes {
+		return invalid(field, "is longer than "+strconv.Itoa(maxPasswordBytes)+" bytes")
+	}
+	if !utf8.ValidString(password) {
+		return invalid(field, "is not valid UTF-8")
+	}
+	if strings.IndexFunc(password, unicode.IsControl) >= 0 {
+		return invalid(field, "contains a control character")
+	}
+	password = norm.NFC.String(password)
+	switch n := utf8.RuneCountInString(password); {
+	case n < p.MinLength:
+		return invalid(field, "is shorter than "+strconv.Itoa(p.MinLength)+" characters")
+	case n > p.MaxLength:
+		return tooLong(field, p.MaxLength)
+	}
+	if p.Blocked(password) {
+		return invalid(field, "is a common password")
+	}
+	if isOwnName(password, own) {
+		return invalid(field, "is the account's own e-mail address or username")
+	}
+	return nil
+}
+
+func isOwnName(password string, own []string) bool {
+	password = foldText(password)
+	for _, name := range own {
+		name = foldText(name)
+		local, _, _ := strings.Cut(name, "@")
+		if password == name || password == local {
+			return true
+		}
+	}
+	return false
+}
+
+// commonPasswordList holds one password of at least 8 code points a line, in lower case and sorted by bytes. Where it comes
+// from and under which licence is in common_passwords.LICENSE.
+//
+//go:embed common_passwords.txt
+var commonPasswordList string
+
+var commonPasswords = sync.OnceValue(func() []string {
+	return strings.Split(strings.TrimSuffix(commonPasswordList, "\n"), "\n")
+})
+
+// IsCommonPassword tells whether a password is, but for case and width, one of the 8,479 most common that have at least 8
+// characters, out of the 20,000 most common of Have I Been Pwned. (NIST SP 800-63B-4 3.1.1.2 and ASVS 5.0 6.2.4, which asks
+// for 3,000.)
+func IsCommonPassword(password string) bool {
+	if len(password) > maxPasswordBytes {
+		return false
+	}
+	_, found := slices.BinarySearch(commonPasswords(), foldText(password))
+	return found
+}
