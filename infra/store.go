@@ -7,6 +7,7 @@ import (
 	stdsql "database/sql"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"entgo.io/ent/dialect"
@@ -33,6 +34,10 @@ type Database struct {
 
 	// Diagnose explains an error of the driver. It returns the zero Diagnosis for an error that is not the driver's.
 	Diagnose func(error) Diagnosis
+
+	// Copy writes rows into a table in the database's fastest way, within tx, a transaction of Driver. Each row is valid until
+	// the next, and Copy's own until then.
+	Copy func(ctx context.Context, tx dialect.ExecQuerier, table string, columns []string, rows iter.Seq2[[]any, error]) error
 }
 
 // Option changes how a store works.

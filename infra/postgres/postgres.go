@@ -85,6 +85,7 @@ func OpenPool(ctx context.Context, databaseURL string, pool Pool, options ...inf
 		DB:       db,
 		Driver:   sql.OpenDB(dialect.Postgres, db),
 		Diagnose: diagnose,
+		Copy:     copyRows,
 	}, options...), nil
 }
 

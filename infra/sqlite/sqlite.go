@@ -48,6 +48,7 @@ func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Sto
 		DB:       db,
 		Driver:   timeWriter{sql.OpenDB(dialect.SQLite, db)},
 		Diagnose: diagnose,
+		Copy:     copyRows,
 	}, options...), nil
 }
 

@@ -1,0 +1,261 @@
+package infra
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"strings"
+
+	"entgo.io/ent/dialect/sql"
+	"github.com/google/uuid"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/user"
+)
+
+// CreateMany stores accounts as if Create were called for one after the other, at a fraction of the cost: some thousand at a
+// time are best. For each it returns what Create would have returned: nil; [domain.ErrConflict] on the field "id" where the
+// ID exists; [domain.ErrTaken]; or [domain.ErrInvalid] for a value that the database refuses. Accounts among them that
+// collide with each other are told from the first.
+//
+// The error beside them is for what concerns all, such as [domain.ErrUnavailable]; then any number of them may be stored, each
+// whole or not at all, and a second call with the same accounts goes on. Within [Store.InTx] a refused value is such an error
+// too.
+func (s *Store) CreateMany(ctx context.Context, users []*domain.User) ([]error, error) {
+	refusals := make([]error, len(users))
+	return refusals, s.createMany(ctx, users, refusals)
+}
+
+func (s *Store) createMany(ctx context.Context, users []*domain.User, refusals []error) error {
+	if len(users) == 0 {
+		return nil
+	}
+	if _, inside := s.driver.(txDriver); inside {
+		return s.createStaged(ctx, users, refusals)
+	}
+	err := s.InTx(ctx, func(tx *Store) error { return tx.createStaged(ctx, users, refusals) })
+	if !errors.Is(err, domain.ErrInvalid) {
+		return err
+	}
+	// A check fails the statement as a whole. Halves find the account that it is about.
+	clear(refusals)
+	if len(users) == 1 {
+		var refused *domain.Error
+		errors.As(err, &refused)
+		refusals[0] = refused
+		return nil
+	}
+	half := len(users) / 2
+	if err := s.createMany(ctx, users[:half], refusals[:half]); err != nil {
+		return err
+	}
+	return s.createMany(ctx, users[half:], refusals[half:])
+}
+
+// The statements of createStaged. The staging table has the columns of users, of the same types but without their rules, and
+// the place of each row. It is this connection's own, and gone when the transaction ends, so that a pooler may give the next
+// one to somebody else.
+var (
+	createStaging = "CREATE TEMPORARY TABLE " + staging + " AS SELECT 0 AS " + place + ", * FROM " + user.Table + " WHERE false"
+	insertStaged  = "INSERT INTO " + user.Table + " (" + userColumns + ") SELECT " + userColumns + " FROM " + staging +
+		" WHERE true ORDER BY " + place + " ON CONFLICT DO NOTHING RETURNING " + user.FieldID // SQLite's grammar needs the WHERE
+	clearStaging  = "DELETE FROM " + staging
+	dropStaging   = "DROP TABLE " + staging
+	stagedHolders = "SELECT " + user.FieldID + holders() + " FROM " + staging + " AS staged"
+)
+
+const (
+	staging = "accounts_staging"
+	place   = "staging_place"
+)
+
+var stagingColumns = append([]string{place}, user.Columns...)
+
+var userColumns = strings.Join(user.Columns, ", ")
+
+// uniqueColumns are the columns in which an account can collide with others, in the order in which they are reported.
+var uniqueColumns = []string{
+	user.FieldID, user.FieldEmail, user.FieldUsername, user.FieldPhone, user.FieldResetToken, user.FieldVerificationToken,
+}
+
+// holders returns for each unique column an expression that tells whether an account holds the staged value. As subqueries
+// for one value they are looked up in the index, whatever the planner believes of the table's size.
+func holders() string {
+	var list strings.Builder
+	for _, column := range uniqueColumns {
+		list.WriteString(", (SELECT 1 FROM " + user.Table + " AS u WHERE u." + column + " = staged." + column + ")")
+	}
+	return list.String()
+}
+
+// createStaged stores accounts within a transaction by way of a staging table. IDs are what tells its rows apart, so that
+// accounts with one ID take turns.
+func (s *Store) createStaged(ctx context.Context, users []*domain.User, refusals []error) error {
+	const op = "create users"
+	if err := s.execute(ctx, op, createStaging); err != nil {
+		return err
+	}
+	known := make(map[domain.ID]bool, len(users)) // IDs that are stored by now
+	pending := make([]int, len(users))
+	for i := range pending {
+		pending[i] = i
+	}
+	for first := true; len(pending) > 0; first = false {
+		if !first {
+			if err := s.execute(ctx, op, clearStaging); err != nil {
+				return err
+			}
+		}
+		var turn, later []int
+		seen := make(map[domain.ID]bool, len(pending))
+		for _, i := range pending {
+			switch id := users[i].ID(); {
+			case known[id]:
+				refusals[i] = idExists()
+			case seen[id]:
+				later = append(later, i)
+			default:
+				seen[id] = true
+				turn = append(turn, i)
+			}
+		}
+		if err := s.createTurn(ctx, users, turn, known, refusals); err != nil {
+			return err
+		}
+		pending = later
+	}
+	return s.execute(ctx, op, dropStaging)
+}
+
+// createTurn stores the accounts at the places of turn, whose IDs differ.
+func (s *Store) createTurn(ctx context.Context, users []*domain.User, turn []int, known map[domain.ID]bool, refusals []error) error {
+	const op = "create users"
+	if len(turn) == 0 {
+		return nil
+	}
+	if err := s.database.Copy(ctx, s.driver.(txDriver).ExecQuerier, staging, stagingColumns, s.rows(users, turn)); err != nil {
+		return s.failure(ctx, op, err)
+	}
+	stored := 0
+	if err := s.scan(ctx, op, insertStaged, func(rows *sql.Rows) error {
+		var id uuid.UUID
+		stored++
+		err := rows.Scan(&id)
+		known[domain.IDFromUUID(id)] = true
+		return err
+	}); err != nil || stored == len(turn) {
+		return err
+	}
+
+	held := make(map[domain.ID]error, len(turn))
+	if err := s.scan(ctx, op, stagedHolders, func(rows *sql.Rows) error {
+		var id uuid.UUID
+		holders := make([]*int, len(uniqueColumns))
+		targets := []any{&id}
+		for i := range holders {
+			targets = append(targets, &holders[i])
+		}
+		err := rows.Scan(targets...)
+		for i, holder := range holders {
+			if holder != nil {
+				held[domain.IDFromUUID(id)] = collision(uniqueColumns[i])
+				break
+			}
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, i := range turn {
+		id := users[i].ID()
+		switch err, ok := held[id]; {
+		case known[id]: // stored just now
+		case !ok: // whoever was in the way is gone again
+			refusals[i] = conflict()
+		default:
+			refusals[i] = err
+		}
+	}
+	for id, err := range held {
+		if errors.Is(err, domain.ErrConflict) {
+			known[id] = true
+		}
+	}
+	return nil
+}
+
+func collision(column string) error {
+	if column == user.FieldID {
+		return idExists()
+	}
+	return &domain.Error{Kind: domain.ErrTaken, Field: column, Reason: "is taken by another account"}
+}
+
+func idExists() error {
+	return &domain.Error{Kind: domain.ErrConflict, Field: user.FieldID, Reason: "exists already"}
+}
+
+// rows yields the rows of the staging table for the accounts at the places of turn. A row is valid until the next.
+func (s *Store) rows(users []*domain.User, turn []int) iter.Seq2[[]any, error] {
+	return func(yield func([]any, error) bool) {
+		mutation := s.client.User.Create().Mutation()
+		row := make([]any, 0, 1+len(user.Columns))
+		for _, i := range turn {
+			toRow(mutation, users[i])
+			row = append(row[:0], i)
+			for _, column := range user.Columns {
+				if column == user.FieldID {
+					row = append(row, users[i].ID().String())
+					continue
+				}
+				value, present := mutation.Field(column)
+				if !present {
+					row = append(row, nil)
+					continue
+				}
+				if list, ok := value.([]string); ok {
+					text, err := json.Marshal(list)
+					if err != nil {
+						yield(nil, err)
+						return
+					}
+					value = string(text)
+				}
+				row = append(row, value)
+			}
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Store) execute(ctx context.Context, op, statement string) error {
+	if err := s.driver.Exec(ctx, statement, []any{}, nil); err != nil {
+		return s.failure(ctx, op, err)
+	}
+	return nil
+}
+
+// scan calls read for each row that the query returns.
+func (s *Store) scan(ctx context.Context, op, query string, read func(*sql.Rows) error) (err error) {
+	var rows sql.Rows
+	if err := s.driver.Query(ctx, query, []any{}, &rows); err != nil {
+		return s.failure(ctx, op, err)
+	}
+	defer func() {
+		if e := rows.Close(); e != nil && err == nil {
+			err = s.failure(ctx, op, e)
+		}
+	}()
+	for rows.Next() {
+		if err := read(&rows); err != nil {
+			return s.failure(ctx, op, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return s.failure(ctx, op, err)
+	}
+	return nil
+}

@@ -1,0 +1,303 @@
+package infra_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+)
+
+// edited returns an account like newUser's with another state.
+func edited(t testing.TB, name string, edit func(*domain.UserState)) *domain.User {
+	t.Helper()
+	state := newUser(t, name).State()
+	edit(&state)
+	u, err := domain.RestoreUser(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func createMany(t testing.TB, store *infra.Store, users ...*domain.User) []error {
+	t.Helper()
+	refusals, err := store.CreateMany(t.Context(), users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return refusals
+}
+
+func count(t testing.TB, store *infra.Store) int {
+	t.Helper()
+	n, err := store.Count(context.Background(), domain.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestCreateManyStoresWhatCreateStores(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		phone, _ := domain.ParsePhone("+573001112233")
+		at := domain.StoredTime(time.Date(1999, 12, 31, 23, 59, 59, 123_456_789, time.FixedZone("", 5*3600)))
+		full := edited(t, "full", func(s *domain.UserState) {
+			s.FirstName, s.LastName, s.Phone = "tab\\t \\N \"'", "Ω\\.", phone
+			s.Active, s.Verified, s.FailedLoginAttempts, s.Version = false, true, 3, 7
+			s.LastLogin, s.LockedUntil, s.ResetTokenExpiry, s.VerificationTokenExpiry = at, at, at, at
+			s.ResetToken, s.VerificationToken = domain.NewOneTimeToken().Digest(), domain.NewOneTimeToken().Digest()
+			s.Sessions = domain.SessionList{"a", `b"\`}
+			s.CreatedAt, s.UpdatedAt = at, at.Add(time.Hour)
+		})
+		bare := newUser(t, "bare")
+		for i, err := range createMany(t, store, full, bare) {
+			if err != nil {
+				t.Errorf("user %d: %v", i, err)
+			}
+		}
+		for _, u := range []*domain.User{full, bare} {
+			found, err := store.FindByID(t.Context(), u.ID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := found.State(), u.State()
+			if len(got.Sessions) == 0 {
+				got.Sessions = want.Sessions
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("stored %#v\nfound  %#v", want, got)
+			}
+		}
+	})
+}
+
+// TestCreateManyRefusesAsCreateDoes compares one call with as many of Create, on every kind of collision, with stored accounts
+// and with each other.
+func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		phone, _ := domain.ParsePhone("+573001112233")
+		reset, verification := domain.NewOneTimeToken().Digest(), domain.NewOneTimeToken().Digest()
+		stored := edited(t, "stored", func(s *domain.UserState) {
+			s.Phone, s.ResetToken, s.VerificationToken = phone, reset, verification
+		})
+		if err := store.Create(t.Context(), stored); err != nil {
+			t.Fatal(err)
+		}
+		first := newUser(t, "first")
+		taker := edited(t, "taker", func(s *domain.UserState) { s.Email = stored.Email() })
+		users := []*domain.User{
+			first,
+			edited(t, "other1", func(s *domain.UserState) { s.ID = stored.ID() }),
+			edited(t, "other2", func(s *domain.UserState) { s.ID = first.ID() }),
+			taker,
+			edited(t, "taken-id", func(s *domain.UserState) { s.ID = taker.ID() }), // its namesake was refused
+			edited(t, "again", func(s *domain.UserState) { s.ID = taker.ID() }),
+			edited(t, "other3", func(s *domain.UserState) { s.Email = first.Email() }),
+			edited(t, "other4", func(s *domain.UserState) { s.Username = stored.Username() }),
+			edited(t, "other5", func(s *domain.UserState) { s.Phone = phone }),
+			edited(t, "other6", func(s *domain.UserState) { s.ResetToken = reset }),
+			edited(t, "other7", func(s *domain.UserState) { s.VerificationToken = verification }),
+			edited(t, "other8", func(s *domain.UserState) { s.FailedLoginAttempts = -1 }),
+			newUser(t, "last"),
+		}
+		var want []string
+		for _, u := range users {
+			err := store.Create(t.Context(), u)
+			want = append(want, told(err))
+		}
+		for _, u := range users {
+			if err := store.Delete(t.Context(), u.ID()); err != nil && !errors.Is(err, domain.ErrNotFound) {
+				t.Fatal(err)
+			}
+		}
+		if err := store.Create(t.Context(), stored); err != nil { // it was deleted with users[1], who has its ID
+			t.Fatal(err)
+		}
+		var got []string
+		for _, err := range createMany(t, store, users...) {
+			got = append(got, told(err))
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("CreateMany: %q\n  Create: %q", got, want)
+		}
+		if n := count(t, store); n != 4 {
+			t.Errorf("%d accounts; want 4", n)
+		}
+		for i, err := range createMany(t, store, users...) {
+			if err == nil {
+				t.Errorf("user %d is stored twice", i)
+			}
+		}
+	})
+}
+
+// told returns the kind and the field of an error.
+func told(err error) string {
+	var detail *domain.Error
+	if !errors.As(err, &detail) {
+		return fmt.Sprint(err)
+	}
+	return fmt.Sprintf("%s %s", detail.Kind, detail.Field)
+}
+
+func TestCreateManyOfNoneAndOfMany(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		createMany(t, store)
+		var users []*domain.User
+		for i := range 203 {
+			u := newUser(t, fmt.Sprintf("user%d", i))
+			if i%80 == 7 { // what the checks refuse, in places that halves part
+				u = edited(t, fmt.Sprintf("user%d", i), func(s *domain.UserState) { s.Version = 0 })
+			}
+			users = append(users, u)
+		}
+		for i, err := range createMany(t, store, users...) {
+			if refused := i%80 == 7; refused != errors.Is(err, domain.ErrInvalid) || refused != (err != nil) {
+				t.Errorf("user %d: %v", i, err)
+			}
+		}
+		if n := count(t, store); n != 200 {
+			t.Errorf("%d accounts; want 200", n)
+		}
+	})
+}
+
+func TestCreateManyInATransaction(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		boom := errors.New("boom")
+		err := store.InTx(t.Context(), func(tx *infra.Store) error {
+			for _, name := range []string{"one", "two"} { // twice: the staging table must not be in the way
+				if refusals, err := tx.CreateMany(t.Context(), []*domain.User{newUser(t, name)}); err != nil || refusals[0] != nil {
+					return errors.Join(err, refusals[0])
+				}
+			}
+			return boom
+		})
+		if !errors.Is(err, boom) {
+			t.Fatal(err)
+		}
+		if n := count(t, store); n != 0 {
+			t.Errorf("%d accounts were left by a transaction that was rolled back", n)
+		}
+	})
+}
+
+func TestCreateManyEndsWithItsContext(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := store.CreateMany(ctx, []*domain.User{newUser(t, "ana")}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v", err)
+		}
+		if refusals := createMany(t, store, newUser(t, "ana")); refusals[0] != nil {
+			t.Error(refusals[0])
+		}
+	})
+}
+
+// TestCreateManyAtOnce lets several callers store the same accounts: each is stored by one of them.
+func TestCreateManyAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		const callers, accounts = 4, 300
+		var users []*domain.User
+		for i := range accounts {
+			users = append(users, newUser(t, fmt.Sprintf("user%d", i)))
+		}
+		var stored [callers]int
+		var wait sync.WaitGroup
+		for caller := range callers {
+			wait.Go(func() {
+				refusals, err := store.CreateMany(t.Context(), users)
+				if err != nil {
+					t.Error(err)
+				}
+				for _, err := range refusals {
+					if err == nil {
+						stored[caller]++
+					} else if told(err) != "conflict id" {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wait.Wait()
+		if sum := stored[0] + stored[1] + stored[2] + stored[3]; sum != accounts || count(t, store) != accounts {
+			t.Errorf("stored %v, %d in all", stored, count(t, store))
+		}
+	})
+}
+
+func TestCreateManyWithoutPreparedStatements(t *testing.T) {
+	store := openPostgres(t, migratedPostgres(t)+"&statement_cache=0")
+	var got []string
+	for _, err := range createMany(t, store, newUser(t, "ana"), newUser(t, "ana"), edited(t, "bob", func(s *domain.UserState) { s.Version = -1 })) {
+		got = append(got, told(err))
+	}
+	if want := []string{"<nil>", "taken email", "invalid version"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%q; want %q", got, want)
+	}
+	if n := count(t, store); n != 1 {
+		t.Errorf("%d accounts; want 1", n)
+	}
+}
+
+func TestExport(t *testing.T) {
+	onBoth(t, func(t *testing.T, store *infra.Store) {
+		at := domain.StoredTime(time.Now())
+		var users []*domain.User
+		for i := range 2050 { // three pages, in which some accounts are of one time
+			users = append(users, edited(t, fmt.Sprintf("user%d", i), func(s *domain.UserState) {
+				s.CreatedAt = at.Add(time.Duration(i/3) * time.Microsecond)
+				s.ResetToken = domain.NewOneTimeToken().Digest()
+			}))
+		}
+		createMany(t, store, users...)
+		for _, withHashes := range []bool{false, true} {
+			var last time.Time
+			seen := make(map[domain.ID]bool)
+			for u, err := range store.Export(t.Context(), withHashes) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				state := u.State()
+				if seen[state.ID] || state.CreatedAt.Before(last) {
+					t.Fatalf("%s comes twice or out of order", state.ID)
+				}
+				seen[state.ID], last = true, state.CreatedAt
+				if state.PasswordHash.IsZero() == withHashes || state.ResetToken != (domain.TokenDigest{}) {
+					t.Fatalf("with hashes %v: has a hash %v", withHashes, !state.PasswordHash.IsZero())
+				}
+			}
+			if len(seen) != len(users) {
+				t.Errorf("%d accounts; want %d", len(seen), len(users))
+			}
+		}
+		for range store.Export(t.Context(), false) {
+			break // leaves nothing open
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, err := range store.Export(ctx, false) {
+			if !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+		if _, err := store.DB().Exec("UPDATE users SET email = '@' || substr(email, 1, 3) WHERE username = 'user5'"); err != nil {
+			t.Fatal(err)
+		}
+		var failure error
+		for _, err := range store.Export(t.Context(), true) {
+			failure = err
+		}
+		if failure == nil || !strings.Contains(failure.Error(), "email") {
+			t.Errorf("an unreadable row: %v", failure)
+		}
+	})
+}
