@@ -41,12 +41,10 @@ func (d database) open(ctx context.Context, db *sql.DB, lockTimeout time.Duratio
 func (s *session) prepare(ctx context.Context) error {
 	if s.database.dialect == Postgres {
 		// Limits that the URL or the role may set for ordinary work do not suit an index on a large table.
-		for _, statement := range []string{
+		if err := s.exec(ctx,
 			"SET statement_timeout = 0", "SET idle_in_transaction_session_timeout = 0", s.setLockTimeout(s.lockTimeout),
-		} {
-			if _, err := s.conn.ExecContext(ctx, statement); err != nil {
-				return err
-			}
+		); err != nil {
+			return err
 		}
 		// From PostgreSQL 14 on, where the system allows it: if this process is killed, what it has begun ends soon.
 		_, _ = s.conn.ExecContext(ctx, "SET client_connection_check_interval = 1000")
@@ -102,12 +100,7 @@ func (s *session) createHistory(ctx context.Context) error {
 			return failure("read the history of migrations", err)
 		}
 	}
-	for _, statement := range s.database.create {
-		if _, err := s.conn.ExecContext(ctx, statement); err != nil {
-			return failure("create the history of migrations", err)
-		}
-	}
-	return nil
+	return failure("create the history of migrations", s.exec(ctx, s.database.create...))
 }
 
 // lock waits until no other runner is at work. The lock ends with the process, however that ends.
@@ -177,15 +170,12 @@ func (s *session) lockSQLite(ctx context.Context) (func() error, error) {
 		_, err := s.conn.ExecContext(context.WithoutCancel(ctx), "DETACH migration_lock")
 		return err
 	}
-	for _, statement := range []string{
-		"PRAGMA migration_lock.locking_mode = EXCLUSIVE",
-		"PRAGMA migration_lock.journal_mode = OFF",
-		"PRAGMA migration_lock.user_version = 1",
-	} {
-		if _, err = s.conn.ExecContext(ctx, statement); err != nil {
-			break
-		}
-	}
+	err = s.withoutWaiting(ctx, func() error {
+		return s.exec(ctx,
+			"PRAGMA migration_lock.locking_mode = EXCLUSIVE",
+			"PRAGMA migration_lock.journal_mode = OFF",
+			"PRAGMA migration_lock.user_version = 1")
+	})
 	// Whoever had the lock before has removed the file, so this may be a lock on what is no file any more.
 	after, gone := os.Stat(path)
 	switch {
@@ -200,6 +190,32 @@ func (s *session) lockSQLite(ctx context.Context) (func() error, error) {
 	}, nil
 }
 
+// withoutWaiting calls fn while SQLite reports a busy file at once.
+func (s *session) withoutWaiting(ctx context.Context, fn func() error) error {
+	var timeout int
+	if err := s.conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
+		return err
+	}
+	if err := s.exec(ctx, "PRAGMA busy_timeout = 0"); err != nil {
+		return err
+	}
+	err := fn()
+	if restored := s.exec(context.WithoutCancel(ctx), fmt.Sprintf("PRAGMA busy_timeout = %d", timeout)); restored != nil {
+		return errors.Join(err, restored)
+	}
+	return err
+}
+
+// exec executes statements without arguments, up to the first that fails.
+func (s *session) exec(ctx context.Context, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := s.conn.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // inTx runs fn in a transaction. On SQLite it is one that may break foreign keys in between, as rebuilding a table does,
 // but not in the end.
 func (s *session) inTx(ctx context.Context, fn func() error) (err error) {
@@ -209,13 +225,10 @@ func (s *session) inTx(ctx context.Context, fn func() error) (err error) {
 	if !s.foreignKeys {
 		return s.transaction(ctx, "BEGIN IMMEDIATE", fn, nil)
 	}
-	if _, err := s.conn.ExecContext(ctx, "PRAGMA foreign_keys = off"); err != nil {
+	if err := s.exec(ctx, "PRAGMA foreign_keys = off"); err != nil {
 		return err
 	}
-	defer func() {
-		_, on := s.conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA foreign_keys = on")
-		err = errors.Join(err, on)
-	}()
+	defer func() { err = errors.Join(err, s.exec(context.WithoutCancel(ctx), "PRAGMA foreign_keys = on")) }()
 	return s.transaction(ctx, "BEGIN IMMEDIATE", fn, s.checkForeignKeys)
 }
 
