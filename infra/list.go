@@ -35,11 +35,15 @@ func (s *Store) List(ctx context.Context, query domain.ListQuery) (domain.Page, 
 		return domain.Page{}, wrap(op, err)
 	}
 	order := orders[query.Order]
+	by := order.by
+	if !query.Filter.Search.IsZero() {
+		by = order.bySorting()
+	}
 	where := filtered(query.Filter)
 	if !query.After.IsZero() {
 		where = append(where, order.after(query.After))
 	}
-	rows, err := s.client.User.Query().Where(where...).Order(order.by...).
+	rows, err := s.client.User.Query().Where(where...).Order(by...).
 		Limit(query.Limit + 1). // one more tells whether there is a next page
 		Select(listed...).All(ctx)
 	if err != nil {
@@ -71,13 +75,15 @@ func (s *Store) Count(ctx context.Context, filter domain.Filter) (int, error) {
 
 // ordering is how one order is read from its index.
 type ordering struct {
-	by    []user.OrderOption
-	after func(domain.Cursor) predicate.User
+	columns []string
+	by      []user.OrderOption
+	after   func(domain.Cursor) predicate.User
 }
 
 var orders = map[domain.Order]ordering{
 	domain.OrderCreated: {
-		by: []user.OrderOption{user.ByCreatedAt(), user.ByID()},
+		columns: []string{user.FieldCreatedAt, user.FieldID},
+		by:      []user.OrderOption{user.ByCreatedAt(), user.ByID()},
 		after: func(c domain.Cursor) predicate.User {
 			createdAt, id := c.Created()
 			return func(s *sql.Selector) {
@@ -86,13 +92,29 @@ var orders = map[domain.Order]ordering{
 		},
 	},
 	domain.OrderEmail: {
-		by:    []user.OrderOption{user.ByEmail()},
-		after: func(c domain.Cursor) predicate.User { return user.EmailGT(c.Key()) },
+		columns: []string{user.FieldEmail},
+		by:      []user.OrderOption{user.ByEmail()},
+		after:   func(c domain.Cursor) predicate.User { return user.EmailGT(c.Key()) },
 	},
 	domain.OrderUsername: {
-		by:    []user.OrderOption{user.ByUsername()},
-		after: func(c domain.Cursor) predicate.User { return user.UsernameGT(c.Key()) },
+		columns: []string{user.FieldUsername},
+		by:      []user.OrderOption{user.ByUsername()},
+		after:   func(c domain.Cursor) predicate.User { return user.UsernameGT(c.Key()) },
 	},
+}
+
+// bySorting is by, in words that no index has. What a search finds stands together in the index of its column; a database
+// that reads the order's index instead, in the hope of a match every few rows, reads nearly all of it.
+func (o ordering) bySorting() []user.OrderOption {
+	var by []user.OrderOption
+	for _, column := range o.columns {
+		by = append(by, func(s *sql.Selector) {
+			s.OrderExpr(sql.ExprFunc(func(b *sql.Builder) {
+				b.WriteString("coalesce(").Ident(s.C(column)).Comma().Ident(s.C(column)).WriteString(")")
+			}))
+		})
+	}
+	return by
 }
 
 func filtered(filter domain.Filter) []predicate.User {
