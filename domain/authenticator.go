@@ -115,9 +115,10 @@ func NewAuthenticator(repository interface {
 //   - [ErrConflict] when the password keeps changing meanwhile.
 //
 // An identifier that is unknown, or that no account can have, takes as long as a wrong password: the same hash is computed,
-// and then a pause is made for as long as the repository took last to store the outcome of a sign-in. An account whose
-// stored hash cannot be verified, or cannot have been made of such a password, takes as long too, and the guess is counted as
-// a wrong one. One whose hash has other costs than today's policy takes its own time until a sign-in has replaced the hash.
+// and then a pause is made for as long as the repository took last to store the outcome of a sign-in, if it has stored any yet.
+// An account whose stored hash cannot be verified, or cannot have been made of such a password, takes as long too, and the
+// guess is counted as a wrong one. One whose hash has other costs than today's policy takes its own time until a sign-in has
+// replaced the hash.
 func (a *Authenticator) Authenticate(ctx context.Context, identifier, password string) (*User, error) {
 	return a.prove(ctx, password, func() (*User, error) { return a.find(ctx, identifier) })
 }
