@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// errUsage is the kind of a command line that cannot be carried out as it stands. It is no kind of the domain's, which knows no
+// command line.
+const errUsage domain.Kind = "usage"
+
+// usageError says what is wrong with the command line.
+type usageError struct{ message string }
+
+func (e usageError) Error() string { return e.message }
+
+func (e usageError) Unwrap() error { return errUsage }
+
+// fail prints the error and returns the exit status that belongs to it.
+func (p *program) fail(err error) int {
+	kind, message := explain(err)
+	detail, ok := errors.AsType[*domain.Error](err)
+	if !ok {
+		detail = &domain.Error{}
+	}
+	if p.json {
+		told := record{{"kind", kind}}
+		if detail.Field != "" {
+			told = append(told, field{"field", detail.Field})
+		}
+		told = append(told, field{"message", message})
+		if !detail.Until.IsZero() {
+			told = append(told, field{"until", detail.Until.UTC()})
+		}
+		_ = writeJSON(p.messages, record{{"error", told}}) // there is nowhere left to report to
+	} else {
+		if !detail.Until.IsZero() {
+			message += " until " + detail.Until.UTC().Format(time.RFC3339)
+		}
+		_, _ = fmt.Fprintln(p.messages, "accounts:", printable(message))
+	}
+	if kind == errUsage {
+		return 2
+	}
+	return 1
+}
+
+// explain returns the kind of the error and what people are told of it. An error without a kind was not expected, so
+// nobody has made sure that its text quotes no stored value: only its type is told.
+func explain(err error) (domain.Kind, string) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return domain.ErrUnavailable, "interrupted"
+	case errors.Is(err, context.DeadlineExceeded):
+		return domain.ErrUnavailable, "timed out"
+	}
+	if kind := domain.KindOf(err); kind != "" {
+		return kind, err.Error()
+	}
+	return domain.ErrUnavailable, fmt.Sprintf("unexpected failure (%T) %v", rootCause(err), err)
+}
+
+func rootCause(err error) error {
+	for {
+		switch wrapped := err.(type) { //nolint:errorlint // it is the chain itself that is walked
+		case interface{ Unwrap() error }:
+			err = wrapped.Unwrap()
+		case interface{ Unwrap() []error }:
+			err = wrapped.Unwrap()[0]
+		default:
+			return err
+		}
+	}
+}
+
+// invalid returns the domain's error for an argument that breaks a rule of the command line.
+func invalid(field, reason string) error {
+	return &domain.Error{Kind: domain.ErrInvalid, Field: field, Reason: reason}
+}
+
+// positive refuses a number that was given as zero or less. In a policy zero stands for the default, and that is not what
+// "--cap 0" asks for.
+func positive[N int | time.Duration](field string, n N) error {
+	if n <= 0 {
+		return invalid(field, "is not more than 0")
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/infra/migration"
+)
+
+func (p *program) migrateCommand() *cobra.Command {
+	return group("migrate", "Bring a database to this program's schema, and the schema to its next version",
+		p.migrateUpCommand(),
+		p.migrateStatusCommand(),
+		p.migrateVerifyCommand(),
+		p.migrateDownCommand(),
+		p.migrateDiffCommand(),
+		p.migrateLintCommand(),
+	)
+}
+
+// withRunner calls work with the migrations that are embedded in the program. Nothing is migrated before.
+func (p *program) withRunner(ctx context.Context, work func(*migration.Runner) error) (err error) {
+	store, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }() //nolint:contextcheck // closing takes no context
+
+	runner, err := store.Migrations()
+	if err == nil {
+		err = work(runner)
+	}
+	return aboutSchema(err)
+}
+
+// aboutSchema lets the text of an unexpected error be told, since one that is about the schema quotes no accounts.
+func aboutSchema(err error) error {
+	if err == nil || domain.KindOf(err) != "" || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &domain.Error{Kind: domain.ErrUnavailable, Reason: err.Error()}
+}
+
+func (p *program) migrateUpCommand() *cobra.Command {
+	var options migration.UpOptions
+	const example = `accounts migrate up
+accounts migrate up --dry-run >plan.sql
+accounts migrate up --to 20261122190238`
+	c := p.command("up", "Apply the pending migrations", example, cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		return p.withRunner(ctx, func(runner *migration.Runner) error {
+			progress := p.newProgress()
+			options.Progress = progress.migrating
+			files, err := runner.Up(ctx, options)
+			progress.clear()
+			switch {
+			case err != nil:
+				return err
+			case options.DryRun:
+				return p.printPlan(files)
+			}
+			status, err := runner.Status(ctx)
+			if err != nil {
+				return err
+			}
+			versions := make([]string, len(files))
+			for i, file := range files {
+				versions[i] = file.Version
+			}
+			return p.print(append(record{{"migrated", versions}}, statusRecord(status)...))
+		})
+	})
+	c.Flags().BoolVar(&options.DryRun, "dry-run", false, "only print what would be executed")
+	c.Flags().StringVar(&options.To, "to", "", "stop after the migration of this `VERSION`")
+	return c
+}
+
+// printPlan prints what would be executed.
+func (p *program) printPlan(files []migration.File) error {
+	if p.json {
+		return p.print(record{{"plan", files}})
+	}
+	var script []string
+	for _, file := range files {
+		script = append(script, "-- "+file.Name)
+		script = append(script, file.Statements...)
+	}
+	return p.printScript(script)
+}
+
+// printScript prints SQL statements and comments, so that they can be executed.
+func (p *program) printScript(script []string) error {
+	var text strings.Builder
+	for _, statement := range script {
+		text.WriteString(statement)
+		if !strings.HasPrefix(statement, "--") && !strings.HasSuffix(statement, ";") {
+			text.WriteByte(';')
+		}
+		text.WriteByte('\n')
+	}
+	return p.write([]byte(text.String()))
+}
+
+func (p *program) migrateStatusCommand() *cobra.Command {
+	const example = `accounts migrate status
+accounts --json --database postgres://app@localhost/app migrate status`
+	return p.command("status", "Compare the database's history with the migrations of this program", example, cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			return p.withRunner(ctx, func(runner *migration.Runner) error {
+				status, err := runner.Status(ctx)
+				if err != nil {
+					return err
+				}
+				return p.print(statusRecord(status))
+			})
+		})
+}
+
+func statusRecord(s migration.Status) record {
+	status := record{{"current", s.Current}, {"pending", s.Pending}, {"applied", s.Applied}}
+	if s.Partial != nil {
+		status = append(status, field{"partial", *s.Partial})
+	}
+	if s.Edited != "" {
+		status = append(status, field{"edited", s.Edited})
+	}
+	if len(s.Unknown) > 0 {
+		status = append(status, field{"unknown", s.Unknown})
+	}
+	if len(s.OutOfOrder) > 0 {
+		status = append(status, field{"out_of_order", s.OutOfOrder})
+	}
+	return status
+}
+
+func (p *program) migrateVerifyCommand() *cobra.Command {
+	const example = `accounts migrate verify`
+	return p.command("verify", "Compare the live tables with the declared schema, and print the difference as SQL", example, cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			kind, _, err := p.databaseURL()
+			if err != nil {
+				return err
+			}
+			desired, err := migrate.Files.ReadFile(schemaFile(kind))
+			if err != nil {
+				return err
+			}
+			return p.withRunner(ctx, func(runner *migration.Runner) error {
+				verdict := runner.Verify(ctx, string(desired), devFor(kind))
+				difference := []string{}
+				if drift, ok := errors.AsType[*migration.DriftError](verdict); ok {
+					difference = drift.Statements
+				} else if verdict != nil {
+					return verdict
+				}
+				if p.json {
+					return errors.Join(verdict, p.print(record{{"difference", difference}}))
+				}
+				return errors.Join(verdict, p.printScript(difference))
+			})
+		})
+}
+
+// devFor returns where the program's own migrations are executed to see what they make: in memory, or on PostgreSQL, where
+// that is nil, in a schema beside the tables, which is gone afterwards.
+func devFor(kind string) migration.Dev {
+	if kind == onSQLite {
+		return devSQLite
+	}
+	return nil
+}
+
+func (p *program) migrateDownCommand() *cobra.Command {
+	var options migration.DownOptions
+	const example = `accounts migrate down --to 20261122190238
+accounts migrate down --to 20261122190238 --allow-destructive`
+	c := p.command("down --to VERSION", "Go back to the schema of an earlier version, and print how", example, cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			kind, _, err := p.databaseURL()
+			if err != nil {
+				return err
+			}
+			return p.withRunner(ctx, func(runner *migration.Runner) error {
+				progress := p.newProgress()
+				options.Progress, options.Dev = progress.migrating, devFor(kind)
+				plan, err := runner.Down(ctx, options)
+				progress.clear()
+				if plan.Versions == nil { // it failed before there was a plan
+					return err
+				}
+				if p.json {
+					return errors.Join(err, p.print(record{
+						{"versions", plan.Versions}, {"statements", plan.Statements}, {"destructive", plan.Destructive},
+					}))
+				}
+				return errors.Join(err, p.printScript(plan.Statements))
+			})
+		})
+	c.Flags().StringVar(&options.To, "to", "", "the last `VERSION` to stay applied")
+	c.Flags().BoolVar(&options.AllowDestructive, "allow-destructive", false, "also drop tables and columns, and narrow types")
+	require(c, "to")
+	return c
+}

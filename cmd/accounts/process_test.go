@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/softbee/accounts/domain"
+)
+
+const testPassword = "correct horse battery"
+
+// outcome is how a run of the program with --json ended.
+type outcome struct {
+	kind   domain.Kind // of the error; empty when there was none
+	result map[string]any
+}
+
+// accounts runs the program in a process of its own.
+func accounts(t *testing.T, database, stdin string, args ...string) outcome {
+	t.Helper()
+	program := exec.Command("accounts", append([]string{"--json", "--database", database}, args...)...)
+	program.Stdin = strings.NewReader(stdin)
+	var stdout, stderr bytes.Buffer
+	program.Stdout, program.Stderr = &stdout, &stderr
+	err := program.Run()
+
+	var o outcome
+	if err == nil {
+		if err := json.Unmarshal(stdout.Bytes(), &o.result); err != nil {
+			t.Errorf("%v: %v in %q", args, err, stdout.String())
+		}
+		return o
+	}
+	var refusal struct{ Error struct{ Kind domain.Kind } }
+	if err := json.Unmarshal(stderr.Bytes(), &refusal); err != nil || refusal.Error.Kind == "" {
+		t.Errorf("%v: no error on standard error, but %q", args, stderr.String())
+	}
+	o.kind = refusal.Error.Kind
+	return o
+}
+
+// mustRun is accounts for what must succeed.
+func mustRun(t *testing.T, database, stdin string, args ...string) map[string]any {
+	t.Helper()
+	o := accounts(t, database, stdin, args...)
+	if o.kind != "" {
+		t.Fatalf("%v: %s", args, o.kind)
+	}
+	return o.result
+}
+
+// atOnce runs the program in 16 processes at once and returns how each ended.
+func atOnce(t *testing.T, run func() outcome) []outcome {
+	t.Helper()
+	outcomes := make([]outcome, 16)
+	var running sync.WaitGroup
+	for i := range outcomes {
+		running.Go(func() { outcomes[i] = run() })
+	}
+	running.Wait()
+	return outcomes
+}
+
+// kinds counts the outcomes by kind.
+func kinds(outcomes []outcome) map[domain.Kind]int {
+	count := map[domain.Kind]int{}
+	for _, o := range outcomes {
+		count[o.kind]++
+	}
+	return count
+}
+
+func createAnn(t *testing.T, database string) {
+	t.Helper()
+	mustRun(t, database, testPassword, "user", "create", "--email", "ann@example.org", "--username", "ann", "--password-stdin")
+}
+
+func TestProcessesGuessAtOnce(t *testing.T) {
+	t.Parallel()
+	database := migratedPostgres(t)
+	createAnn(t, database)
+	guess := func(maxFailures string) []outcome {
+		return atOnce(t, func() outcome {
+			return accounts(t, database, "wrong password", "user", "login", "ann", "--password-stdin", "--max-failures", maxFailures, "--lock-for", "1h")
+		})
+	}
+	check := func(outcomes []outcome, wrong, locked, counted int) {
+		t.Helper()
+		if got := kinds(outcomes); got[domain.ErrBadCredentials] != wrong || got[domain.ErrLocked] != locked {
+			t.Errorf("the guesses ended with %v; want %d bad_credentials, %d locked", got, wrong, locked)
+		}
+		ann := mustRun(t, database, "", "user", "show", "ann")
+		if got := ann["failed_login_attempts"]; got != float64(counted) {
+			t.Errorf("%v failures were counted; want %d", got, counted)
+		}
+		if isLocked := ann["locked_until"] != nil; isLocked != (locked > 0) {
+			t.Errorf("locked until %v", ann["locked_until"])
+		}
+	}
+	check(guess("100"), 16, 0, 16)
+	check(guess("20"), 4, 12, 20)
+}
+
+func TestProcessesRotateOneToken(t *testing.T) {
+	t.Parallel()
+	database := migratedPostgres(t)
+	createAnn(t, database)
+	rotate := func(token any, grace string) outcome {
+		return accounts(t, database, token.(string), "session", "rotate", "--grace", grace)
+	}
+
+	t.Run("without grace one wins, and the session ends", func(t *testing.T) {
+		issued := mustRun(t, database, "", "session", "issue", "ann")
+		outcomes := atOnce(t, func() outcome { return rotate(issued["token"], "0") })
+		got := kinds(outcomes)
+		if got[""] != 1 || got[domain.ErrTokenReused] == 0 || got[""]+got[domain.ErrTokenReused]+got[domain.ErrTokenInvalid] != len(outcomes) {
+			t.Errorf("the rotations ended with %v; want one without an error, others token_reused or, the session being gone, token_invalid", got)
+		}
+		for _, o := range outcomes {
+			if o.kind == "" {
+				if kind := rotate(o.result["token"], "0").kind; kind != domain.ErrTokenInvalid {
+					t.Errorf("the winner's token: %q; want token_invalid", kind)
+				}
+			}
+		}
+	})
+
+	t.Run("within grace all get a token that goes on", func(t *testing.T) {
+		issued := mustRun(t, database, "", "session", "issue", "ann")
+		for _, o := range atOnce(t, func() outcome { return rotate(issued["token"], "1m") }) {
+			if o.kind != "" {
+				t.Errorf("a rotation ended with %s", o.kind)
+				continue
+			}
+			if o.result["session_id"] != issued["session_id"] {
+				t.Errorf("a token of session %v; want %v", o.result["session_id"], issued["session_id"])
+			}
+			if kind := rotate(o.result["token"], "1m").kind; kind != "" {
+				t.Errorf("a sibling cannot be rotated: %s", kind)
+			}
+		}
+	})
+}
+
+func TestProcessesIssueAtOnce(t *testing.T) {
+	t.Parallel()
+	database := migratedPostgres(t)
+	createAnn(t, database)
+	got := kinds(atOnce(t, func() outcome { return accounts(t, database, "", "session", "issue", "ann") }))
+	if got[""] != 16 {
+		t.Errorf("the issues ended with %v", got)
+	}
+	if sessions := mustRun(t, database, "", "user", "show", "ann")["sessions"]; sessions != 16.0 {
+		t.Errorf("%v sessions; want 16", sessions)
+	}
+}
+
+func TestProcessesCreateOneAccount(t *testing.T) {
+	t.Parallel()
+	database := migratedPostgres(t)
+	got := kinds(atOnce(t, func() outcome {
+		return accounts(t, database, testPassword, "user", "create", "--email", "ann@example.org", "--username", "ann", "--password-stdin")
+	}))
+	if got[""] != 1 || got[domain.ErrTaken] != 15 {
+		t.Errorf("the creations ended with %v; want one without an error, 15 taken", got)
+	}
+}
+
+func TestClosedStandardOutput(t *testing.T) {
+	t.Parallel()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	program := exec.Command("accounts", "version")
+	program.Stdout = writer
+	var stderr bytes.Buffer
+	program.Stderr = &stderr
+	if err := errors.Join(program.Run(), writer.Close()); err == nil {
+		t.Error("the program says that it has printed its version")
+	}
+	if strings.Contains(stderr.String(), "panic") {
+		t.Errorf("standard error: %s", stderr.String())
+	}
+}
+
+// A signal, which ends the context, is heeded while the program waits for standard input.
+func TestInterruptWhileReading(t *testing.T) {
+	t.Parallel()
+	ctx, interrupt := context.WithCancel(t.Context())
+	stdin, user := io.Pipe()
+	go func() {
+		_, _ = user.Write([]byte("the begin")) // returns when it was read
+		interrupt()
+	}()
+	var stdout, stderr bytes.Buffer
+	status := run(ctx, []string{"--json", "--database", "sqlite::memory:", "session", "rotate"}, stdin, &stdout, &stderr)
+	const want = `{"error":{"kind":"unavailable","message":"interrupted"}}` + "\n"
+	if status != 1 || stdout.Len() > 0 || stderr.String() != want {
+		t.Errorf("status %d, %q, %q; want 1, nothing, %q", status, stdout.String(), stderr.String(), want)
+	}
+}

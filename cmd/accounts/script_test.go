@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"accounts": main})
+}
+
+// TestScripts runs the scripts on both databases, and those in the directory of one database on that. Each script has a
+// database of its own, which $ACCOUNTS_DATABASE_URL names and whose schema is the program's.
+func TestScripts(t *testing.T) {
+	databases := map[string]func(testing.TB, *testscript.Env) string{
+		onSQLite: func(_ testing.TB, env *testscript.Env) string {
+			return "sqlite:" + filepath.Join(env.WorkDir, "accounts.db")
+		},
+		onPostgres: func(t testing.TB, _ *testscript.Env) string { return migratedPostgres(t) },
+	}
+	migrations, err := filepath.Abs("../../ent/migrate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, databaseURL := range databases {
+		t.Run(kind, func(t *testing.T) {
+			if kind == onPostgres {
+				postgrestest.Server(t) // skips here where there is none, rather than in each script
+			}
+			testscript.Run(t, testscript.Params{
+				Files:               append(scripts(t, "testdata/script"), scripts(t, "testdata/script/"+kind)...),
+				RequireExplicitExec: true,
+				RequireUniqueNames:  true,
+				Setup: func(env *testscript.Env) error {
+					test := env.T().(testing.TB) // it is one in a script that Run started
+					env.Values[testKey{}] = test
+					env.Setenv(databaseVariable, databaseURL(test, env))
+					env.Setenv("KIND", kind)
+					env.Setenv("MIGRATIONS", migrations)
+					return setUpBadInput(env)
+				},
+				Condition: func(condition string) (bool, error) {
+					return condition == kind || condition == "mount" && mayMount(), nil
+				},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"exits":         scriptExits,
+					"capture":       scriptCapture,
+					"tofile":        scriptToFile,
+					"emptydatabase": scriptEmptyDatabase,
+					"sql":           scriptSQL,
+				},
+			})
+		})
+	}
+}
+
+func scripts(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// mayMount tells whether the machine lets an ordinary process mount file systems in a namespace of its own.
+var mayMount = sync.OnceValue(func() bool {
+	return exec.Command("unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil
+})
+
+// testKey finds a script's test among its values.
+type testKey struct{}
+
+// setUpBadInput gives a script what it cannot hold itself.
+func setUpBadInput(env *testscript.Env) error {
+	env.Setenv("LONG", strings.Repeat("x", 1000))
+	env.Setenv("NOTUTF8", "\xff\xfe")
+	env.Setenv("ESCAPE", "\x1b[31m")
+	return errors.Join(
+		os.WriteFile(filepath.Join(env.WorkDir, "megabyte"), bytes.Repeat([]byte("x"), 1<<20), 0o600),
+		os.WriteFile(filepath.Join(env.WorkDir, "nul"), []byte("correct\x00horse battery\n"), 0o600),
+		os.WriteFile(filepath.Join(env.WorkDir, "notutf8"), []byte("correct horse \xff battery\n"), 0o600),
+	)
+}
+
+// migratedPostgres returns the URL of a new PostgreSQL database with the program's schema.
+func migratedPostgres(t testing.TB) string {
+	t.Helper()
+	return postgrestest.Clone(t, "accounts", func(url string) error {
+		ctx := context.Background()
+		store, err := postgres.Open(ctx, url)
+		if err != nil {
+			return err
+		}
+		return errors.Join(store.Migrate(ctx), store.Close())
+	})
+}
+
+// scriptExits is exec for a program that must end with a certain status: exits STATUS PROGRAM ARGS…
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits STATUS PROGRAM ARGS…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit status %d; want %d", got, want)
+	}
+}
+
+// scriptCapture sets a variable to what the group in a pattern matches in the last standard output: capture NAME PATTERN
+func scriptCapture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: capture NAME PATTERN")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	match := pattern.FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(match) != 2 {
+		ts.Fatalf("no match for %#q with one group", args[1])
+	}
+	ts.Setenv(args[0], match[1])
+}
+
+// scriptToFile writes lines to a file: tofile FILE LINE…
+func scriptToFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: tofile FILE LINE…")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(args[1:], "\n")+"\n"), 0o600))
+}
+
+// scriptEmptyDatabase makes $ACCOUNTS_DATABASE_URL name another database, in which there is nothing.
+func scriptEmptyDatabase(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: emptydatabase")
+	}
+	url := "sqlite:" + ts.MkAbs("empty.db")
+	if strings.HasPrefix(ts.Getenv(databaseVariable), "postgres") {
+		url = postgrestest.Database(ts.Value(testKey{}).(testing.TB))
+	}
+	ts.Setenv(databaseVariable, url)
+}
+
+// scriptSQL executes a statement in the database of the script.
+func scriptSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sql STATEMENT")
+	}
+	ctx := context.Background()
+	store, err := (&program{database: ts.Getenv(databaseVariable)}).open(ctx)
+	ts.Check(err)
+	_, err = store.DB().ExecContext(ctx, args[0])
+	ts.Check(errors.Join(err, store.Close()))
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+)
+
+func (p *program) userCommand() *cobra.Command {
+	return group("user", "Create, find, change and delete accounts, and sign in",
+		p.userCreateCommand(),
+		p.userShowCommand(),
+		p.userListCommand(),
+		p.userSetEmailCommand(),
+		p.userSetUsernameCommand(),
+		p.userChangeCommand("verify", "Record that the e-mail address is confirmed", (*infra.Store).Verify),
+		p.userChangeCommand("activate", "Allow the account to sign in", (*infra.Store).Activate),
+		p.userChangeCommand("deactivate", "Forbid the account to sign in and end its sessions", (*infra.Store).Deactivate),
+		p.userDeleteCommand(),
+		p.userLoginCommand(),
+		p.userSetPasswordCommand(),
+		p.userChangeCommand("unlock", "End a lock and forget the failed sign-ins", (*infra.Store).Unlock),
+		p.userResetTokenCommand(),
+		p.userResetCommand(),
+		p.userVerifyTokenCommand(),
+		p.userConfirmCommand(),
+	)
+}
+
+func (p *program) userCreateCommand() *cobra.Command {
+	var email, username, firstName, lastName, phone string
+	var passwordStdin bool
+	const example = `accounts user create --email ann@example.org --username ann
+accounts user create --email ann@example.org --username ann --first-name Ann --phone +573001112233 --password-stdin <password.txt`
+	c := p.command("create --email E --username U", "Create an account", example, cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		registration, err := parseRegistration(email, username, firstName, lastName, phone)
+		if err != nil {
+			return err
+		}
+		password, err := p.newPassword(ctx, passwordStdin)
+		if err != nil {
+			return err
+		}
+		return p.withStore(ctx, func(store *infra.Store) error {
+			authenticator, err := newAuthenticator(store, domain.LockPolicy{})
+			if err != nil {
+				return err
+			}
+			hash, err := authenticator.HashPassword(ctx, password, registration.Email.String(), registration.Username.String())
+			if err != nil {
+				return err
+			}
+			registration.PasswordHash = hash
+			user, err := domain.NewUser(registration, time.Now())
+			if err != nil {
+				return err
+			}
+			if err := store.Create(ctx, user); err != nil {
+				return err
+			}
+			return p.printUser(user)
+		})
+	})
+	c.Flags().StringVar(&email, "email", "", "e-mail address")
+	c.Flags().StringVar(&username, "username", "", "name of 3 to 50 characters, without spaces")
+	c.Flags().StringVar(&firstName, "first-name", "", "first name")
+	c.Flags().StringVar(&lastName, "last-name", "", "last name")
+	c.Flags().StringVar(&phone, "phone", "", "telephone number in international form, as in +573001112233")
+	addPasswordStdin(c, &passwordStdin)
+	require(c, "email", "username")
+	return c
+}
+
+func parseRegistration(email, username, firstName, lastName, phone string) (r domain.Registration, err error) {
+	if r.Email, err = domain.ParseEmail(email); err != nil {
+		return r, err
+	}
+	if r.Username, err = domain.ParseUsername(username); err != nil {
+		return r, err
+	}
+	names, err := domain.ParseNames(firstName, lastName)
+	if err != nil {
+		return r, err
+	}
+	r.FirstName, r.LastName = names.First, names.Last
+	if phone != "" {
+		r.Phone, err = domain.ParsePhone(phone)
+	}
+	return r, err
+}
+
+func (p *program) userShowCommand() *cobra.Command {
+	const example = `accounts user show ann
+accounts --json user show ann@example.org`
+	return p.command("show REF", "Show an account", example, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		return p.withStore(ctx, func(store *infra.Store) error {
+			user, err := find(ctx, store, args[0])
+			if err != nil {
+				return err
+			}
+			return p.printUser(user)
+		})
+	})
+}
+
+func (p *program) userListCommand() *cobra.Command {
+	var query domain.ListQuery
+	var search, order, after string
+	const example = `accounts user list --active=true --order email
+accounts user list --search ann --limit 10
+accounts --json user list --after CURSOR`
+	c := p.command("list", "List accounts, page by page", example, cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		query, err := parseList(query, search, order, after)
+		if err != nil {
+			return err
+		}
+		return p.withStore(ctx, func(store *infra.Store) error {
+			page, err := store.List(ctx, query)
+			if err != nil {
+				return err
+			}
+			return p.printPage(page)
+		})
+	})
+	c.Flags().IntVar(&query.Limit, "limit", domain.DefaultPageSize, "accounts per page, 1 to 1000")
+	c.Flags().StringVar(&after, "after", "", "where the previous page ended: the `CURSOR` that it printed")
+	c.Flags().StringVar(&search, "search", "", "only those whose address or username begins with `PREFIX`")
+	c.Flags().BoolFunc("active", "only active accounts, or with =false only the others", intoBool(&query.Filter.Active))
+	c.Flags().BoolFunc("verified", "only accounts whose address is confirmed, or with =false only the others", intoBool(&query.Filter.Verified))
+	orders := []string{string(domain.OrderCreated), string(domain.OrderEmail), string(domain.OrderUsername)}
+	c.Flags().StringVar(&order, "order", orders[0], strings.Join(orders, ", "))
+	complete(c, "order", orders...)
+	complete(c, "active", "true", "false")
+	complete(c, "verified", "true", "false")
+	return c
+}
+
+func parseList(query domain.ListQuery, search, order, after string) (_ domain.ListQuery, err error) {
+	if err := positive("limit", query.Limit); err != nil {
+		return query, err
+	}
+	if query.Filter.Search, err = domain.ParsePrefix(search); err != nil {
+		return query, err
+	}
+	if query.Order, err = domain.ParseOrder(order); err != nil {
+		return query, err
+	}
+	if query.After, err = domain.ParseCursor(after); err != nil {
+		return query, err
+	}
+	return query.Resolve()
+}
+
+// intoBool returns the setter of a flag that is true, false, or not given.
+func intoBool(value **bool) func(string) error {
+	return func(text string) error {
+		b, err := strconv.ParseBool(text)
+		*value = &b
+		return err
+	}
+}
+
+// printPage prints the accounts of a page and, where there are more, where the next one begins.
+func (p *program) printPage(page domain.Page) error {
+	now := time.Now()
+	rows := make([]record, len(page.Users))
+	for i, user := range page.Users {
+		rows[i] = userRecord(user, now)
+	}
+	if p.json && !page.Next.IsZero() {
+		rows = append(rows, record{{"next", page.Next.String()}})
+	}
+	if err := p.printAll(rows, userColumns...); err != nil {
+		return err
+	}
+	if !p.json && !page.Next.IsZero() {
+		_, _ = fmt.Fprintln(p.messages, "There are more: add --after", page.Next)
+	}
+	return nil
+}
+
+func (p *program) userSetEmailCommand() *cobra.Command {
+	const example = `accounts user set-email ann ann@example.com`
+	return p.command("set-email REF E", "Set another e-mail address, which is not confirmed", example, cobra.ExactArgs(2),
+		func(ctx context.Context, args []string) error {
+			email, err := domain.ParseEmail(args[1])
+			if err != nil {
+				return err
+			}
+			return p.change(ctx, args[0], func(ctx context.Context, store *infra.Store, id domain.ID) (*domain.User, error) {
+				return store.SetEmail(ctx, id, email)
+			})
+		})
+}
+
+func (p *program) userSetUsernameCommand() *cobra.Command {
+	const example = `accounts user set-username ann@example.org annie`
+	return p.command("set-username REF U", "Set another username", example, cobra.ExactArgs(2),
+		func(ctx context.Context, args []string) error {
+			username, err := domain.ParseUsername(args[1])
+			if err != nil {
+				return err
+			}
+			return p.change(ctx, args[0], func(ctx context.Context, store *infra.Store, id domain.ID) (*domain.User, error) {
+				return store.SetUsername(ctx, id, username)
+			})
+		})
+}
+
+// userChangeCommand returns a command that needs nothing but the account.
+func (p *program) userChangeCommand(name, short string, change func(*infra.Store, context.Context, domain.ID) (*domain.User, error)) *cobra.Command {
+	return p.command(name+" REF", short, "accounts user "+name+" ann", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		return p.change(ctx, args[0], func(ctx context.Context, store *infra.Store, id domain.ID) (*domain.User, error) {
+			return change(store, ctx, id)
+		})
+	})
+}
+
+// change changes the account that ref names and prints it.
+func (p *program) change(ctx context.Context, ref string, change func(context.Context, *infra.Store, domain.ID) (*domain.User, error)) error {
+	return p.withStore(ctx, func(store *infra.Store) error {
+		id, err := findID(ctx, store, ref)
+		if err != nil {
+			return err
+		}
+		user, err := change(ctx, store, id)
+		if err != nil {
+			return err
+		}
+		return p.printUser(user)
+	})
+}
+
+func (p *program) userDeleteCommand() *cobra.Command {
+	var yes bool
+	const example = `accounts user delete ann --yes`
+	c := p.command("delete REF --yes", "Delete an account with all that is stored of it", example, cobra.ExactArgs(1),
+		func(ctx context.Context, args []string) error {
+			if !yes {
+				return usageError{"an account that was deleted cannot be brought back; add --yes to delete it"}
+			}
+			return p.withStore(ctx, func(store *infra.Store) error {
+				id, err := findID(ctx, store, args[0])
+				if err != nil {
+					return err
+				}
+				if err := store.Delete(ctx, id); err != nil {
+					return err
+				}
+				return p.print(record{{"deleted", id}})
+			})
+		})
+	c.Flags().BoolVar(&yes, "yes", false, "do it")
+	return c
+}
