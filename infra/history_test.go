@@ -1,0 +1,145 @@
+package infra_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/sqlite"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// TestRowsOfEveryVersion stores the rows of testdata/history/DATABASE/VERSION.sql in a database of that version, migrates
+// it to the newest one, and reads them through the store. What is read must be what VERSION.json says. A version whose file
+// changes no column needs no rows of its own; every other one does.
+func TestRowsOfEveryVersion(t *testing.T) {
+	open := map[string]func(*testing.T) (*infra.Store, error){
+		"postgres": func(t *testing.T) (*infra.Store, error) {
+			return postgres.Open(context.Background(), postgrestest.Database(t))
+		},
+		"sqlite": func(t *testing.T) (*infra.Store, error) {
+			return sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "accounts.db"))
+		},
+	}
+	for database := range open {
+		files, err := fs.Glob(migrate.Files, database+"/*.sql")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s has no migrations: %v", database, err)
+		}
+		for _, file := range files {
+			version, _, _ := strings.Cut(filepath.Base(file), "_")
+			rows, err := os.ReadFile(filepath.Join("testdata", "history", database, version+".sql"))
+			if os.IsNotExist(err) && !changesColumns(t, file) {
+				continue
+			}
+			if err != nil {
+				t.Errorf("version %s of %s has no rows to try: %v", version, database, err)
+				continue
+			}
+			t.Run(database+"/"+version, func(t *testing.T) {
+				store, err := open[database](t)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = store.Close() })
+				migrateThrough(t, store, version, string(rows))
+				compareWithGolden(t, store, filepath.Join("testdata", "history", database, version+".json"))
+			})
+		}
+	}
+}
+
+// changesColumns tells whether a migration does anything to columns. It errs on the side of asking for rows.
+func changesColumns(t *testing.T, file string) bool {
+	t.Helper()
+	text, err := fs.ReadFile(migrate.Files, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	upper := strings.ToUpper(string(text))
+	for _, word := range []string{"CREATE TABLE", " COLUMN ", "UPDATE "} {
+		if strings.Contains(upper, word) {
+			return true
+		}
+	}
+	return false
+}
+
+func migrateThrough(t *testing.T, store *infra.Store, version, rows string) {
+	t.Helper()
+	runner, err := store.Migrations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := runner.Up(t.Context(), migration.UpOptions{To: version}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.DB().Exec(rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func compareWithGolden(t *testing.T, store *infra.Store, golden string) {
+	t.Helper()
+	page, err := store.List(t.Context(), domain.ListQuery{Order: domain.OrderEmail})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got bytes.Buffer
+	encoder := json.NewEncoder(&got)
+	encoder.SetIndent("", "  ")
+	for _, listed := range page.Users {
+		u, err := store.FindByID(t.Context(), listed.ID()) // a list has no secrets
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := encoder.Encode(plain(u)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if *update {
+		if err := os.WriteFile(golden, got.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Errorf("%s says\n%s\nbut the store reads\n%s", golden, want, got.Bytes())
+	}
+}
+
+// plain is an account's state with its secrets told.
+func plain(u *domain.User) any {
+	state := u.State()
+	return struct {
+		domain.UserState
+		PasswordHash, ResetToken, VerificationToken string
+		LiveSessions                                int
+	}{
+		UserState:         state,
+		PasswordHash:      state.PasswordHash.Stored(),
+		ResetToken:        state.ResetToken.Stored(),
+		VerificationToken: state.VerificationToken.Stored(),
+		LiveSessions:      len(u.Sessions(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))),
+	}
+}
