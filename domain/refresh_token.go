@@ -158,7 +158,7 @@ func randomBytes(n int) []byte {
 }
 
 func tokenInvalid() error {
-	return &Error{Kind: ErrTokenInvalid, Field: "token", Reason: "is not a valid refresh token"}
+	return &Error{Kind: ErrTokenInvalid, Field: "token", Reason: "is not valid"}
 }
 
 // TokenIssue is a sign-in about to be stored: the first token of a new session, and everything that a store must know to

@@ -215,14 +215,17 @@ func (u *User) dropTokens() {
 	u.state.VerificationToken, u.state.VerificationTokenExpiry = TokenDigest{}, time.Time{}
 }
 
+// The methods below are those of a User and not of a pointer to one, so that a copy tells nothing more either: fmt prints
+// the unexported fields of what has no such method.
+
 // String returns the ID, so that an account in a log message tells nothing more.
-func (u *User) String() string { return "user " + u.state.ID.String() }
+func (u User) String() string { return "user " + u.state.ID.String() }
 
 // GoString returns what String returns.
-func (u *User) GoString() string { return u.String() }
+func (u User) GoString() string { return u.String() }
 
 // LogValue returns the ID.
-func (u *User) LogValue() slog.Value { return slog.StringValue(u.state.ID.String()) }
+func (u User) LogValue() slog.Value { return slog.StringValue(u.state.ID.String()) }
 
 // Names are a first and a last name, each of which may be "".
 type Names struct{ First, Last string }

@@ -287,7 +287,7 @@ func TestPrintedUserTellsNothingButItsID(t *testing.T) {
 	u := restored(t, s)
 	var log bytes.Buffer
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("user", "user", u)
-	for _, printed := range []string{fmt.Sprint(u), fmt.Sprintf("%v %+v %#v %s %q", u, u, u, u, u), log.String(), u.LogValue().String()} {
+	for _, printed := range []string{fmt.Sprint(u), fmt.Sprintf("%v %+v %#v %s %q", u, u, u, u, u), fmt.Sprintf("%v %+v %#v %s %q", *u, *u, *u, *u, *u), log.String(), u.LogValue().String()} {
 		if !strings.Contains(printed, s.ID.String()) {
 			t.Errorf("%q does not tell the ID", printed)
 		}
