@@ -23,13 +23,13 @@ func (s *Store) Export(ctx context.Context, withHashes bool) iter.Seq2[*domain.U
 	if withHashes {
 		columns = append(slices.Clone(listed), user.FieldHashedPassword)
 	}
-	order := orders[domain.OrderCreated]
+	after := orders[domain.OrderCreated].after
 	return func(yield func(*domain.User, error) bool) {
-		var after domain.Cursor
+		var last domain.Cursor
 		for {
-			query := s.client.User.Query().Order(order.by...).Limit(exportPage)
-			if !after.IsZero() {
-				query.Where(order.after(after))
+			query := s.client.User.Query().Order(user.ByCreatedAt(), user.ByID()).Limit(exportPage)
+			if !last.IsZero() {
+				query.Where(after(last))
 			}
 			rows, err := query.Select(columns...).All(ctx)
 			if err != nil {
@@ -45,7 +45,7 @@ func (s *Store) Export(ctx context.Context, withHashes bool) iter.Seq2[*domain.U
 				if !yield(u, nil) {
 					return
 				}
-				after = domain.CursorAfter(domain.OrderCreated, u)
+				last = domain.CursorAfter(domain.OrderCreated, u)
 			}
 			if len(rows) < exportPage {
 				return
