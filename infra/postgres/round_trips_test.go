@@ -1,0 +1,409 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"entgo.io/ent/dialect"
+	entsql "entgo.io/ent/dialect/sql"
+	"github.com/lib/pq"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+)
+
+// calls are all methods of the store, each with what it costs once its statements are prepared. docs/performance.md shows
+// the table.
+var calls = map[string]call{
+	"FindByID": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.FindByID(a.ctx, a.ID())
+		return err
+	}},
+	"FindByEmail": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.FindByEmail(a.ctx, a.Email())
+		return err
+	}},
+	"FindByUsername": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.FindByUsername(a.ctx, a.Username())
+		return err
+	}},
+	"ExistsByEmail": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.ExistsByEmail(a.ctx, a.Email())
+		return err
+	}},
+	"ExistsByUsername": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.ExistsByUsername(a.ctx, a.Username())
+		return err
+	}},
+	"List": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.List(a.ctx, domain.ListQuery{})
+		return err
+	}},
+	"Count": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.Count(a.ctx, domain.Filter{Active: new(true)})
+		return err
+	}},
+
+	"Create": {statements: 1, roundTrips: 1, run: func(a *account) error { return a.store.Create(a.ctx, newUser(a.t)) }},
+	"Update": {statements: 2, roundTrips: 2, run: func(a *account) error {
+		_, err := a.store.Update(a.ctx, a.ID(), func(u *domain.User) error { u.Verify(); return nil })
+		return err
+	}},
+	"SetEmail": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.SetEmail(a.ctx, a.ID(), newUser(a.t).Email())
+		return err
+	}},
+	"SetUsername": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.SetUsername(a.ctx, a.ID(), newUser(a.t).Username())
+		return err
+	}},
+	"SetNames": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.SetNames(a.ctx, a.ID(), domain.Names{First: "Ada", Last: "Lovelace"})
+		return err
+	}},
+	"SetPhone": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		phone, err := domain.ParsePhone(fmt.Sprintf("+4930%d", time.Now().UnixNano()%1e10))
+		if err == nil {
+			_, err = a.store.SetPhone(a.ctx, a.ID(), phone)
+		}
+		return err
+	}},
+	"Activate": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.Activate(a.ctx, a.ID())
+		return err
+	}},
+	"Deactivate": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.Deactivate(a.ctx, a.ID())
+		return err
+	}},
+	"Verify": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.Verify(a.ctx, a.ID())
+		return err
+	}},
+	"RecordSignIn": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.RecordSignIn(a.ctx, a.ID())
+		return err
+	}},
+	"Delete": {statements: 1, roundTrips: 1, run: func(a *account) error { return a.store.Delete(a.ctx, a.ID()) }},
+
+	"RecordFailure": {statements: 1, roundTrips: 1, run: recordFailure},
+	"RecordFailure, refused": {
+		statements: 2, roundTrips: 2, fails: domain.ErrLocked,
+		before: func(a *account) error {
+			_, err := a.store.RecordFailure(a.ctx, a.ID(), domain.LockPolicy{Attempts: 1})
+			return err
+		},
+		run: recordFailure,
+	},
+	"RecordSuccess": {statements: 1, roundTrips: 1, run: recordSuccess},
+	"RecordSuccess, refused": {
+		statements: 2, roundTrips: 2, fails: domain.ErrInactive,
+		before: deactivate,
+		run:    recordSuccess,
+	},
+	"SetPassword": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.SetPassword(a.ctx, a.ID(), passwordHash(a.t, "a"), passwordHash(a.t, "b"), a.grant.Session.ID)
+		return err
+	}},
+	"SetPassword, refused": {statements: 2, roundTrips: 2, fails: domain.ErrConflict, run: func(a *account) error {
+		_, err := a.store.SetPassword(a.ctx, a.ID(), passwordHash(a.t, "c"), passwordHash(a.t, "b"), a.grant.Session.ID)
+		return err
+	}},
+	"Unlock": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.Unlock(a.ctx, a.ID())
+		return err
+	}},
+	"IssueReset":                   {statements: 1, roundTrips: 1, run: issueReset},
+	"ConsumeReset":                 {statements: 1, roundTrips: 1, before: issueReset, run: consumeReset},
+	"ConsumeReset, refused":        {statements: 2, roundTrips: 2, fails: domain.ErrTokenInvalid, run: consumeReset},
+	"IssueVerification":            {statements: 1, roundTrips: 1, run: issueVerification},
+	"ConsumeVerification":          {statements: 1, roundTrips: 1, before: issueVerification, run: consumeVerification},
+	"ConsumeVerification, refused": {statements: 2, roundTrips: 2, fails: domain.ErrTokenInvalid, run: consumeVerification},
+
+	"IssueToken":          {statements: 1, roundTrips: 1, run: issueToken},
+	"IssueToken, refused": {statements: 2, roundTrips: 2, fails: domain.ErrInactive, before: deactivate, run: issueToken},
+	"RotateToken":         {statements: 1, roundTrips: 1, run: rotateToken},
+	"RotateToken, reused": {
+		statements: 1, roundTrips: 1, fails: domain.ErrTokenReused,
+		before: rotateToken, run: rotateToken,
+	},
+	"RotateToken, refused": {
+		statements: 2, roundTrips: 2, fails: domain.ErrTokenInvalid,
+		before: revokeSessions, run: rotateToken,
+	},
+	"HasToken": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.HasToken(a.ctx, a.grant.Token)
+		return err
+	}},
+	"Sessions": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.Sessions(a.ctx, a.ID())
+		return err
+	}},
+	"RevokeSession": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.RevokeSession(a.ctx, a.ID(), a.grant.Session.ID)
+		return err
+	}},
+	"RevokeOtherSessions": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.RevokeOtherSessions(a.ctx, a.ID(), a.grant.Session.ID)
+		return err
+	}},
+	"RevokeSessions": {statements: 1, roundTrips: 1, run: revokeSessions},
+	"CountSessions": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.CountSessions(a.ctx)
+		return err
+	}},
+	"ListSessionCounts": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.ListSessionCounts(a.ctx, domain.ID{}, 100)
+		return err
+	}},
+	"SweepSessions": {statements: 2, roundTrips: 2, run: func(a *account) error {
+		_, err := a.store.SweepSessions(a.ctx, domain.ID{}, 100)
+		return err
+	}},
+}
+
+// call is one way through a method.
+type call struct {
+	statements int
+	roundTrips int64
+	before     func(*account) error // what it needs; not counted
+	run        func(*account) error
+	fails      error
+}
+
+// account is a new account with a session, for one call.
+type account struct {
+	*domain.User
+	t     testing.TB
+	ctx   context.Context
+	store *infra.Store
+	grant domain.Grant
+	reset domain.OneTimeToken
+}
+
+func newAccount(t testing.TB, store *infra.Store) *account {
+	t.Helper()
+	a := &account{User: newUser(t), t: t, ctx: t.Context(), store: store, reset: domain.NewOneTimeToken()}
+	if err := store.Create(a.ctx, a.User); err != nil {
+		t.Fatal(err)
+	}
+	if err := issueToken(a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func newUser(t testing.TB) *domain.User {
+	t.Helper()
+	name := "u" + strings.ReplaceAll(domain.NewID().String(), "-", "")
+	email, err := domain.ParseEmail(name + "@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	username, err := domain.ParseUsername(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := domain.NewUser(domain.Registration{Email: email, Username: username, PasswordHash: passwordHash(t, "a")}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// passwordHash returns something in the form of a hash, of the length that the default policy's have.
+func passwordHash(t testing.TB, letter string) domain.PasswordHash {
+	t.Helper()
+	hash, err := domain.ParsePasswordHash("$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$" + strings.Repeat(letter, 43))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hash
+}
+
+func recordFailure(a *account) error {
+	_, err := a.store.RecordFailure(a.ctx, a.ID(), domain.LockPolicy{})
+	return err
+}
+
+func recordSuccess(a *account) error {
+	_, err := a.store.RecordSuccess(a.ctx, a.ID(), passwordHash(a.t, "a"), domain.PasswordHash{})
+	return err
+}
+
+func deactivate(a *account) error {
+	_, err := a.store.Deactivate(a.ctx, a.ID())
+	return err
+}
+
+func issueReset(a *account) error {
+	_, err := a.store.IssueReset(a.ctx, a.ID(), a.reset.Digest(), time.Now().Add(time.Hour))
+	return err
+}
+
+func consumeReset(a *account) error {
+	_, err := a.store.ConsumeReset(a.ctx, a.reset.Digest(), passwordHash(a.t, "b"))
+	return err
+}
+
+func issueVerification(a *account) error {
+	_, err := a.store.IssueVerification(a.ctx, a.ID(), a.reset.Digest(), time.Now().Add(time.Hour))
+	return err
+}
+
+func consumeVerification(a *account) error {
+	_, err := a.store.ConsumeVerification(a.ctx, a.reset.Digest())
+	return err
+}
+
+func issueToken(a *account) (err error) {
+	a.grant, err = a.store.IssueToken(a.ctx, a.ID(), domain.SessionPolicy{})
+	return err
+}
+
+func rotateToken(a *account) error {
+	_, err := a.store.RotateToken(a.ctx, a.grant.Token, domain.SessionPolicy{Grace: domain.NoGrace})
+	return err
+}
+
+func revokeSessions(a *account) error {
+	_, err := a.store.RevokeSessions(a.ctx, a.ID())
+	return err
+}
+
+// TestRoundTrips counts, for each method, the statements that go through the driver and the times that the client waits for
+// the network.
+func TestRoundTripsOfMethods(t *testing.T) {
+	t.Parallel()
+	repository := reflect.TypeFor[domain.Repository]()
+	for i := range repository.NumMethod() {
+		if name := repository.Method(i).Name; calls[name].run == nil {
+			t.Errorf("%s is not counted", name)
+		}
+	}
+
+	proxy := newProxy(t, migrated(t))
+	store, statements := recorded(t, proxy.url)
+	for _, name := range slices.Sorted(maps.Keys(calls)) {
+		call := calls[name]
+		var sent []statement
+		var trips int64
+		for range 2 { // the first one prepares what the second one uses
+			a := newAccount(t, store)
+			if call.before != nil {
+				if err := call.before(a); err != nil {
+					t.Fatalf("before %s: %v", name, err)
+				}
+			}
+			statements.take()
+			before := proxy.trips.Load()
+			if err := call.run(a); !errors.Is(err, call.fails) {
+				t.Fatalf("%s: %v; want %v", name, err, call.fails)
+			}
+			trips = proxy.trips.Load() - before
+			sent = statements.take()
+		}
+		if len(sent) != call.statements || trips != call.roundTrips {
+			t.Errorf("%s takes %d statements and %d round trips; want %d and %d", name, len(sent), trips, call.statements, call.roundTrips)
+		}
+	}
+}
+
+// TestRoundTripsAreDocumented holds the table of docs/performance.md against the one here.
+func TestRoundTripsAreDocumented(t *testing.T) {
+	t.Parallel()
+	document, err := os.ReadFile("../../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := "| Method | Statements | Round trips |\n| --- | --- | --- |\n"
+	for _, name := range slices.Sorted(maps.Keys(calls)) {
+		table += fmt.Sprintf("| %s | %d | %d |\n", name, calls[name].statements, calls[name].roundTrips)
+	}
+	if !strings.Contains(string(document), "\n"+table+"\n") {
+		t.Errorf("docs/performance.md lacks this table:\n%s", table)
+	}
+}
+
+// migrated returns the URL of a new database with all migrations applied.
+func migrated(t testing.TB) string {
+	t.Helper()
+	return postgrestest.Clone(t, "migrated", func(url string) error {
+		store, err := Open(context.Background(), url)
+		if err != nil {
+			return err
+		}
+		return errors.Join(store.Migrate(context.Background()), store.Close())
+	})
+}
+
+// recorded returns a store with one connection, and what it sends.
+func recorded(t testing.TB, url string) (*infra.Store, *recorder) {
+	t.Helper()
+	config, err := pq.NewConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connector, err := pq.NewConnectorConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(newCachingConnector(connector, defaultStatements))
+	t.Cleanup(func() { _ = db.Close() })
+	db.SetMaxOpenConns(1)
+	statements := &recorder{Driver: entsql.OpenDB(dialect.Postgres, db)}
+	return infra.New(infra.Database{DB: db, Driver: statements, Diagnose: diagnose}), statements
+}
+
+// recorder is a driver that keeps the statements which go through it.
+type recorder struct {
+	dialect.Driver
+	mu   sync.Mutex
+	sent []statement
+}
+
+type statement struct {
+	text string
+	args []any
+}
+
+func (r *recorder) Query(ctx context.Context, query string, args, v any) error {
+	r.keep(query, args)
+	return r.Driver.Query(ctx, query, args, v)
+}
+
+func (r *recorder) Exec(ctx context.Context, query string, args, v any) error {
+	r.keep(query, args)
+	return r.Driver.Exec(ctx, query, args, v)
+}
+
+// Tx is what no method of the repository begins.
+func (r *recorder) Tx(context.Context) (dialect.Tx, error) {
+	return nil, errors.New("a transaction is more than one statement")
+}
+
+func (r *recorder) keep(text string, args any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sent = append(r.sent, statement{text, args.([]any)})
+}
+
+// take returns the statements since it was last called.
+func (r *recorder) take() []statement {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	sent := r.sent
+	r.sent = nil
+	return sent
+}
