@@ -116,7 +116,7 @@ func tableNames(s *schema.Schema) []string {
 // difference returns the changes that lead from one schema to the other, whatever the two are called.
 func difference(driver migrate.Driver, from, to *schema.Schema) ([]schema.Change, error) {
 	from.Name, from.Attrs = to.Name, to.Attrs // the comment on the schema "public" is nobody's concern
-	return driver.SchemaDiff(from, to)
+	return driver.SchemaDiff(from, to, schema.DiffNormalized()) // both are as a database prints them
 }
 
 // plan returns the statements of changes, with names that are not qualified.
