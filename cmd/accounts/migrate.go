@@ -20,6 +20,7 @@ func (p *program) migrateCommand() *cobra.Command {
 		p.migrateDownCommand(),
 		p.migrateDiffCommand(),
 		p.migrateLintCommand(),
+		p.migrateAdoptCommand(),
 	)
 }
 

@@ -1,0 +1,208 @@
+package adoption
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+
+	"ariga.io/atlas/sql/migrate"
+	"ariga.io/atlas/sql/postgres"
+	"ariga.io/atlas/sql/schema"
+
+	"github.com/softbee/accounts/domain"
+	declared "github.com/softbee/accounts/ent/migrate"
+)
+
+// ColumnChange says what becomes of a column.
+type ColumnChange struct {
+	Column string `json:"column"`
+	From   string `json:"from,omitempty"` // type before, and column if that has another name; empty if it is added
+	To     string `json:"to,omitempty"`   // type after; empty if it does not stay
+	Change string `json:"change"`         // for people
+}
+
+// target is what the table is to become.
+type target struct {
+	table       *schema.Table
+	version     string // of the newest embedded migration
+	description string
+}
+
+// readTarget lets the database itself say what the declared schema means, in a transaction that is rolled back.
+func (a *Adoption) readTarget(ctx context.Context) (_ *target, err error) {
+	text, err := fs.ReadFile(declared.Files, "schema.postgres.sql")
+	if err != nil {
+		return nil, err
+	}
+	statements, err := (*postgres.Driver)(nil).ScanStmts(string(text))
+	if err != nil {
+		return nil, err
+	}
+	if err := a.exec(ctx, "BEGIN"); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, a.exec(context.WithoutCancel(ctx), "ROLLBACK")) }()
+	const scratch = sideSchema + "_scratch"
+	for _, statement := range []string{"CREATE SCHEMA " + scratch, "SET LOCAL search_path = " + scratch} {
+		if err := a.exec(ctx, statement); err != nil {
+			return nil, err
+		}
+	}
+	for _, statement := range statements {
+		if err := a.exec(ctx, statement.Text); err != nil {
+			return nil, err
+		}
+	}
+	found, err := a.driver.InspectSchema(ctx, "", nil)
+	if err != nil {
+		return nil, failure("inspect the declared schema", err)
+	}
+	users, ok := found.Table("users")
+	if !ok || len(found.Tables) != 1 {
+		return nil, errors.New("adoption: the declared schema is not one table, users")
+	}
+	t := &target{table: users}
+	return t, t.readVersion()
+}
+
+// plan works out statements and changes for people.
+func (a *Adoption) plan(ctx context.Context) error {
+	live := *a.source.live
+	if a.source.inPlace {
+		a.Statements = a.loosening()
+		live.Indexes = slices.DeleteFunc(slices.Clone(live.Indexes), func(i *schema.Index) bool { return uniqueConstraint(i) != "" })
+	}
+	planned, err := a.statements(ctx, &live)
+	if err != nil {
+		return err
+	}
+	for _, change := range planned {
+		a.Statements = append(a.Statements, change.Cmd)
+	}
+	s := a.source
+	for _, column := range a.target.table.Columns {
+		change := ColumnChange{Column: column.Name, To: format(column), Change: "added: " + absent(column.Name)}
+		origin := s.Columns[column.Name]
+		from := origin.Column + origin.Set
+		if slices.Contains(tokens, column.Name) && s.inPlace {
+			from = column.Name
+		}
+		if _, there := s.types[from]; there {
+			change.From = s.types[from]
+			if live, ok := s.live.Column(from); ok {
+				change.From = format(live)
+			}
+			if from != column.Name {
+				change.From = from + " " + change.From
+			}
+			change.Change = s.describe(column.Name, origin)
+		} else if origin.Constant != nil {
+			change.Change = "added: " + s.value("", column.Name)
+		}
+		a.Columns = append(a.Columns, change)
+	}
+	for _, name := range s.others() {
+		a.Columns = append(a.Columns, ColumnChange{
+			Column: name, From: s.types[name], Change: "moved to " + sideSchema + ".other_columns",
+		})
+	}
+	return nil
+}
+
+func (s *source) describe(name string, origin Origin) string {
+	switch {
+	case slices.Contains(tokens, name):
+		return "emptied: what it holds is no digest"
+	case origin.Set != "":
+		return "true where there is a value"
+	case name == "id" && s.types[origin.Column] != "uuid":
+		return "new ids; " + sideSchema + ".origin has both"
+	case mappable[name] == instant && isNaive(s.types[origin.Column]):
+		return "read in " + s.zone
+	case name == "email" || name == "username" || name == "phone":
+		return "in canonical form"
+	case absent(name) != "NULL":
+		return "NULL becomes " + absent(name)
+	}
+	return "kept"
+}
+
+func format(c *schema.Column) string {
+	text, err := postgres.FormatType(c.Type.Type)
+	if err != nil {
+		text = c.Type.Raw
+	}
+	if !c.Type.Null {
+		text += " NOT NULL"
+	}
+	return text
+}
+
+// statements lets Atlas plan the way from the live table to the declared one; in place, with an expression for every column
+// that stays. For a table that is copied it plans a new one.
+func (a *Adoption) statements(ctx context.Context, live *schema.Table) ([]*migrate.Change, error) {
+	to := a.target.table
+	here := schema.New(a.source.schema)
+	to.Schema = here
+	changes := []schema.Change{&schema.AddTable{T: to}}
+	if a.source.inPlace {
+		live.Schema = here
+		from, into := schema.New(a.source.schema).AddTables(live), schema.New(a.source.schema).AddTables(to)
+		diff, err := a.driver.SchemaDiff(from, into)
+		if err != nil {
+			return nil, failure("compare the tables", err)
+		}
+		modify := &schema.ModifyTable{T: to}
+		for _, change := range diff {
+			if m, ok := change.(*schema.ModifyTable); ok && m.T.Name == to.Name {
+				modify = m
+			}
+		}
+		a.convert(live, modify)
+		changes = []schema.Change{modify}
+	}
+	unqualified := ""
+	plan, err := a.driver.PlanChanges(ctx, "adopt", changes, func(o *migrate.PlanOptions) { o.SchemaQualifier = &unqualified })
+	if err != nil {
+		return nil, failure("plan the conversion", err)
+	}
+	return plan.Changes, nil
+}
+
+// convert gives every column that stays an expression, so that one rewriting of the table does it all: types, zones, NULLs
+// and tokens. Collations, which Atlas does not compare, come with the types.
+func (a *Adoption) convert(live *schema.Table, modify *schema.ModifyTable) {
+	for _, to := range a.target.table.Columns {
+		from, ok := live.Column(to.Name)
+		if !ok || to.Name == "id" {
+			continue
+		}
+		i := slices.IndexFunc(modify.Changes, func(c schema.Change) bool {
+			m, ok := c.(*schema.ModifyColumn)
+			return ok && m.To.Name == to.Name
+		})
+		if i < 0 {
+			modify.Changes = append(modify.Changes, &schema.ModifyColumn{From: from, To: to})
+			i = len(modify.Changes) - 1
+		}
+		column := modify.Changes[i].(*schema.ModifyColumn)
+		column.Change |= schema.ChangeType
+		column.Extra = append(column.Extra, &postgres.ConvertUsing{X: a.source.value("", to.Name)})
+	}
+}
+
+// readVersion reads the newest embedded migration.
+func (t *target) readVersion() error {
+	names, err := fs.Glob(declared.Files, "postgres/*.sql")
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		return refuse(domain.ErrInvalid, "", "the program has no migrations")
+	}
+	last := slices.Max(names)
+	file := migrate.NewLocalFile(last[len("postgres/"):], nil)
+	t.version, t.description = file.Version(), file.Desc()
+	return nil
+}
