@@ -2,7 +2,6 @@ package infra
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent"
@@ -70,7 +69,7 @@ func (s *Store) failure(ctx context.Context, op string, err error) error {
 	case UnavailableFault:
 		return wrap(op, &domain.Error{Kind: domain.ErrUnavailable, Reason: "the database is not available (" + diagnosis.Code + ")"})
 	case OtherFault:
-		return fmt.Errorf("%s: database error %s", op, diagnosis.Code)
+		return wrap(op, &domain.Error{Kind: domain.ErrUnavailable, Reason: "the database refuses the statement (" + diagnosis.Code + ")"})
 	case NoFault:
 	}
 	return wrap(op, err)

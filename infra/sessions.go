@@ -18,6 +18,9 @@ import (
 // The statements below do to the stored list what the methods of [domain.SessionList] do to a list in memory; the contract
 // suite holds the two against each other. Being one UPDATE each, they need neither a lock nor a second try: the second of
 // two on one row works on what the first has stored.
+//
+// Every WITH in them is NOT MATERIALIZED. When an UPDATE has waited for another one's row, PostgreSQL computes it again from
+// what that one stored, but for materialized queries, whose result stays the old row's: updates would be lost.
 
 // dialectSQL is how a database spells what the statements need.
 type dialectSQL struct {
@@ -73,10 +76,10 @@ func (s *Store) keptEntries(now time.Time, condition string, args ...any) sql.Qu
 
 // issued is [domain.SessionList.Issue]. Its arguments: now, the cap less one, the head of the new entry, now, now.
 func (d dialectSQL) issued() string {
-	return fmt.Sprintf(`(WITH e AS (%s),
- family AS (SELECT s, min(i) AS i, min(n) AS n FROM e WHERE %s GROUP BY s),
- newest AS (SELECT s FROM family ORDER BY i DESC, n DESC LIMIT ?),
- next AS (
+	return fmt.Sprintf(`(WITH e AS NOT MATERIALIZED (%s),
+ family AS NOT MATERIALIZED (SELECT s, min(i) AS i, min(n) AS n FROM e WHERE %s GROUP BY s),
+ newest AS NOT MATERIALIZED (SELECT s FROM family ORDER BY i DESC, n DESC LIMIT ?),
+ next AS NOT MATERIALIZED (
   SELECT v, n FROM e WHERE s IN (SELECT s FROM newest) OR s NOT IN (SELECT s FROM family)
   UNION ALL
   SELECT CAST(? AS text) || CASE WHEN max(i) > ? THEN max(i) ELSE CAST(? AS text) END, %d FROM family)
@@ -88,14 +91,14 @@ const behindAll = 1_000_000_000
 
 // rotated is [domain.SessionList.Rotate] for a session that has a live entry. Its arguments are those of rotation.
 func (d dialectSQL) rotated() string {
-	return fmt.Sprintf(`(WITH p AS (SELECT CAST(? AS text) AS session, CAST(? AS text) AS digest, CAST(? AS text) AS retired, CAST(? AS text) AS head),
- e AS (%[1]s),
- hit AS (SELECT p.*,
+	return fmt.Sprintf(`(WITH p AS NOT MATERIALIZED (SELECT CAST(? AS text) AS session, CAST(? AS text) AS digest, CAST(? AS text) AS retired, CAST(? AS text) AS head),
+ e AS NOT MATERIALIZED (%[1]s),
+ hit AS NOT MATERIALIZED (SELECT p.*,
    (SELECT min(i) FROM e WHERE s = p.session AND %[2]s) AS issued,
    EXISTS (SELECT 1 FROM e WHERE s = p.session AND %[2]s AND %[4]s = p.digest) AS live,
    EXISTS (SELECT 1 FROM e WHERE s = p.session AND %[3]s AND %[4]s = substr(p.digest, 1, %[5]d)) AND p.retired <> '' AS graced
   FROM p),
- next AS (
+ next AS NOT MATERIALIZED (
   SELECT v, n, s FROM e, hit WHERE s <> session OR (live AND %[4]s <> digest) OR (NOT live AND graced)
   UNION ALL
   SELECT retired, %[6]d, session FROM hit WHERE live AND retired <> ''
@@ -109,7 +112,8 @@ func (d dialectSQL) rotated() string {
 // IssueToken implements [domain.SessionStore].
 func (s *Store) IssueToken(ctx context.Context, id domain.ID, policy domain.SessionPolicy) (domain.Grant, error) {
 	const op = "issue token"
-	issue, err := domain.NewTokenIssue(id, s.present(), policy)
+	now := s.present()
+	issue, err := domain.NewTokenIssue(id, now, policy)
 	if err != nil {
 		return domain.Grant{}, wrap(op, err)
 	}
@@ -128,13 +132,14 @@ func (s *Store) IssueToken(ctx context.Context, id domain.ID, policy domain.Sess
 		}
 		return domain.Grant{}, wrap(op, inactive())
 	}
-	return s.grant(op, u, issue.Token())
+	return grant(op, u, issue.Token(), now)
 }
 
 // RotateToken implements [domain.SessionStore].
 func (s *Store) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
 	const op = "rotate token"
-	r, err := domain.NewTokenRotation(token, s.present(), policy)
+	now := s.present()
+	r, err := domain.NewTokenRotation(token, now, policy)
 	if err != nil {
 		return domain.Grant{}, wrap(op, err)
 	}
@@ -162,26 +167,22 @@ func (s *Store) RotateToken(ctx context.Context, token domain.RefreshToken, poli
 		}
 		return domain.Grant{}, wrap(op, err)
 	}
-	if !u.State().Sessions.Has(r.Token(), s.present()) {
+	if !u.State().Sessions.Has(r.Token(), now) {
 		return domain.Grant{}, wrap(op, &domain.Error{
 			Kind: domain.ErrTokenReused, Field: "token", Reason: "was used before; its session has been ended",
 		})
 	}
-	return s.grant(op, u, r.Token())
+	return grant(op, u, r.Token(), now)
 }
 
 // grant returns the new token with its session as it was stored.
-func (s *Store) grant(op string, u *domain.User, token domain.RefreshToken) (domain.Grant, error) {
-	for _, session := range u.Sessions(s.present()) {
+func grant(op string, u *domain.User, token domain.RefreshToken, now time.Time) (domain.Grant, error) {
+	for _, session := range u.Sessions(now) {
 		if session.ID == token.SessionID() {
 			return domain.Grant{User: u, Session: session, Token: token}, nil
 		}
 	}
-	return domain.Grant{}, wrap(op, tokenExpired())
-}
-
-func tokenExpired() error {
-	return &domain.Error{Kind: domain.ErrTokenExpired, Field: "token", Reason: "has expired"}
+	return domain.Grant{}, wrap(op, &domain.Error{Kind: domain.ErrTokenExpired, Field: "token", Reason: "has expired"})
 }
 
 // hasEntry matches accounts with a live entry that has not expired by now and matches the condition.
