@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"entgo.io/ent/dialect"
@@ -23,6 +24,7 @@ type Store struct {
 	client   *ent.Client
 	database Database
 	now      func() time.Time
+	staged   *atomic.Int32 // of the next calls of CreateMany, how many expect collisions
 }
 
 var _ domain.Repository = (*Store)(nil)
@@ -55,6 +57,7 @@ func New(database Database, options ...Option) *Store {
 		client:   ent.NewClient(ent.Driver(database.Driver)),
 		database: database,
 		now:      time.Now,
+		staged:   new(atomic.Int32),
 	}
 	for _, option := range options {
 		option(s)

@@ -3,13 +3,14 @@ package bulk
 import (
 	"bytes"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/softbee/accounts/domain"
 )
@@ -49,7 +50,7 @@ type parser func(line []byte, d *draft) error
 // parsers returns what makes parsers for a file. Of CSV it reads the header.
 func parsers(format Format, lines *lineReader) (func() parser, error) {
 	if format == JSONLines {
-		return func() parser { return parseJSON }, nil
+		return jsonParser, nil
 	}
 	header, err := readHeader(lines)
 	if err != nil {
@@ -60,80 +61,69 @@ func parsers(format Format, lines *lineReader) (func() parser, error) {
 
 var (
 	errNotUTF8   = invalid("", "the line is not valid UTF-8")
-	errNotObject = invalid("", "the line is not one JSON object")
+	errNotObject = invalid("", "the line is not one JSON object in UTF-8")
+	errTwice     = invalid("", "the line has a field twice")
 	errTooLong   = invalid("", "the line is longer than "+strconv.Itoa(maxLine)+" bytes")
 	errNotCSV    = invalid("", "the line is not CSV: a quote is out of place, or a quoted field does not end")
 )
 
-// parseJSON reads an object token by token: decoding it into a struct would not see a name that comes twice, take a name in
-// any case, and quote values in its errors.
-func parseJSON(line []byte, d *draft) error {
-	if !utf8.Valid(line) { // the decoder would replace what is not
-		return errNotUTF8
-	}
-	decoder := json.NewDecoder(bytes.NewReader(line))
-	decoder.UseNumber()
-	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return errNotObject
-	}
-	var seen uint32
-	for decoder.More() {
-		token, err := decoder.Token()
-		if err != nil {
+// jsonParser reads each line by itself, token by token: it accepts no field that comes twice or in another case, and no error
+// quotes a value.
+func jsonParser() parser {
+	var source bytes.Reader
+	decoder := jsontext.NewDecoder(&source)
+	return func(line []byte, d *draft) error {
+		source.Reset(line)
+		decoder.Reset(&source)
+		if start, err := decoder.ReadToken(); err != nil || start.Kind() != jsontext.KindBeginObject {
 			return errNotObject
 		}
-		name, _ := token.(string)
-		f, ok := fields[name]
-		if !ok {
-			return unknownField(name)
+		for decoder.PeekKind() != jsontext.KindEndObject {
+			name, err := decoder.ReadToken()
+			switch {
+			case errors.Is(err, jsontext.ErrDuplicateName):
+				return errTwice
+			case err != nil:
+				return errNotObject
+			}
+			f, ok := fields[name.String()]
+			if !ok {
+				return unknownField(name.String())
+			}
+			token, err := decoder.ReadToken()
+			if err != nil {
+				return errNotObject
+			}
+			value, err := f.fromJSON(token)
+			if err != nil {
+				return err
+			}
+			if value == "" {
+				continue
+			}
+			if err := f.set(d, value); err != nil {
+				return err
+			}
 		}
-		if seen&f.bit != 0 {
-			return invalid(name, "comes twice")
-		}
-		seen |= f.bit
-		if token, err = decoder.Token(); err != nil {
+		if _, err := decoder.ReadToken(); err != nil {
 			return errNotObject
 		}
-		value, err := f.fromJSON(token)
-		if err != nil {
-			return err
+		if _, err := decoder.ReadToken(); !errors.Is(err, io.EOF) {
+			return errNotObject
 		}
-		if strings.ContainsRune(value, utf8.RuneError) && !bytes.ContainsRune(line, utf8.RuneError) {
-			return invalid(name, "has an escape that stands for no character")
-		}
-		if value == "" {
-			continue
-		}
-		if err := f.set(d, value); err != nil {
-			return err
-		}
+		return nil
 	}
-	if end, err := decoder.Token(); err != nil || end != json.Delim('}') {
-		return errNotObject
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return errNotObject
-	}
-	return nil
 }
 
 // fromJSON returns the text of a value of the field's type; "" for null.
-func (f field) fromJSON(token json.Token) (string, error) {
-	switch value := token.(type) {
-	case nil:
+func (f field) fromJSON(token jsontext.Token) (string, error) {
+	switch kind := token.Kind(); {
+	case kind == jsontext.KindNull:
 		return "", nil
-	case string:
-		if f.kind == text {
-			return value, nil
-		}
-	case bool:
-		if f.kind == flag {
-			return strconv.FormatBool(value), nil
-		}
-	case json.Number:
-		if f.kind == number {
-			return value.String(), nil
-		}
+	case kind == jsontext.KindString && f.kind == text,
+		kind == jsontext.KindNumber && f.kind == number,
+		(kind == jsontext.KindTrue || kind == jsontext.KindFalse) && f.kind == flag:
+		return token.String(), nil
 	}
 	return "", invalid(f.name, "is not "+map[kind]string{text: "a string", flag: "true or false", number: "a number"}[f.kind])
 }
