@@ -193,8 +193,9 @@ func (a *Adoption) Adopt(ctx context.Context, each func(Problem) error) (_ Summa
 		return Summary{}, err
 	}
 	defer func() {
-		if err == nil { // otherwise the lock ends with the connection
-			err = a.unlock(ctx)
+		unlocked := a.unlock(context.WithoutCancel(ctx))
+		if err == nil { // otherwise the connection may be gone, and the lock with it
+			err = unlocked
 		}
 	}()
 	notes := &staging{a, sideSchema + ".canonical", "UNLOGGED TABLE"}

@@ -26,11 +26,16 @@ func predecessor(t *testing.T) *infra.Store {
 
 func laid(t *testing.T, file string) *infra.Store {
 	t.Helper()
+	return laidAt(t, emptyDatabase(t), file)
+}
+
+func laidAt(t *testing.T, url, file string) *infra.Store {
+	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := open(t, postgrestest.Database(t))
+	store := open(t, url)
 	mustExec(t, store.DB(), string(text))
 	return store
 }
@@ -47,6 +52,11 @@ func open(t *testing.T, url string) *infra.Store {
 		}
 	})
 	return store
+}
+
+func emptyDatabase(t *testing.T) string {
+	t.Helper()
+	return postgrestest.Database(t)
 }
 
 // mustExec runs statements; a text with several must not have arguments.

@@ -81,9 +81,8 @@ func escaped(text string) string { return "E" + literal(strings.ReplaceAll(text,
 // fill reads the rows that have not been read as they are now, and tells whether there were any, or notes of rows that are
 // no more.
 func (s *staging) fill(ctx context.Context) (changed bool, err error) {
-	key := quote(s.source.key())
-	outdated, err := s.conn.ExecContext(ctx, "DELETE FROM "+s.table+" c WHERE NOT EXISTS (SELECT 1 FROM "+s.source.name+" u WHERE u."+key+
-		"::text = c.old_id AND u.xmin::text = c.source_xmin)")
+	outdated, err := s.conn.ExecContext(ctx, "DELETE FROM "+s.table+" c WHERE NOT EXISTS (SELECT 1 FROM "+s.source.name+" u WHERE "+s.joined()+
+		" AND u.xmin::text = c.source_xmin)")
 	if err != nil {
 		return false, failure("compare the notes with the rows", err)
 	}
@@ -149,10 +148,14 @@ func (s *staging) read(ctx context.Context, after *string) (_ []record, err erro
 	if _, ok := from.Columns["created_at"]; ok {
 		created = "nullif(" + from.value("u.", "created_at") + ", CURRENT_TIMESTAMP)::text"
 	}
+	next, args := "", []any{}
+	if after != nil {
+		next, args = "u."+key+" > $1::text::"+from.types[from.key()]+" AND ", []any{*after}
+	}
 	rows, err := s.conn.QueryContext(ctx, "SELECT u."+key+"::text, u.xmin::text, "+text("email")+", "+text("username")+", "+
 		text("hashed_password")+", "+text("phone")+", "+text("first_name")+", "+text("last_name")+", "+created+", "+
-		from.remarks("u.")+" FROM "+from.name+" u WHERE ($1::text IS NULL OR u."+key+" > $1::text::"+from.types[from.key()]+
-		") AND NOT EXISTS (SELECT 1 FROM "+s.table+" c WHERE c.old_id = u."+key+"::text) ORDER BY u."+key+fmt.Sprintf(" LIMIT %d", batch), after)
+		from.remarks("u.")+" FROM "+from.name+" u WHERE "+next+
+		"NOT EXISTS (SELECT 1 FROM "+s.table+" c WHERE c.old_id = u."+key+"::text) ORDER BY u."+key+fmt.Sprintf(" LIMIT %d", batch), args...)
 	if err != nil {
 		return nil, failure("read the rows", err)
 	}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+)
+
+// TestAdoptScripts runs the scripts in testdata/adopt, each on a database with the predecessor's table and Django's, with
+// the mapping for the latter in django.json.
+func TestAdoptScripts(t *testing.T) {
+	t.Parallel()
+	postgrestest.Server(t) // skips here where there is none, rather than in each script
+	const tables = "../../infra/adoption/testdata/"
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/adopt",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			url := postgrestest.Database(env.T().(testing.TB)) // it is one in a script that Run started
+			env.Setenv(databaseVariable, url)
+			mapping, err := os.ReadFile(tables + "django.json")
+			if err != nil {
+				return err
+			}
+			return errors.Join(
+				os.WriteFile(filepath.Join(env.WorkDir, "django.json"), mapping, 0o600),
+				execute(t, url, tables+"softbee_users.sql"),
+				execute(t, url, tables+"django.sql"),
+			)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": scriptExits, "capture": scriptCapture},
+	})
+}
+
+// execute runs the statements of a file.
+func execute(t *testing.T, databaseURL, path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	store, err := postgres.Open(t.Context(), databaseURL)
+	if err != nil {
+		return err
+	}
+	_, err = store.DB().ExecContext(t.Context(), string(text))
+	return errors.Join(err, store.Close())
+}

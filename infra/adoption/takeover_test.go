@@ -1,0 +1,202 @@
+package adoption_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/adoption"
+)
+
+// kept of the sample, with Newest, is this one; the other is set aside.
+const (
+	luisNewest = "9556585e-a997-4351-b54a-09cde5cfedfa"
+	luisOldest = "9620bf0d-c380-44a0-bd93-fd4c804c25d6"
+)
+
+// TestAdoptionKeepsWhatHangsOnTheTable adopts a table as applications have them in the end: with constraints by a naming
+// convention, references, triggers, privileges, narrower types, defaults and columns of their own.
+func TestAdoptionKeepsWhatHangsOnTheTable(t *testing.T) {
+	t.Parallel()
+	store := predecessor(t)
+	db := store.DB()
+	mustExec(t, db, `
+		ALTER TABLE users RENAME CONSTRAINT users_pkey TO pk_users;
+		ALTER TABLE users ADD CONSTRAINT users_email_key UNIQUE (email);
+		ALTER TABLE users ADD CONSTRAINT named CHECK (username <> ''), ADD COLUMN theme text DEFAULT 'dark', ADD COLUMN points integer;
+		ALTER TABLE users ADD COLUMN locked_until timestamp, ADD COLUMN verification_token text;
+		ALTER TABLE users ALTER COLUMN first_name TYPE varchar(10), ALTER COLUMN email TYPE varchar(150);
+		ALTER TABLE users ALTER COLUMN is_active SET DEFAULT true, ALTER COLUMN refresh_tokens SET DEFAULT '[]'::json,
+			ALTER COLUMN created_at SET DEFAULT now(), ALTER COLUMN failed_login_attempts TYPE bigint;
+		UPDATE users SET points = 7, locked_until = '2030-01-01 00:00:00', verification_token = 'eyJ', failed_login_attempts = 3000000000
+			WHERE username = 'ana';
+		UPDATE users SET failed_login_attempts = -1, last_login = 'infinity' WHERE username = 'spaced';
+		CREATE TABLE hives (id serial PRIMARY KEY, owner uuid NOT NULL REFERENCES users ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
+		INSERT INTO hives (owner) SELECT id FROM users WHERE username IN ('ana', 'spaced');
+		CREATE TABLE audit (id uuid);
+		CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO audit VALUES (OLD.id); RETURN NULL; END';
+		CREATE TRIGGER noted AFTER UPDATE OR DELETE ON users FOR EACH ROW EXECUTE FUNCTION note();
+		CREATE TRIGGER asleep AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION note();
+		ALTER TABLE users DISABLE TRIGGER asleep;
+		GRANT SELECT ON users TO PUBLIC`)
+	a := inspect(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"})
+	var moved []string
+	for _, c := range a.Columns {
+		if c.To == "" {
+			moved = append(moved, c.Column)
+		}
+	}
+	if strings.Join(moved, " ") != "points theme" {
+		t.Errorf("columns that go: %q", moved)
+	}
+	problems := make(told)
+	if _, err := a.Adopt(t.Context(), problems.add); err != nil {
+		t.Fatal(err)
+	}
+	checkMigrated(t, store)
+	for what, statement := range map[string]string{
+		"hives refer to users":   "SELECT count(*) = 1 FROM pg_constraint WHERE conrelid = 'hives'::regclass AND confrelid = 'users'::regclass AND convalidated",
+		"hives have owners":      "SELECT count(*) = 2 FROM hives JOIN users ON users.id = owner",
+		"triggers did not fire":  "SELECT count(*) = 0 FROM audit",
+		"triggers are as before": "SELECT string_agg(tgname::text || tgenabled::text, ' ' ORDER BY tgname) = 'asleepD notedO' FROM pg_trigger WHERE tgrelid = 'users'::regclass AND NOT tgisinternal",
+		"privileges remain":      "SELECT relacl::text LIKE '%=r/%' FROM pg_class WHERE oid = 'users'::regclass",
+		"other columns are kept": "SELECT count(*) = 58 AND sum(points) = 7 AND min(theme) = 'dark' FROM accounts_adoption.other_columns",
+		"unique are indexes":     "SELECT count(*) = 0 FROM pg_constraint WHERE conrelid = 'users'::regclass AND contype = 'u'",
+		"the lock is an instant": "SELECT locked_until = '2030-01-01 00:00:00Z' FROM users WHERE username = 'ana'",
+		"the counter is bounded": "SELECT failed_login_attempts = 2147483647 FROM users WHERE username = 'ana'",
+		"nor is it below zero":   "SELECT failed_login_attempts = 0 AND last_login IS NULL FROM users WHERE username = 'spaced'",
+		"plain tokens are gone":  "SELECT count(verification_token) = 0 FROM users",
+		"notes are gone":         "SELECT to_regclass('accounts_adoption.canonical') IS NULL",
+		"nobody else reads them": "SELECT NOT has_schema_privilege('pg_monitor', 'accounts_adoption', 'USAGE')",
+	} {
+		if !query[bool](t, db, statement) {
+			t.Errorf("not so: %s", what)
+		}
+	}
+}
+
+func TestReferencesToThoseSetAsideAreRefused(t *testing.T) {
+	t.Parallel()
+	store := predecessor(t)
+	db := store.DB()
+	mustExec(t, db, "CREATE TABLE hives (owner uuid REFERENCES users ON DELETE CASCADE); INSERT INTO hives SELECT id FROM users")
+	before := snapshot(t, db)
+	problems := make(told)
+	_, err := inspect(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}).Adopt(t.Context(), problems.add)
+	if !errors.Is(err, domain.ErrConflict) || !problems.has(luisOldest, "id", "reference", "blocks") {
+		t.Errorf("%v, told %v", err, problems[luisOldest])
+	}
+	if after := snapshot(t, db); after != before {
+		t.Errorf("the database was changed: before\n%s\nafter\n%s", before, after)
+	}
+	mustExec(t, db, "UPDATE hives SET owner = $1 WHERE owner = $2", luisNewest, luisOldest)
+	mustExec(t, db, "DELETE FROM hives h USING users u WHERE owner = id AND username IN ('maria', 'broken')")
+	if summary, _ := adopt(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}); summary.Kept != 55 {
+		t.Errorf("summary: %+v", summary)
+	}
+	if n := query[int](t, db, "SELECT count(*) FROM hives WHERE owner = $1", luisNewest); n != 2 {
+		t.Errorf("%d hives of Luis", n)
+	}
+}
+
+func TestObstacles(t *testing.T) {
+	t.Parallel()
+	view := predecessor(t)
+	mustExec(t, view.DB(), "CREATE VIEW addresses AS SELECT email FROM users")
+	taken := laid(t, "testdata/django.sql")
+	mustExec(t, taken.DB(), "CREATE TABLE users (id integer)")
+	for _, c := range []struct {
+		a    *adoption.Adoption
+		want string
+	}{
+		{inspect(t, view, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}), "view addresses"},
+		{inspect(t, taken, adoption.Options{OnCollision: adoption.Newest, Mapping: mapping(t, "testdata/django.json")}), "users already"},
+	} {
+		if _, err := c.a.Adopt(t.Context(), nil); !errors.Is(err, domain.ErrConflict) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v; want %s", err, c.want)
+		}
+	}
+}
+
+func TestMigratedDatabaseIsNotAdopted(t *testing.T) {
+	t.Parallel()
+	store := open(t, emptyDatabase(t))
+	if err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := adoption.Inspect(t.Context(), store.DB(), adoption.Options{Hasher: hasher(t)}); !errors.Is(err, domain.ErrConflict) {
+		t.Errorf("%v; want a conflict", err)
+	}
+	// The history that an adoption begins is in the very table that the runner makes.
+	const columns = `SELECT string_agg(format('%s %s %s %s', attname, format_type(atttypid, atttypmod), attnotnull,
+		pg_get_expr(adbin, adrelid)), ', ' ORDER BY attnum) FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+		WHERE attrelid = 'accounts_migrations.atlas_schema_revisions'::regclass AND attnum > 0`
+	adopted := predecessor(t)
+	adopt(t, adopted, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"})
+	if want, got := query[string](t, store.DB(), columns), query[string](t, adopted.DB(), columns); got != want {
+		t.Errorf("the history's columns are %s; want %s", got, want)
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	t.Parallel()
+	store := predecessor(t)
+	for field, options := range map[string]adoption.Options{
+		"zone":         {Zone: "Bogota'; DROP TABLE users"},
+		"on_collision": {OnCollision: "first"},
+	} {
+		options.Hasher = hasher(t)
+		_, err := adoption.Inspect(t.Context(), store.DB(), options)
+		if refusal := new(domain.Error); !errors.As(err, &refusal) || refusal.Field != field {
+			t.Errorf("%v; want %s", err, field)
+		}
+	}
+}
+
+// TestRowsThatChangeMeanwhile writes to the table while it is read: what was read before is read again, under the lock.
+func TestRowsThatChangeMeanwhile(t *testing.T) {
+	t.Parallel()
+	url := emptyDatabase(t)
+	store := laidAt(t, url, "testdata/softbee_users.sql")
+	db, other := store.DB(), open(t, url).DB()
+	var meanwhile bool
+	options := adoption.Options{Zone: "UTC", OnCollision: adoption.Newest, Progress: func(int64, int64) {
+		if meanwhile {
+			return
+		}
+		meanwhile = true
+		mustExec(t, other, "UPDATE users SET email = 'Ana.Nunez@colmena.org' WHERE username = 'ana'")
+		mustExec(t, other, "DELETE FROM users WHERE username = 'spaced'")
+		mustExec(t, other, `INSERT INTO users (id, email, username, hashed_password, created_at)
+			VALUES (gen_random_uuid(), 'USER00@example.com', 'late', 'x', '2030-01-01')`)
+	}}
+	summary, problems := adopt(t, store, options)
+	if !meanwhile || summary.Rows != 58 || summary.Kept != 54 || summary.SetAside != 4 {
+		t.Errorf("summary: %+v", summary)
+	}
+	if !problems.has("6d94dd6d-ece8-4799-9c57-722e138efef9", "email", "collision", "set_aside") {
+		t.Error("the one who collides with the late one was not set aside")
+	}
+	if n := query[int](t, db, "SELECT count(*) FROM users WHERE email IN ('ana.nunez@colmena.org', 'user00@example.com')"); n != 2 {
+		t.Errorf("%d of 2 accounts that changed meanwhile", n)
+	}
+}
+
+// TestChainsOfCollisions compares the outcome with going through the accounts one by one.
+func TestChainsOfCollisions(t *testing.T) {
+	t.Parallel()
+	for rule, want := range map[adoption.Rule]string{adoption.Oldest: "1 3 5 6", adoption.Newest: "2 4 6"} {
+		store := predecessor(t)
+		mustExec(t, store.DB(), `TRUNCATE users;
+			INSERT INTO users (id, email, username, hashed_password, first_name, created_at) SELECT gen_random_uuid(), e, u, 'x', n, c::timestamp
+			FROM (VALUES
+				('A@example.org', 'anna', '1', '2026-01-01'), ('a@example.org', 'bert', '2', '2026-01-02'),
+				('c@example.org', 'Bert', '3', '2026-01-01 12:00'), ('C@example.org', 'dora', '4', '2026-01-03'),
+				('e@example.org', 'Dora', '5', NULL), ('f@example.org', 'fritz', '6', NULL)) v (e, u, n, c)`)
+		adopt(t, store, adoption.Options{Zone: "UTC", OnCollision: rule})
+		if got := query[string](t, store.DB(), "SELECT string_agg(first_name, ' ' ORDER BY first_name) FROM users"); got != want {
+			t.Errorf("%s keeps %s; want %s", rule, got, want)
+		}
+	}
+}
