@@ -1,0 +1,210 @@
+package postgres
+
+import (
+	"crypto/md5"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+)
+
+// TestUpdatesAreHOT demands that what sign-ins and rotations write needs no new entry in any index, nor a vacuum to give back
+// its place.
+func TestUpdatesAreHOT(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("writes thousands of times")
+	}
+	address := migrated(t)
+	db := plain.open(t, address, 1)
+	fill(t, db, 2_000)
+	outcome := mixedLoad(t, address, db, 2_000, 10_000)
+	t.Log(outcome)
+	if outcome.hot < 0.9 {
+		t.Errorf("%.1f %% of the updates are HOT; want 90 or more", 100*outcome.hot)
+	}
+}
+
+// BenchmarkFillFactor shows what the fill factor does to HOT updates, size and throughput.
+func BenchmarkFillFactor(b *testing.B) {
+	for _, factor := range []int{100, 95, 90, 85, 80, 70} {
+		b.Run(fmt.Sprint(factor), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				address := migrated(b)
+				db := plain.open(b, address, 1)
+				mustExec(b, db, fmt.Sprintf("ALTER TABLE users SET (fillfactor = %d)", factor))
+				fill(b, db, 20_000)
+				b.StartTimer()
+				outcome := mixedLoad(b, address, db, 20_000, 60_000)
+				b.ReportMetric(100*outcome.hot, "%HOT")
+				b.ReportMetric(outcome.before, "MB-before")
+				b.ReportMetric(outcome.after, "MB-after")
+				b.ReportMetric(outcome.indexes, "MB-indexes")
+				b.ReportMetric(outcome.rate, "ops/s")
+			}
+		})
+	}
+}
+
+type loadOutcome struct {
+	hot           float64 // share of the updates
+	before, after float64 // MB of the table, without indexes
+	indexes       float64
+	rate          float64 // operations per second
+}
+
+// mixedLoad works on the first n accounts of a table that fill has filled: of its operations 70 % are rotations, 12 % sign-ins
+// with a new session, 10 % failed ones, 6 % ended sessions and 2 % new accounts. Nothing vacuums meanwhile.
+func mixedLoad(t testing.TB, address string, db *sql.DB, n, operations int) loadOutcome {
+	t.Helper()
+	size := func(function string) float64 {
+		var bytes float64
+		if err := db.QueryRow("SELECT " + function).Scan(&bytes); err != nil {
+			t.Fatal(err)
+		}
+		return bytes / 1e6
+	}
+	mustExec(t, db, "SELECT pg_stat_reset()")
+	outcome := loadOutcome{before: size("pg_relation_size('users')")}
+	store, err := Open(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	const workers = 8
+	start := time.Now()
+	var group sync.WaitGroup
+	for worker := range workers {
+		group.Go(func() {
+			l := load{store: store, random: rand.New(rand.NewPCG(1, uint64(worker))), users: n}
+			for range operations / workers {
+				if err := l.next(t); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	outcome.rate = float64(operations) / time.Since(start).Seconds()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	// The server counts what a session did when that ends, which it does some time after it was closed.
+	var updated, hot float64
+	const sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+	for deadline := time.Now().Add(10 * time.Second); queryInt(t, db, sessions) > 0 && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := db.QueryRow("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'users'").Scan(&updated, &hot); err != nil {
+		t.Fatal(err)
+	}
+	if updated < float64(operations)*0.9 {
+		t.Fatalf("%.0f updates were counted, of %d operations", updated, operations)
+	}
+	outcome.hot = hot / updated
+	outcome.after, outcome.indexes = size("pg_relation_size('users')"), size("pg_indexes_size('users')")
+	return outcome
+}
+
+// load is one worker's.
+type load struct {
+	store  *infra.Store
+	random *rand.Rand
+	users  int
+	grants []domain.Grant
+}
+
+func (l *load) next(t testing.TB) error {
+	ctx, dice := t.Context(), l.random.IntN(100)
+	id := filledID(1 + l.random.IntN(l.users))
+	switch {
+	case dice < 2:
+		return l.store.Create(ctx, newUser(t))
+	case dice < 12:
+		_, err := l.store.RecordFailure(ctx, id, domain.LockPolicy{Attempts: 100})
+		return err
+	case dice < 24 || len(l.grants) == 0:
+		_, err := l.store.RecordSuccess(ctx, id, passwordHash(t, "a"), domain.PasswordHash{})
+		grant, issueErr := l.store.IssueToken(ctx, id, domain.SessionPolicy{})
+		if issueErr == nil {
+			l.grants = append(l.grants, grant)
+		}
+		return errors.Join(err, issueErr)
+	}
+	at := l.random.IntN(len(l.grants))
+	grant := l.grants[at]
+	if dice < 30 {
+		l.grants[at] = l.grants[len(l.grants)-1]
+		l.grants = l.grants[:len(l.grants)-1]
+		_, err := l.store.RevokeSession(ctx, grant.User.ID(), grant.Session.ID)
+		return err
+	}
+	next, err := l.store.RotateToken(ctx, grant.Token, domain.SessionPolicy{})
+	if errors.Is(err, domain.ErrTokenInvalid) { // its session was the oldest of more than twenty
+		l.grants = append(l.grants[:at], l.grants[at+1:]...)
+		return nil
+	}
+	l.grants[at] = next
+	return err
+}
+
+// TestSessionsNeedNoTOAST demands that a row with the default number of sessions, each just rotated, is read and written in
+// one piece.
+func TestSessionsNeedNoTOAST(t *testing.T) {
+	t.Parallel()
+	address := migrated(t)
+	store, err := Open(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	db := plain.open(t, address, 1)
+	u := newUser(t)
+	if err := store.Create(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	var grants []domain.Grant
+	for range domain.DefaultSessionCap {
+		grant, err := store.IssueToken(t.Context(), u.ID(), domain.SessionPolicy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		grants = append(grants, grant)
+	}
+	stored := func(state string) {
+		t.Helper()
+		var json, list, row, toast int
+		if err := db.QueryRow(`SELECT octet_length(refresh_tokens::text), pg_column_size(refresh_tokens), pg_column_size(u),
+				pg_relation_size((SELECT reltoastrelid FROM pg_class WHERE oid = 'users'::regclass)) FROM users u`).
+			Scan(&json, &list, &row, &toast); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d bytes of JSON, stored in %d; the row takes %d", state, json, list, row)
+		if toast != 0 {
+			t.Errorf("%s: %d bytes in TOAST", state, toast)
+		}
+		if list < json {
+			t.Errorf("%s: the list is compressed, which costs time at every rotation", state)
+		}
+	}
+	stored("20 sessions")
+	for _, grant := range grants {
+		if _, err := store.RotateToken(t.Context(), grant.Token, domain.SessionPolicy{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stored("20 sessions, each just rotated")
+}
+
+// filledID is the ID of the i-th account that fill has stored.
+func filledID(i int) domain.ID { return domain.IDFromUUID(md5.Sum([]byte(strconv.Itoa(i)))) }
