@@ -1,0 +1,53 @@
+// Package domaintest is the contract of [domain.Repository] as a suite of tests, for whoever implements it:
+//
+//	func TestContract(t *testing.T) {
+//		domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
+//			return open(t, clock)
+//		})
+//	}
+//
+// Each of its subtests is named for a behaviour. One of them does random operations, on the repository and on a model of it:
+// to repeat a sequence that failed, set DOMAINTEST_SEED to the number that the test printed.
+package domaintest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// Run tests a repository. For each of its many subtests, which run in parallel, it calls open, which returns a repository
+// on a store of its own that holds no account and takes the time from clock, and which leaves to t.Cleanup what there
+// is to close.
+func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) domain.Repository) {
+	for _, group := range []struct {
+		name  string
+		cases []behaviour
+	}{
+		{"Every method", everyMethod},
+		{"Reading", reading},
+		{"Writing", writing},
+		{"Listing", listing},
+		{"Credentials", credentials},
+		{"Sessions", sessions},
+		{"Predecessor", predecessor},
+		{"Random operations", sequences},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			for _, b := range group.cases {
+				t.Run(b.name, func(t *testing.T) {
+					t.Parallel()
+					clock := NewClock()
+					b.test(&trial{T: t, Repository: open(t, clock.Now), clock: clock})
+				})
+			}
+		})
+	}
+}
+
+// behaviour is one demand of the contract.
+type behaviour struct {
+	name string
+	test func(*trial)
+}

@@ -1,0 +1,288 @@
+package domaintest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// call is a call of one method on the account of that state, whose live token is given. It returns the account that the
+// method returned, if it returns one.
+type call struct {
+	name string
+	do   func(ctx context.Context, repo domain.Repository, s domain.UserState, token domain.RefreshToken) (*domain.User, error)
+}
+
+// changes are calls of all methods that change one account, but for those that mint a token; several of a method that does
+// different things.
+func (r *trial) changes() []call {
+	email, username, phone, hash := r.email("Other@Example.org"), r.username("Other"), r.phone("+1 555 000 1111"), r.hash("other")
+	digest, expiry := domain.NewOneTimeToken().Digest(), r.clock.Now().Add(time.Hour)
+	unknown := must(domain.ParseSessionID("AAAAAAAAAAAAAAAAAAAAAA"))(r)
+	type (
+		state = domain.UserState
+		token = domain.RefreshToken
+		ctx   = context.Context
+		repo  = domain.Repository
+		user  = *domain.User
+	)
+	update := func(change func(*domain.User) error) func(ctx, repo, state, token) (user, error) {
+		return func(c ctx, r repo, s state, _ token) (user, error) { return r.Update(c, s.ID, change) }
+	}
+	return []call{
+		{"Update: nothing", update(func(*domain.User) error { return nil })},
+		{"Update: all", update(func(u *domain.User) error {
+			u.ChangePhone(phone)
+			return errors.Join(u.ChangeEmail(email), u.ChangeUsername(username), u.Rename(" Eva ", ""))
+		})},
+		{"Update: Verify", update(func(u *domain.User) error { u.Verify(); return nil })},
+		{"Update: Deactivate", update(func(u *domain.User) error { u.Deactivate(); return nil })},
+		{"Update: Deactivate, Activate", update(func(u *domain.User) error { u.Deactivate(); u.Activate(); return nil })},
+		{"SetEmail: another", func(c ctx, r repo, s state, _ token) (user, error) { return r.SetEmail(c, s.ID, email) }},
+		{"SetEmail: the same", func(c ctx, r repo, s state, _ token) (user, error) { return r.SetEmail(c, s.ID, s.Email) }},
+		{"SetUsername: another", func(c ctx, r repo, s state, _ token) (user, error) { return r.SetUsername(c, s.ID, username) }},
+		{"SetUsername: the same", func(c ctx, r repo, s state, _ token) (user, error) { return r.SetUsername(c, s.ID, s.Username) }},
+		{"SetNames", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.SetNames(c, s.ID, domain.Names{First: " Eva", Last: "Ri\u0301os"})
+		}},
+		{"SetNames: none", func(c ctx, r repo, s state, _ token) (user, error) { return r.SetNames(c, s.ID, domain.Names{}) }},
+		{"SetPhone", func(c ctx, r repo, s state, _ token) (user, error) { return r.SetPhone(c, s.ID, phone) }},
+		{"SetPhone: none", func(c ctx, r repo, s state, _ token) (user, error) { return r.SetPhone(c, s.ID, domain.Phone{}) }},
+		{"Activate", func(c ctx, r repo, s state, _ token) (user, error) { return r.Activate(c, s.ID) }},
+		{"Deactivate", func(c ctx, r repo, s state, _ token) (user, error) { return r.Deactivate(c, s.ID) }},
+		{"Verify", func(c ctx, r repo, s state, _ token) (user, error) { return r.Verify(c, s.ID) }},
+		{"RecordSignIn", func(c ctx, r repo, s state, _ token) (user, error) { return r.RecordSignIn(c, s.ID) }},
+		{"RecordFailure", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.RecordFailure(c, s.ID, domain.LockPolicy{})
+		}},
+		{"RecordFailure: lock", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.RecordFailure(c, s.ID, domain.LockPolicy{Attempts: 1, Duration: time.Minute + 1})
+		}},
+		{"RecordSuccess", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.RecordSuccess(c, s.ID, s.PasswordHash, domain.PasswordHash{})
+		}},
+		{"RecordSuccess: better hash", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.RecordSuccess(c, s.ID, s.PasswordHash, hash)
+		}},
+		{"SetPassword", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.SetPassword(c, s.ID, domain.PasswordHash{}, hash, domain.SessionID{})
+		}},
+		{"SetPassword: of a checked one, keeping a session", func(c ctx, r repo, s state, t token) (user, error) {
+			return r.SetPassword(c, s.ID, s.PasswordHash, hash, t.SessionID())
+		}},
+		{"SetPassword: keeping an unknown session", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.SetPassword(c, s.ID, domain.PasswordHash{}, hash, unknown)
+		}},
+		{"Unlock", func(c ctx, r repo, s state, _ token) (user, error) { return r.Unlock(c, s.ID) }},
+		{"IssueReset", func(c ctx, r repo, s state, _ token) (user, error) { return r.IssueReset(c, s.ID, digest, expiry) }},
+		{"IssueVerification", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.IssueVerification(c, s.ID, digest, expiry)
+		}},
+		{"ConsumeReset", func(c ctx, r repo, s state, _ token) (user, error) { return r.ConsumeReset(c, s.ResetToken, hash) }},
+		{"ConsumeVerification", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.ConsumeVerification(c, s.VerificationToken)
+		}},
+		{"RevokeSession", func(c ctx, r repo, s state, t token) (user, error) { return r.RevokeSession(c, s.ID, t.SessionID()) }},
+		{"RevokeSession: unknown", func(c ctx, r repo, s state, _ token) (user, error) { return r.RevokeSession(c, s.ID, unknown) }},
+		{"RevokeSession: none", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.RevokeSession(c, s.ID, domain.SessionID{})
+		}},
+		{"RevokeOtherSessions", func(c ctx, r repo, s state, t token) (user, error) {
+			return r.RevokeOtherSessions(c, s.ID, t.SessionID())
+		}},
+		{"RevokeOtherSessions: than an unknown one", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.RevokeOtherSessions(c, s.ID, unknown)
+		}},
+		{"RevokeSessions", func(c ctx, r repo, s state, _ token) (user, error) { return r.RevokeSessions(c, s.ID) }},
+	}
+}
+
+// others are calls of all other methods.
+func (r *trial) others() []call {
+	fresh := must(domain.RestoreUser(r.fresh("fresh")))(r)
+	type (
+		state = domain.UserState
+		token = domain.RefreshToken
+		ctx   = context.Context
+		repo  = domain.Repository
+		user  = *domain.User
+	)
+	return []call{
+		{"FindByID", func(c ctx, r repo, s state, _ token) (user, error) { return r.FindByID(c, s.ID) }},
+		{"FindByEmail", func(c ctx, r repo, s state, _ token) (user, error) { return r.FindByEmail(c, s.Email) }},
+		{"FindByUsername", func(c ctx, r repo, s state, _ token) (user, error) { return r.FindByUsername(c, s.Username) }},
+		{"ExistsByEmail", func(c ctx, r repo, s state, _ token) (user, error) {
+			_, err := r.ExistsByEmail(c, s.Email)
+			return nil, err
+		}},
+		{"ExistsByUsername", func(c ctx, r repo, s state, _ token) (user, error) {
+			_, err := r.ExistsByUsername(c, s.Username)
+			return nil, err
+		}},
+		{"List", func(c ctx, r repo, _ state, _ token) (user, error) {
+			_, err := r.List(c, domain.ListQuery{})
+			return nil, err
+		}},
+		{"Count", func(c ctx, r repo, _ state, _ token) (user, error) {
+			_, err := r.Count(c, domain.Filter{})
+			return nil, err
+		}},
+		{"Create", func(c ctx, r repo, _ state, _ token) (user, error) { return nil, r.Create(c, fresh) }},
+		{"Delete", func(c ctx, r repo, s state, _ token) (user, error) { return nil, r.Delete(c, s.ID) }},
+		{"IssueToken", func(c ctx, r repo, s state, _ token) (user, error) {
+			g, err := r.IssueToken(c, s.ID, domain.SessionPolicy{})
+			return g.User, err
+		}},
+		{"RotateToken", func(c ctx, r repo, _ state, t token) (user, error) {
+			g, err := r.RotateToken(c, t, domain.SessionPolicy{})
+			return g.User, err
+		}},
+		{"HasToken", func(c ctx, r repo, _ state, t token) (user, error) { _, err := r.HasToken(c, t); return nil, err }},
+		{"Sessions", func(c ctx, r repo, s state, _ token) (user, error) { _, err := r.Sessions(c, s.ID); return nil, err }},
+		{"CountSessions", func(c ctx, r repo, _ state, _ token) (user, error) { _, err := r.CountSessions(c); return nil, err }},
+		{"ListSessionCounts", func(c ctx, r repo, _ state, _ token) (user, error) {
+			_, err := r.ListSessionCounts(c, domain.ID{}, 10)
+			return nil, err
+		}},
+		{"SweepSessions", func(c ctx, r repo, _ state, _ token) (user, error) {
+			_, err := r.SweepSessions(c, domain.ID{}, 10)
+			return nil, err
+		}},
+	}
+}
+
+var everyMethod = []behaviour{
+	{"changes what it says and nothing else, returns it, and raises the version", func(r *trial) {
+		r.create(r.fresh("bystander"))
+		for i, c := range r.changes() {
+			model := newModel(r.clock.Now)
+			s, token := r.full(fmt.Sprintf("name-%d", i))
+			r.clock.Advance(time.Second + time.Microsecond)
+			s.Sessions = s.Sessions.Issue(must(domain.NewTokenIssue(s.ID, r.clock.Now(), domain.SessionPolicy{}))(r))
+			r.create(s)
+			for _, other := range r.accounts() {
+				if err := model.Create(r.Context(), must(domain.RestoreUser(other))(r)); err != nil {
+					r.Fatal(err)
+				}
+			}
+			r.clock.Advance(time.Second + time.Nanosecond)
+
+			u, err := c.do(r.Context(), r, s, token)
+			if err != nil || u == nil {
+				r.Errorf("%s: %v", c.name, err)
+				continue
+			}
+			r.changed(c.name, u, s)
+			if _, err := c.do(r.Context(), model, s, token); err != nil {
+				r.Fatal(err)
+			}
+			r.equalAll(c.name, r.accounts(), model.users)
+			if err := r.Delete(r.Context(), s.ID); err != nil {
+				r.Fatal(err)
+			}
+		}
+	}},
+	{"that takes an ID returns not_found where there is no such account", func(r *trial) {
+		r.add("ana")
+		absent, token := r.full("eva")
+		for _, id := range []domain.ID{absent.ID, {}} {
+			absent.ID = id
+			for _, c := range append(r.changes(), r.others()...) {
+				kind, field := domain.ErrNotFound, ""
+				switch c.name {
+				case "ExistsByEmail", "ExistsByUsername", "List", "Count", "Create", "HasToken", "CountSessions", "ListSessionCounts", "SweepSessions":
+					continue
+				case "ConsumeReset", "ConsumeVerification", "RotateToken":
+					kind, field = domain.ErrTokenInvalid, "token"
+				case "IssueToken":
+					if id.IsZero() {
+						kind, field = domain.ErrInvalid, "id"
+					}
+				}
+				r.changesNothing(c.name, kind, field, func() error {
+					u, err := c.do(r.Context(), r, absent, token)
+					if u != nil {
+						r.Errorf("%s: an account and %v", c.name, err)
+					}
+					return err
+				})
+			}
+		}
+	}},
+	{"returns the error of a context that has ended, and changes nothing", func(r *trial) {
+		s, token := r.full("ana")
+		r.create(s)
+		expired, cancel := context.WithDeadline(r.Context(), time.Now().Add(-time.Second))
+		defer cancel()
+		before := r.accounts()
+		for _, c := range append(r.changes(), r.others()...) {
+			if u, err := c.do(ended(), r, s, token); !errors.Is(err, context.Canceled) || u != nil {
+				r.Errorf("%s, cancelled: %v, %v", c.name, u, err)
+			}
+			if u, err := c.do(expired, r, s, token); !errors.Is(err, context.DeadlineExceeded) || u != nil {
+				r.Errorf("%s, too late: %v, %v", c.name, u, err)
+			}
+		}
+		r.equalAll("after all", r.accounts(), before)
+	}},
+	{"is atomic when its context ends meanwhile", func(r *trial) {
+		s, _ := r.full("ana")
+		r.create(s)
+		hash := r.hash("other")
+		for i := range 40 {
+			before := r.state(s.ID)
+			if before.ResetToken.IsZero() {
+				token := domain.NewOneTimeToken().Digest()
+				before = must(r.IssueReset(r.Context(), s.ID, token, r.clock.Now().Add(time.Hour)))(r).State()
+			}
+			ctx, cancel := context.WithTimeout(r.Context(), time.Duration(i)*20*time.Microsecond)
+			_, err := r.ConsumeReset(ctx, before.ResetToken, hash)
+			cancel()
+			after := r.state(s.ID)
+			if err == nil || after.Version != before.Version { // its reply may be lost, but not half of its work
+				want := before
+				newPassword(&want, r.clock.stored(), hash, domain.SessionID{})
+				want.Version, want.UpdatedAt = before.Version+1, r.clock.stored()
+				r.equal("done", after, want)
+			} else {
+				r.equal("not done", after, before)
+			}
+			if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+				r.Errorf("error %v", err)
+			}
+		}
+	}},
+	{"gives its caller an account that shares nothing with the stored one", func(r *trial) {
+		s, token := r.full("ana")
+		u := must(domain.RestoreUser(s))(r)
+		if err := r.Create(r.Context(), u); err != nil {
+			r.Fatal(err)
+		}
+		spoil := func(u *domain.User) {
+			if err := errors.Join(u.Rename("Spoilt", "Spoilt"), u.ChangeEmail(r.email("spoilt@example.org"))); err != nil {
+				r.Fatal(err)
+			}
+			u.Deactivate()
+		}
+		spoil(u)
+		r.equal("created", r.state(s.ID), s)
+		spoil(must(r.FindByID(r.Context(), s.ID))(r))
+		r.equal("found", r.state(s.ID), s)
+		spoil(must(r.SetNames(r.Context(), s.ID, domain.Names{First: "Ana"}))(r))
+		s.FirstName, s.LastName, s.Version, s.UpdatedAt = "Ana", "", s.Version+1, r.clock.stored()
+		r.equal("changed", r.state(s.ID), s)
+		spoil(must(r.List(r.Context(), domain.ListQuery{}))(r).Users[0])
+		r.equal("listed", r.state(s.ID), s)
+		var kept *domain.User
+		spoil(must(r.Update(r.Context(), s.ID, func(u *domain.User) error { kept = u; return nil }))(r))
+		spoil(kept)
+		s.Version++
+		r.equal("updated", r.state(s.ID), s)
+		if !must(r.HasToken(r.Context(), token))(r) {
+			r.Error("the token is lost")
+		}
+	}},
+}

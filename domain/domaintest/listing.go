@@ -1,0 +1,270 @@
+package domaintest
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// population stores accounts of all sorts, five at a time made at one instant, and returns their states.
+func (r *trial) population(n int) map[domain.ID]domain.UserState {
+	r.Helper()
+	beginnings := []string{"Zoe", "abel", "Éva", "ﾎﾘ", "𐐨va", "龜va", "a-b", "a.b", "a_b"}
+	all := make(map[domain.ID]domain.UserState)
+	for i := range n {
+		name := fmt.Sprintf("%s%d", beginnings[i%len(beginnings)], i)
+		s := r.fresh(name)
+		s.Email = r.email(fmt.Sprintf("%d%s@example.org", i*7%n, name))
+		s.Active, s.Verified = i%3 != 0, i%4 == 0
+		s.CreatedAt = s.CreatedAt.Add(time.Duration(i/5*5) * time.Microsecond)
+		all[s.ID] = r.create(s)
+	}
+	return all
+}
+
+// pages reads a list to its end, calling between after each page, and returns the accounts in the order of the pages.
+func (r *trial) pages(query domain.ListQuery, between func()) (users []*domain.User) {
+	r.Helper()
+	for {
+		page := must(r.List(r.Context(), query))(r)
+		limit := cmp.Or(query.Limit, domain.DefaultPageSize)
+		if n := len(page.Users); n > limit || n < limit && !page.Next.IsZero() {
+			r.Fatalf("a page of %d at limit %d, the next at %q", n, limit, page.Next)
+		}
+		users = append(users, page.Users...)
+		if page.Next.IsZero() {
+			return users
+		}
+		query.After = must(domain.ParseCursor(page.Next.String()))(r) // as it comes back from a client
+		between()
+	}
+}
+
+// inOrder demands that users are these, in this order.
+func (r *trial) inOrder(what string, users []*domain.User, want []domain.UserState) {
+	r.Helper()
+	var got, wanted []string
+	for _, u := range users {
+		got = append(got, u.Username().String())
+	}
+	for _, s := range want {
+		wanted = append(wanted, s.Username.String())
+	}
+	if !slices.Equal(got, wanted) {
+		r.Errorf("%s: %q, want %q", what, got, wanted)
+	}
+}
+
+// sorted returns the states that match, in an order.
+func sorted(all map[domain.ID]domain.UserState, order domain.Order, match func(domain.UserState) bool) []domain.UserState {
+	states := slices.DeleteFunc(slices.Collect(maps.Values(all)), func(s domain.UserState) bool { return !match(s) })
+	slices.SortFunc(states, func(a, b domain.UserState) int {
+		switch order {
+		case domain.OrderEmail:
+			return strings.Compare(a.Email.String(), b.Email.String())
+		case domain.OrderUsername:
+			return strings.Compare(a.Username.String(), b.Username.String())
+		default:
+			return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), compareIDs(a.ID, b.ID))
+		}
+	})
+	return states
+}
+
+func everyone(domain.UserState) bool { return true }
+
+var orders = []domain.Order{domain.OrderCreated, domain.OrderEmail, domain.OrderUsername}
+
+var listing = []behaviour{
+	{"is empty where there is nothing", func(r *trial) {
+		for _, order := range append(orders, "") {
+			if page := must(r.List(r.Context(), domain.ListQuery{Order: order}))(r); len(page.Users) != 0 || !page.Next.IsZero() {
+				r.Errorf("%s: %+v", order, page)
+			}
+		}
+		if n := must(r.Count(r.Context(), domain.Filter{}))(r); n != 0 {
+			r.Errorf("%d accounts", n)
+		}
+	}},
+	{"gives each order by any size of page, ties in time by ID, texts by their bytes", func(r *trial) {
+		all := r.population(23)
+		for _, order := range orders {
+			for _, limit := range []int{0, 1, 2, 7, 22, 23, 24, domain.MaxPageSize} {
+				users := r.pages(domain.ListQuery{Order: order, Limit: limit}, func() {})
+				r.inOrder(fmt.Sprintf("%s by %d", order, limit), users, sorted(all, order, everyone))
+			}
+		}
+	}},
+	{"has 50 on a page unless a limit is given", func(r *trial) {
+		all := r.population(53)
+		page := must(r.List(r.Context(), domain.ListQuery{}))(r)
+		if len(page.Users) != 50 || page.Next.IsZero() {
+			r.Errorf("%d on the first page, the next at %q", len(page.Users), page.Next)
+		}
+		r.inOrder("all", r.pages(domain.ListQuery{}, func() {}), sorted(all, domain.OrderCreated, everyone))
+	}},
+	{"refuses a limit, an order or a cursor that is out of bounds", func(r *trial) {
+		r.population(3)
+		next := must(r.List(r.Context(), domain.ListQuery{Limit: 1}))(r).Next
+		for _, test := range []struct {
+			field string
+			query domain.ListQuery
+		}{
+			{"limit", domain.ListQuery{Limit: -1}},
+			{"limit", domain.ListQuery{Limit: domain.MaxPageSize + 1}},
+			{"order", domain.ListQuery{Order: "hashed_password"}},
+			{"after", domain.ListQuery{Order: domain.OrderEmail, After: next}},
+			{"after", domain.ListQuery{Order: domain.OrderUsername, After: next}},
+		} {
+			page, err := r.List(r.Context(), test.query)
+			r.refused(fmt.Sprintf("%+v", test.query), err, domain.ErrInvalid, test.field)
+			if len(page.Users) != 0 || !page.Next.IsZero() {
+				r.Errorf("%+v: an error and a page", test.query)
+			}
+		}
+	}},
+	{"returns everything but the password hash and the digests of one-time tokens", func(r *trial) {
+		s, _ := r.full("ana")
+		r.create(s)
+		s.PasswordHash, s.ResetToken, s.VerificationToken = domain.PasswordHash{}, domain.TokenDigest{}, domain.TokenDigest{}
+		for _, order := range orders {
+			users := r.pages(domain.ListQuery{Order: order}, func() {})
+			if len(users) != 1 {
+				r.Fatalf("%d accounts", len(users))
+			}
+			r.equal(string(order), users[0].State(), s)
+		}
+	}},
+	{"filters, and counts what it filters", func(r *trial) {
+		all := r.population(40)
+		yes, no := true, false
+		from := storedTime(r.clock.Now()).Add(10 * time.Microsecond)
+		before := from.Add(15 * time.Microsecond)
+		for name, test := range map[string]struct {
+			filter domain.Filter
+			match  func(domain.UserState) bool
+		}{
+			"active":          {domain.Filter{Active: &yes}, func(s domain.UserState) bool { return s.Active }},
+			"inactive":        {domain.Filter{Active: &no}, func(s domain.UserState) bool { return !s.Active }},
+			"verified":        {domain.Filter{Verified: &yes}, func(s domain.UserState) bool { return s.Verified }},
+			"unverified":      {domain.Filter{Verified: &no}, func(s domain.UserState) bool { return !s.Verified }},
+			"from, inclusive": {domain.Filter{CreatedFrom: from}, func(s domain.UserState) bool { return !s.CreatedAt.Before(from) }},
+			"before, not at":  {domain.Filter{CreatedBefore: before}, func(s domain.UserState) bool { return s.CreatedAt.Before(before) }},
+			"in another zone": {domain.Filter{CreatedFrom: from.In(time.FixedZone("", 19800))}, func(s domain.UserState) bool { return !s.CreatedAt.Before(from) }},
+			"never":           {domain.Filter{CreatedFrom: before, CreatedBefore: from}, func(domain.UserState) bool { return false }},
+			"searched":        {domain.Filter{Search: r.prefix("A_B")}, func(s domain.UserState) bool { return strings.HasPrefix(s.Username.String(), "a_b") }},
+			"all of it": {
+				domain.Filter{Active: &yes, Verified: &no, CreatedFrom: from, CreatedBefore: before.Add(time.Hour), Search: r.prefix("a")},
+				func(s domain.UserState) bool {
+					return s.Active && !s.Verified && !s.CreatedAt.Before(from) && strings.HasPrefix(s.Username.String(), "a")
+				},
+			},
+		} {
+			for _, order := range orders {
+				want := sorted(all, order, test.match)
+				r.inOrder(name+" by "+string(order), r.pages(domain.ListQuery{Filter: test.filter, Order: order, Limit: 3}, func() {}), want)
+			}
+			if n, want := must(r.Count(r.Context(), test.filter))(r), len(sorted(all, "", test.match)); n != want || want == 0 && name != "never" {
+				r.Errorf("%s: count %d, want %d", name, n, want)
+			}
+		}
+	}},
+	{"searches for the beginning of an address or a name, every character of it literally", func(r *trial) {
+		addresses := []string{
+			"100%sure", "100xsure", "a_b", "axb", "a%", "jörg", "jorg", "ｆｕｌｌ", "a'b", "a*b", "a?b", "ab", "abc", "abd", "ab𐐨", "ab龜", "😀face",
+		}
+		names := []string{`a\b`, `a\\b`, "a_c", "axc", "ΩmegaΣ", `a"b`, "a[b", "ab1", "a%b", "abcd", "q2u"}
+		for i, address := range addresses {
+			s := r.fresh(fmt.Sprintf("u%d-name", i))
+			s.Email = r.email(address + "@example.org")
+			if i < len(names) {
+				s.Username = r.username(names[i])
+			}
+			r.create(s)
+		}
+		all := r.accounts()
+		for _, text := range []string{
+			"100%", "100%s", "100_", "%", "_", "a_", "a_b", "a%", `a\`, `a\\`, `a\b`, `\`, "jö", "JÖRG", "jo\u0308", "jo", "ωμ", "ω", "ΩMEGAσ", "full", "ＦＵ", "😀",
+			"a'", `a"`, "a*", "a?", "a[", "ab", "a", "abc@", "ab@", "ab𐐨", "u1", "q", "example", "org", "@", "\U0010fffd", "ab\U0010fffd", "; DROP TABLE users", "' OR '1'='1",
+		} {
+			prefix := r.prefix(text)
+			match := func(s domain.UserState) bool {
+				return strings.HasPrefix(s.Email.String(), prefix.String()) || strings.HasPrefix(s.Username.String(), prefix.String())
+			}
+			want := sorted(all, domain.OrderEmail, match)
+			r.inOrder(text, r.pages(domain.ListQuery{Filter: domain.Filter{Search: prefix}, Order: domain.OrderEmail, Limit: 4}, func() {}), want)
+			if n := must(r.Count(r.Context(), domain.Filter{Search: prefix}))(r); n != len(want) {
+				r.Errorf("%q: count %d, want %d", text, n, len(want))
+			}
+		}
+	}},
+	{"neither repeats nor skips an account while others come and go", func(r *trial) {
+		random := rand.New(rand.NewPCG(seed(r), 0))
+		lasting := r.population(20)
+		for _, order := range orders {
+			var passing []domain.ID
+			n := 0
+			users := r.pages(domain.ListQuery{Order: order, Limit: 3}, func() {
+				for range 2 {
+					s := r.fresh(fmt.Sprintf("%c-%s-%d", 'a'+random.IntN(26), order, n))
+					s.CreatedAt = s.CreatedAt.Add(time.Duration(random.IntN(40)) * time.Microsecond)
+					passing = append(passing, r.create(s).ID)
+					n++
+				}
+				gone := random.IntN(len(passing))
+				if err := r.Delete(r.Context(), passing[gone]); err != nil {
+					r.Fatal(err)
+				}
+				passing = slices.Delete(passing, gone, gone+1)
+			})
+			seen := make(map[domain.ID]int)
+			users = slices.DeleteFunc(users, func(u *domain.User) bool {
+				seen[u.ID()]++
+				_, lasts := lasting[u.ID()]
+				return !lasts
+			})
+			for id, times := range seen {
+				if times > 1 {
+					r.Errorf("%s: account %s came %d times", order, id, times)
+				}
+			}
+			r.inOrder(string(order), users, sorted(lasting, order, everyone))
+			for _, id := range passing {
+				if err := r.Delete(r.Context(), id); err != nil {
+					r.Fatal(err)
+				}
+			}
+		}
+	}},
+	{"goes on behind an account that was deleted or changed", func(r *trial) {
+		all := r.population(9)
+		for _, order := range orders {
+			want := sorted(all, order, everyone)
+			page := must(r.List(r.Context(), domain.ListQuery{Order: order, Limit: 3}))(r)
+			last := page.Users[2].ID()
+			if err := r.Delete(r.Context(), last); err != nil {
+				r.Fatal(err)
+			}
+			delete(all, last)
+			r.inOrder(string(order), r.pages(domain.ListQuery{Order: order, Limit: 3, After: page.Next}, func() {}), want[3:])
+		}
+	}},
+	{"gives the last page no successor", func(r *trial) {
+		r.population(6)
+		for _, limit := range []int{2, 3, 6} {
+			query := domain.ListQuery{Limit: limit}
+			for range 6/limit - 1 {
+				query.After = must(r.List(r.Context(), query))(r).Next
+			}
+			if page := must(r.List(r.Context(), query))(r); len(page.Users) != limit || !page.Next.IsZero() {
+				r.Errorf("the last page by %d has %d and a successor at %q", limit, len(page.Users), page.Next)
+			}
+		}
+	}},
+}

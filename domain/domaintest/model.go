@@ -1,0 +1,605 @@
+package domaintest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// model is a repository in memory: what the interface says, in as few words as possible. The suite holds others against it,
+// and its own tests hold it against the suite.
+type model struct {
+	now   func() time.Time
+	mu    sync.Mutex
+	users map[domain.ID]domain.UserState
+}
+
+var _ domain.Repository = (*model)(nil)
+
+func newModel(now func() time.Time) *model {
+	return &model{now: now, users: make(map[domain.ID]domain.UserState)}
+}
+
+func refuse(kind domain.Kind, field string) error { return &domain.Error{Kind: kind, Field: field} }
+
+// locked calls f, unless ctx has ended, while no other method is at work.
+func (m *model) locked(ctx context.Context, f func(now time.Time) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return f(storedTime(m.now()))
+}
+
+// user returns an account that shares nothing with the stored one.
+func user(s domain.UserState) (*domain.User, error) {
+	s.Sessions = slices.Clone(s.Sessions)
+	return domain.RestoreUser(s)
+}
+
+// find returns the first account that matches.
+func (m *model) find(ctx context.Context, matches func(domain.UserState) bool) (u *domain.User, err error) {
+	err = m.locked(ctx, func(time.Time) error {
+		for _, s := range m.users {
+			if matches(s) {
+				u, err = user(s)
+				return err
+			}
+		}
+		return refuse(domain.ErrNotFound, "")
+	})
+	return u, err
+}
+
+// change stores what rule makes of an account.
+func (m *model) change(
+	ctx context.Context, id domain.ID, rule func(s *domain.UserState, now time.Time) error,
+) (u *domain.User, err error) {
+	err = m.locked(ctx, func(now time.Time) error {
+		s, known := m.users[id]
+		if !known {
+			return refuse(domain.ErrNotFound, "")
+		}
+		if err := rule(&s, now); err != nil {
+			return err
+		}
+		if err := m.free(s); err != nil {
+			return err
+		}
+		s.Version++
+		s.UpdatedAt = now
+		m.users[id] = s
+		u, err = user(s)
+		return err
+	})
+	return u, err
+}
+
+// free returns an error if another account has what must be unique.
+func (m *model) free(s domain.UserState) error {
+	for id, other := range m.users {
+		switch {
+		case id == s.ID:
+		case other.Email == s.Email:
+			return refuse(domain.ErrTaken, "email")
+		case other.Username == s.Username:
+			return refuse(domain.ErrTaken, "username")
+		case other.Phone == s.Phone && !s.Phone.IsZero():
+			return refuse(domain.ErrTaken, "phone")
+		}
+	}
+	return nil
+}
+
+func (m *model) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return m.find(ctx, func(s domain.UserState) bool { return s.ID == id })
+}
+
+func (m *model) FindByEmail(ctx context.Context, email domain.Email) (*domain.User, error) {
+	return m.find(ctx, func(s domain.UserState) bool { return s.Email == email })
+}
+
+func (m *model) FindByUsername(ctx context.Context, username domain.Username) (*domain.User, error) {
+	return m.find(ctx, func(s domain.UserState) bool { return s.Username == username })
+}
+
+func exists(_ *domain.User, err error) (bool, error) {
+	if errors.Is(err, domain.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (m *model) ExistsByEmail(ctx context.Context, email domain.Email) (bool, error) {
+	return exists(m.FindByEmail(ctx, email))
+}
+
+func (m *model) ExistsByUsername(ctx context.Context, username domain.Username) (bool, error) {
+	return exists(m.FindByUsername(ctx, username))
+}
+
+func matches(f domain.Filter, s domain.UserState) bool {
+	search := f.Search.String()
+	return (f.Active == nil || *f.Active == s.Active) && (f.Verified == nil || *f.Verified == s.Verified) &&
+		(strings.HasPrefix(s.Email.String(), search) || strings.HasPrefix(s.Username.String(), search)) &&
+		(f.CreatedFrom.IsZero() || !s.CreatedAt.Before(storedTime(f.CreatedFrom))) &&
+		(f.CreatedBefore.IsZero() || s.CreatedAt.Before(storedTime(f.CreatedBefore)))
+}
+
+func (m *model) List(ctx context.Context, query domain.ListQuery) (page domain.Page, err error) {
+	query, err = query.Resolve()
+	if err != nil {
+		return page, err
+	}
+	compare := map[domain.Order]func(a, b domain.UserState) int{
+		domain.OrderCreated: func(a, b domain.UserState) int {
+			return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), compareIDs(a.ID, b.ID))
+		},
+		domain.OrderEmail:    func(a, b domain.UserState) int { return strings.Compare(a.Email.String(), b.Email.String()) },
+		domain.OrderUsername: func(a, b domain.UserState) int { return strings.Compare(a.Username.String(), b.Username.String()) },
+	}[query.Order]
+	behind := func(s domain.UserState) bool {
+		if query.After.IsZero() {
+			return true
+		}
+		switch query.Order {
+		case domain.OrderEmail:
+			return s.Email.String() > query.After.Key()
+		case domain.OrderUsername:
+			return s.Username.String() > query.After.Key()
+		default:
+			createdAt, id := query.After.Created()
+			return compare(s, domain.UserState{CreatedAt: createdAt, ID: id}) > 0
+		}
+	}
+	err = m.locked(ctx, func(time.Time) error {
+		var found []domain.UserState
+		for _, s := range m.users {
+			if matches(query.Filter, s) && behind(s) {
+				s.PasswordHash, s.ResetToken, s.VerificationToken = domain.PasswordHash{}, domain.TokenDigest{}, domain.TokenDigest{}
+				found = append(found, s)
+			}
+		}
+		slices.SortFunc(found, compare)
+		for i, s := range found {
+			if i == query.Limit {
+				page.Next = domain.CursorAfter(query.Order, page.Users[i-1])
+				break
+			}
+			u, err := user(s)
+			if err != nil {
+				return err
+			}
+			page.Users = append(page.Users, u)
+		}
+		return nil
+	})
+	return page, err
+}
+
+func (m *model) Count(ctx context.Context, filter domain.Filter) (n int, err error) {
+	err = m.locked(ctx, func(time.Time) error {
+		for _, s := range m.users {
+			if matches(filter, s) {
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+func (m *model) Create(ctx context.Context, u *domain.User) error {
+	return m.locked(ctx, func(time.Time) error {
+		s := u.State()
+		s.Sessions = slices.Clone(s.Sessions)
+		switch {
+		case s.PasswordHash.IsZero():
+			return refuse(domain.ErrInvalid, "hashed_password")
+		case strings.ToLower(s.Email.String()) != s.Email.String():
+			return refuse(domain.ErrInvalid, "email")
+		case strings.ToLower(s.Username.String()) != s.Username.String():
+			return refuse(domain.ErrInvalid, "username")
+		}
+		if _, known := m.users[s.ID]; known {
+			return refuse(domain.ErrConflict, "id")
+		}
+		if err := m.free(s); err != nil {
+			return err
+		}
+		m.users[s.ID] = s
+		return nil
+	})
+}
+
+func (m *model) Update(ctx context.Context, id domain.ID, change func(*domain.User) error) (*domain.User, error) {
+	for {
+		u, err := m.FindByID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		version := u.Version()
+		if err := change(u); err != nil {
+			return nil, err
+		}
+		u, err = m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+			if s.Version != version {
+				return refuse(domain.ErrConflict, "version")
+			}
+			*s = u.State()
+			return nil
+		})
+		if !errors.Is(err, domain.ErrConflict) {
+			return u, err
+		}
+	}
+}
+
+// by changes an account by the entity's own method.
+func (m *model) by(ctx context.Context, id domain.ID, change func(*domain.User) error) (*domain.User, error) {
+	return m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		u, err := domain.RestoreUser(*s)
+		if err != nil {
+			return err
+		}
+		if err := change(u); err != nil {
+			return err
+		}
+		*s = u.State()
+		return nil
+	})
+}
+
+func (m *model) SetEmail(ctx context.Context, id domain.ID, email domain.Email) (*domain.User, error) {
+	if email.IsZero() {
+		return nil, refuse(domain.ErrInvalid, "email")
+	}
+	return m.by(ctx, id, func(u *domain.User) error { return u.ChangeEmail(email) })
+}
+
+func (m *model) SetUsername(ctx context.Context, id domain.ID, username domain.Username) (*domain.User, error) {
+	if username.IsZero() {
+		return nil, refuse(domain.ErrInvalid, "username")
+	}
+	return m.by(ctx, id, func(u *domain.User) error { return u.ChangeUsername(username) })
+}
+
+func (m *model) SetNames(ctx context.Context, id domain.ID, names domain.Names) (*domain.User, error) {
+	if _, err := domain.ParseNames(names.First, names.Last); err != nil {
+		return nil, err
+	}
+	return m.by(ctx, id, func(u *domain.User) error { return u.Rename(names.First, names.Last) })
+}
+
+func (m *model) SetPhone(ctx context.Context, id domain.ID, phone domain.Phone) (*domain.User, error) {
+	return m.by(ctx, id, func(u *domain.User) error { u.ChangePhone(phone); return nil })
+}
+
+func (m *model) Activate(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return m.by(ctx, id, func(u *domain.User) error { u.Activate(); return nil })
+}
+
+func (m *model) Deactivate(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return m.by(ctx, id, func(u *domain.User) error { u.Deactivate(); return nil })
+}
+
+func (m *model) Verify(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return m.by(ctx, id, func(u *domain.User) error { u.Verify(); return nil })
+}
+
+func (m *model) RecordSignIn(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+		s.LastLogin = now
+		return nil
+	})
+}
+
+func (m *model) Delete(ctx context.Context, id domain.ID) error {
+	return m.locked(ctx, func(time.Time) error {
+		if _, known := m.users[id]; !known {
+			return refuse(domain.ErrNotFound, "")
+		}
+		delete(m.users, id)
+		return nil
+	})
+}
+
+func notLocked(s *domain.UserState, now time.Time) error {
+	if s.LockedUntil.After(now) {
+		return &domain.Error{Kind: domain.ErrLocked, Until: s.LockedUntil}
+	}
+	return nil
+}
+
+func (m *model) RecordFailure(ctx context.Context, id domain.ID, policy domain.LockPolicy) (*domain.User, error) {
+	policy, err := policy.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+		if err := notLocked(s, now); err != nil {
+			return err
+		}
+		if !s.LockedUntil.IsZero() {
+			s.FailedLoginAttempts, s.LockedUntil = 0, time.Time{}
+		}
+		if s.FailedLoginAttempts++; s.FailedLoginAttempts >= policy.Attempts {
+			s.LockedUntil = storedTime(now.Add(policy.Duration))
+		}
+		return nil
+	})
+}
+
+func (m *model) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (*domain.User, error) {
+	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+		if s.PasswordHash != checked {
+			return refuse(domain.ErrConflict, "hashed_password")
+		}
+		if err := notLocked(s, now); err != nil {
+			return err
+		}
+		if !s.Active {
+			return refuse(domain.ErrInactive, "")
+		}
+		s.FailedLoginAttempts, s.LockedUntil, s.LastLogin = 0, time.Time{}, now
+		if !better.IsZero() {
+			s.PasswordHash = better
+		}
+		return nil
+	})
+}
+
+// newPassword is what SetPassword and ConsumeReset have in common.
+func newPassword(s *domain.UserState, now time.Time, hash domain.PasswordHash, keep domain.SessionID) {
+	s.PasswordHash = hash
+	s.Sessions = s.Sessions.RevokeOthers(keep, now)
+	s.ResetToken, s.ResetTokenExpiry = domain.TokenDigest{}, time.Time{}
+	s.VerificationToken, s.VerificationTokenExpiry = domain.TokenDigest{}, time.Time{}
+	s.FailedLoginAttempts, s.LockedUntil = 0, time.Time{}
+}
+
+func (m *model) SetPassword(
+	ctx context.Context, id domain.ID, checked, hash domain.PasswordHash, keep domain.SessionID,
+) (*domain.User, error) {
+	if hash.IsZero() {
+		return nil, refuse(domain.ErrInvalid, "hashed_password")
+	}
+	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+		if !checked.IsZero() && s.PasswordHash != checked {
+			return refuse(domain.ErrConflict, "hashed_password")
+		}
+		newPassword(s, now, hash, keep)
+		return nil
+	})
+}
+
+func (m *model) Unlock(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		s.FailedLoginAttempts, s.LockedUntil = 0, time.Time{}
+		return nil
+	})
+}
+
+func (m *model) IssueReset(ctx context.Context, id domain.ID, digest domain.TokenDigest, expiry time.Time) (*domain.User, error) {
+	if digest.IsZero() {
+		return nil, refuse(domain.ErrInvalid, "reset_token")
+	}
+	return m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		s.ResetToken, s.ResetTokenExpiry = digest, storedTime(expiry)
+		return nil
+	})
+}
+
+func (m *model) IssueVerification(
+	ctx context.Context, id domain.ID, digest domain.TokenDigest, expiry time.Time,
+) (*domain.User, error) {
+	if digest.IsZero() {
+		return nil, refuse(domain.ErrInvalid, "verification_token")
+	}
+	return m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		s.VerificationToken, s.VerificationTokenExpiry = digest, storedTime(expiry)
+		return nil
+	})
+}
+
+// consume changes the account that holds a token, which the rule must remove.
+func (m *model) consume(
+	ctx context.Context, digest domain.TokenDigest, held func(*domain.UserState) (domain.TokenDigest, time.Time),
+	rule func(s *domain.UserState, now time.Time),
+) (*domain.User, error) {
+	if digest.IsZero() {
+		return nil, refuse(domain.ErrTokenInvalid, "token")
+	}
+	holder, err := m.find(ctx, func(s domain.UserState) bool { d, _ := held(&s); return d == digest })
+	if errors.Is(err, domain.ErrNotFound) {
+		return nil, refuse(domain.ErrTokenInvalid, "token")
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := m.change(ctx, holder.ID(), func(s *domain.UserState, now time.Time) error {
+		d, expiry := held(s)
+		switch {
+		case d != digest: // meanwhile
+			return refuse(domain.ErrTokenInvalid, "token")
+		case !expiry.After(now):
+			return refuse(domain.ErrTokenExpired, "token")
+		}
+		rule(s, now)
+		return nil
+	})
+	if errors.Is(err, domain.ErrNotFound) {
+		return nil, refuse(domain.ErrTokenInvalid, "token")
+	}
+	return u, err
+}
+
+func (m *model) ConsumeReset(ctx context.Context, digest domain.TokenDigest, hash domain.PasswordHash) (*domain.User, error) {
+	if hash.IsZero() {
+		return nil, refuse(domain.ErrInvalid, "hashed_password")
+	}
+	return m.consume(ctx, digest, func(s *domain.UserState) (domain.TokenDigest, time.Time) {
+		return s.ResetToken, s.ResetTokenExpiry
+	}, func(s *domain.UserState, now time.Time) { newPassword(s, now, hash, domain.SessionID{}) })
+}
+
+func (m *model) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (*domain.User, error) {
+	return m.consume(ctx, digest, func(s *domain.UserState) (domain.TokenDigest, time.Time) {
+		return s.VerificationToken, s.VerificationTokenExpiry
+	}, func(s *domain.UserState, _ time.Time) {
+		s.Verified, s.VerificationToken, s.VerificationTokenExpiry = true, domain.TokenDigest{}, time.Time{}
+	})
+}
+
+func grant(u *domain.User, token domain.RefreshToken, now time.Time) domain.Grant {
+	g := domain.Grant{User: u, Token: token}
+	for _, session := range u.Sessions(now) {
+		if session.ID == token.SessionID() {
+			g.Session = session
+		}
+	}
+	return g
+}
+
+func (m *model) IssueToken(ctx context.Context, id domain.ID, policy domain.SessionPolicy) (domain.Grant, error) {
+	now := storedTime(m.now())
+	issue, err := domain.NewTokenIssue(id, now, policy)
+	if err != nil {
+		return domain.Grant{}, err
+	}
+	u, err := m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		if !s.Active {
+			return refuse(domain.ErrInactive, "")
+		}
+		s.Sessions = s.Sessions.Issue(issue)
+		return nil
+	})
+	if err != nil {
+		return domain.Grant{}, err
+	}
+	return grant(u, issue.Token(), now), nil
+}
+
+func (m *model) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
+	now := storedTime(m.now())
+	rotation, err := domain.NewTokenRotation(token, now, policy)
+	if err != nil {
+		return domain.Grant{}, err
+	}
+	var reused error
+	u, err := m.change(ctx, token.UserID(), func(s *domain.UserState, _ time.Time) error {
+		if !s.Active {
+			return refuse(domain.ErrInactive, "")
+		}
+		list, err := s.Sessions.Rotate(rotation)
+		if errors.Is(err, domain.ErrTokenReused) {
+			reused, err = err, nil
+		}
+		s.Sessions = list
+		return err
+	})
+	switch {
+	case errors.Is(err, domain.ErrNotFound):
+		return domain.Grant{}, refuse(domain.ErrTokenInvalid, "token")
+	case err != nil || reused != nil:
+		return domain.Grant{}, errors.Join(err, reused)
+	}
+	return grant(u, rotation.Token(), now), nil
+}
+
+func (m *model) HasToken(ctx context.Context, token domain.RefreshToken) (bool, error) {
+	return exists(m.find(ctx, func(s domain.UserState) bool {
+		return s.ID == token.UserID() && s.Active && s.Sessions.Has(token, m.now())
+	}))
+}
+
+func (m *model) Sessions(ctx context.Context, id domain.ID) ([]domain.Session, error) {
+	u, err := m.FindByID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return u.Sessions(m.now()), nil
+}
+
+func (m *model) RevokeSession(ctx context.Context, id domain.ID, session domain.SessionID) (*domain.User, error) {
+	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+		s.Sessions = s.Sessions.Revoke(session, now)
+		return nil
+	})
+}
+
+func (m *model) RevokeOtherSessions(ctx context.Context, id domain.ID, keep domain.SessionID) (*domain.User, error) {
+	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+		s.Sessions = s.Sessions.RevokeOthers(keep, now)
+		return nil
+	})
+}
+
+func (m *model) RevokeSessions(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return m.RevokeOtherSessions(ctx, id, domain.SessionID{})
+}
+
+func (m *model) CountSessions(ctx context.Context) (n int, err error) {
+	err = m.locked(ctx, func(now time.Time) error {
+		for _, s := range m.users {
+			n += len(s.Sessions.Sessions(now))
+		}
+		return nil
+	})
+	return n, err
+}
+
+// behind returns the IDs of the accounts behind one, in their order.
+func (m *model) behind(after domain.ID) []domain.ID {
+	var ids []domain.ID
+	for id := range m.users {
+		if compareIDs(id, after) > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, compareIDs)
+	return ids
+}
+
+func (m *model) ListSessionCounts(ctx context.Context, after domain.ID, limit int) (counts []domain.SessionCount, err error) {
+	if limit < 1 {
+		return nil, refuse(domain.ErrInvalid, "limit")
+	}
+	err = m.locked(ctx, func(now time.Time) error {
+		for _, id := range m.behind(after) {
+			if n := len(m.users[id].Sessions.Sessions(now)); n > 0 && len(counts) < limit {
+				counts = append(counts, domain.SessionCount{UserID: id, Sessions: n})
+			}
+		}
+		return nil
+	})
+	return counts, err
+}
+
+func (m *model) SweepSessions(ctx context.Context, after domain.ID, limit int) (sweep domain.Sweep, err error) {
+	if limit < 1 {
+		return sweep, refuse(domain.ErrInvalid, "limit")
+	}
+	err = m.locked(ctx, func(now time.Time) error {
+		ids := m.behind(after)
+		sweep = domain.Sweep{Next: after, Done: len(ids) < limit}
+		for _, id := range ids[:min(limit, len(ids))] {
+			s := m.users[id]
+			if kept := s.Sessions.Prune(now); len(kept) < len(s.Sessions) {
+				s.Sessions, s.Version, s.UpdatedAt = kept, s.Version+1, now
+				m.users[id] = s
+				sweep.Swept++
+			}
+			sweep.Next, sweep.Visited = id, sweep.Visited+1
+		}
+		return nil
+	})
+	return sweep, err
+}

@@ -1,0 +1,108 @@
+package domaintest
+
+import (
+	"github.com/softbee/accounts/domain"
+)
+
+var reading = []behaviour{
+	{"finds what Create stored, nothing of it absent", func(r *trial) {
+		s, _ := r.full("ana")
+		r.create(s)
+		r.add("eva")
+		r.found(s)
+	}},
+	{"finds what Create stored, all of it absent that may be", func(r *trial) {
+		r.create(func() domain.UserState { s, _ := r.full("eva"); return s }())
+		s := r.create(r.fresh("ana"))
+		r.found(s)
+		if u := must(r.FindByID(r.Context(), s.ID))(r); !u.IsActive() || u.IsVerified() || u.Version() != 1 || len(u.Sessions(r.clock.Now())) != 0 {
+			r.Errorf("a new account is %+v", u.State())
+		}
+	}},
+	{"finds an account with the widest of values", func(r *trial) {
+		s, _ := r.full("ana")
+		wide := func(char string, n int) (text string) {
+			for range n {
+				text += char
+			}
+			return text
+		}
+		s.Email = r.email(wide("é", 32) + "@" + wide("abcde.", 31) + "org")
+		s.Username = r.username(wide("𐐨", 50))
+		s.PasswordHash = must(domain.ParsePasswordHash(wide("~", 255)))(r)
+		s.FirstName, s.LastName = wide("😀", 50), wide("👩", 100)
+		s.Phone = r.phone("+123456789012345")
+		s.Version = 1<<62 + 1
+		s.FailedLoginAttempts = 1<<31 - 1
+		r.found(r.create(s))
+	}},
+	{"finds by any spelling of an address or name", func(r *trial) {
+		s := r.fresh("ana")
+		s.Email, s.Username = r.email("Jörg@Müller.example"), r.username("ΩmegaΣ")
+		r.create(s)
+		for _, text := range []string{"jörg@müller.example", "JO\u0308RG@XN--MLLER-KVA.EXAMPLE", " ｊörg@müller。example"} {
+			r.equal(text, must(r.FindByEmail(r.Context(), r.email(text)))(r).State(), s)
+		}
+		for _, text := range []string{"ωmegaσ", "ΩMEGAΣ", "ωＭＥＧＡσ"} {
+			r.equal(text, must(r.FindByUsername(r.Context(), r.username(text)))(r).State(), s)
+		}
+	}},
+	{"finds nothing where there is nothing", func(r *trial) {
+		r.add("ana")
+		for _, text := range []string{"eva@example.org", "an@example.org", "anaa@example.org", "ana@example.or", "%@example.org", "_na@example.org", "ána@example.org"} {
+			_, err := r.FindByEmail(r.Context(), r.email(text))
+			r.refused(text, err, domain.ErrNotFound, "")
+			if must(r.ExistsByEmail(r.Context(), r.email(text)))(r) {
+				r.Errorf("%s exists", text)
+			}
+		}
+		for _, text := range []string{"eva", "anaa", "an_", "an%", "%ana", "aná"} {
+			_, err := r.FindByUsername(r.Context(), r.username(text))
+			r.refused(text, err, domain.ErrNotFound, "")
+			if must(r.ExistsByUsername(r.Context(), r.username(text)))(r) {
+				r.Errorf("%s exists", text)
+			}
+		}
+		for range 3 {
+			_, err := r.FindByID(r.Context(), domain.NewID())
+			r.refused("unknown ID", err, domain.ErrNotFound, "")
+		}
+	}},
+	{"finds nothing by what is absent", func(r *trial) {
+		r.add("ana")
+		_, err := r.FindByID(r.Context(), domain.ID{})
+		r.refused("zero ID", err, domain.ErrNotFound, "")
+		_, err = r.FindByEmail(r.Context(), domain.Email{})
+		r.refused("zero Email", err, domain.ErrNotFound, "")
+		_, err = r.FindByUsername(r.Context(), domain.Username{})
+		r.refused("zero Username", err, domain.ErrNotFound, "")
+		if must(r.ExistsByEmail(r.Context(), domain.Email{}))(r) || must(r.ExistsByUsername(r.Context(), domain.Username{}))(r) {
+			r.Error("nothing exists")
+		}
+	}},
+	{"sees the address and the name that an account has now", func(r *trial) {
+		id := r.add("ana")
+		must(r.SetEmail(r.Context(), id, r.email("eva@example.org")))(r)
+		must(r.SetUsername(r.Context(), id, r.username("eva")))(r)
+		for text, want := range map[string]bool{"ana": false, "eva": true} {
+			email, username := r.email(text+"@example.org"), r.username(text)
+			_, emailErr := r.FindByEmail(r.Context(), email)
+			_, usernameErr := r.FindByUsername(r.Context(), username)
+			if (emailErr == nil) != want || (usernameErr == nil) != want ||
+				must(r.ExistsByEmail(r.Context(), email))(r) != want || must(r.ExistsByUsername(r.Context(), username))(r) != want {
+				r.Errorf("%s: want found and existing %t, got %v, %v", text, want, emailErr, usernameErr)
+			}
+		}
+	}},
+}
+
+// found demands that an account is found by its ID, address and name, as it is.
+func (r *trial) found(s domain.UserState) {
+	r.Helper()
+	r.equal("by ID", r.state(s.ID), s)
+	r.equal("by e-mail", must(r.FindByEmail(r.Context(), s.Email))(r).State(), s)
+	r.equal("by username", must(r.FindByUsername(r.Context(), s.Username))(r).State(), s)
+	if !must(r.ExistsByEmail(r.Context(), s.Email))(r) || !must(r.ExistsByUsername(r.Context(), s.Username))(r) {
+		r.Error("it does not exist")
+	}
+}

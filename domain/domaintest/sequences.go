@@ -1,0 +1,408 @@
+package domaintest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// sequences do random operations on the repository and on the model, and demand that the two agree: on what is returned, on
+// what is refused, and on everything that is stored.
+var sequences = []behaviour{
+	{"of few accounts with many collisions", func(r *trial) { newSequence(r, 4).run(400) }},
+	{"of one account with many sessions", func(r *trial) { newSequence(r, 1).run(600) }},
+	{"of many accounts", func(r *trial) { newSequence(r, 12).run(200) }},
+}
+
+// seed returns the number that random decisions of a test begin with, and prints it.
+func seed(r *trial) uint64 {
+	r.Helper()
+	n := rand.Uint64()
+	if text := os.Getenv("DOMAINTEST_SEED"); text != "" {
+		n = must(strconv.ParseUint(text, 10, 64))(r)
+	}
+	r.Logf("DOMAINTEST_SEED=%d", n)
+	return n
+}
+
+// sequence is a sequence of random operations.
+type sequence struct {
+	*trial
+	model    *model
+	random   *rand.Rand
+	most     int                   // accounts
+	ids      []domain.ID           // of all accounts, those that were deleted too
+	tokens   []domain.RefreshToken // all that the repository granted
+	digests  []domain.TokenDigest  // of all one-time tokens
+	hashes   []domain.PasswordHash
+	outcomes map[string]int
+}
+
+func newSequence(r *trial, most int) *sequence {
+	q := &sequence{
+		trial: r, model: newModel(r.clock.Now), random: rand.New(rand.NewPCG(seed(r), 0)), most: most,
+		ids: []domain.ID{domain.NewID()}, outcomes: make(map[string]int),
+	}
+	for i := range 4 {
+		q.hashes = append(q.hashes, r.hash(fmt.Sprint(i)))
+	}
+	return q
+}
+
+// one returns one of several values.
+func one[V any](q *sequence, values ...V) V { return values[q.random.IntN(len(values))] }
+
+// late returns one of several values, the last ones more often; the zero value if there are none.
+func late[V any](q *sequence, values []V) (v V) {
+	if len(values) == 0 {
+		return v
+	}
+	far := 1 + q.random.IntN(len(values))
+	return values[len(values)-1-q.random.IntN(min(far, 1+q.random.IntN(10)))]
+}
+
+func (q *sequence) email() domain.Email {
+	return q.trial.email(fmt.Sprintf("%s@Example.org", one(q, "a", "B", "ç", "d_", "d%", "dx")))
+}
+
+func (q *sequence) username() domain.Username {
+	return q.trial.username(one(q, "ana", "Eva", "ída", `d\a`, "d_a", "dxa"))
+}
+
+func (q *sequence) phone() domain.Phone {
+	return one(q, domain.Phone{}, q.trial.phone("+573001112233"), q.trial.phone("+573001112234"))
+}
+
+func (q *sequence) names() domain.Names {
+	return domain.Names{First: one(q, "", "Ana", " José "), Last: one(q, "", "O'Neil", strings.Repeat("é", 101))}
+}
+
+// noHash is the absent one seldom.
+func (q *sequence) hash() domain.PasswordHash {
+	if q.random.IntN(20) == 0 {
+		return domain.PasswordHash{}
+	}
+	return one(q, q.hashes...)
+}
+
+// checked is the stored hash more often than not.
+func (q *sequence) checked(id domain.ID) domain.PasswordHash {
+	if q.random.IntN(4) == 0 {
+		return q.hash()
+	}
+	return q.model.users[id].PasswordHash
+}
+
+func (q *sequence) id() domain.ID {
+	if q.random.IntN(30) == 0 || len(q.model.users) == 0 {
+		return late(q, q.ids)
+	}
+	return one(q, slices.SortedFunc(maps.Keys(q.model.users), compareIDs)...)
+}
+
+func (q *sequence) session() domain.SessionID { return late(q, q.tokens).SessionID() }
+
+func (q *sequence) digest() domain.TokenDigest { return late(q, q.digests) }
+
+func (q *sequence) newDigest() domain.TokenDigest {
+	q.digests = append(q.digests, domain.NewOneTimeToken().Digest())
+	return q.digest() // an old one may be issued again
+}
+
+func (q *sequence) lockPolicy() domain.LockPolicy {
+	return domain.LockPolicy{Attempts: one(q, 0, 1, 2, 3, 101), Duration: one(q, 0, time.Second, time.Minute)}
+}
+
+func (q *sequence) sessionPolicy() domain.SessionPolicy {
+	return domain.SessionPolicy{
+		Cap:      one(q, 0, 0, 2, 3, 4),
+		Idle:     one(q, 0, 0, 0, 0, 0, time.Hour, time.Minute, time.Millisecond),
+		Absolute: one(q, 0, 0, 0, time.Hour, 3*time.Minute),
+		Grace:    one(q, 0, 0, 0, 0, time.Second, time.Second, time.Minute, domain.NoGrace, domain.NoGrace, -5),
+	}
+}
+
+func (q *sequence) filter() (f domain.Filter) {
+	yes, no := true, false
+	f.Active, f.Verified = one(q, nil, nil, &yes, &no), one(q, nil, nil, &yes, &no)
+	f.Search = q.prefix(one(q, "", "", "d", "D_", "A", "ç", `d\`, "d%"))
+	if q.random.IntN(3) == 0 {
+		f.CreatedFrom = q.clock.Now().Add(-time.Duration(q.random.Int64N(int64(10 * time.Minute))))
+	}
+	if q.random.IntN(3) == 0 {
+		f.CreatedBefore = q.clock.Now().Add(-time.Duration(q.random.Int64N(int64(5 * time.Minute))))
+	}
+	return f
+}
+
+// run does n operations.
+func (q *sequence) run(n int) {
+	for step := range n {
+		what := q.step()
+		q.equalAll(what, q.stored(), q.model.users)
+		if n := must(q.Count(q.Context(), domain.Filter{}))(q.trial); n != len(q.model.users) {
+			q.Errorf("%s: %d accounts, want %d", what, n, len(q.model.users))
+		}
+		if q.Failed() {
+			q.Fatalf("in step %d", step)
+		}
+	}
+	q.Logf("outcomes: %v", q.outcomes)
+}
+
+// stored returns what the repository holds of the accounts that the model knows.
+func (q *sequence) stored() map[domain.ID]domain.UserState {
+	all := make(map[domain.ID]domain.UserState)
+	for id := range q.model.users {
+		if u, err := q.FindByID(q.Context(), id); err == nil {
+			all[id] = u.State()
+		}
+	}
+	return all
+}
+
+// ambiguous has the refusals that an operation may choose from when several are due.
+var ambiguous = map[string][]domain.Kind{
+	"Create()":        {domain.ErrTaken, domain.ErrConflict, domain.ErrInvalid},
+	"RecordSuccess()": {domain.ErrConflict, domain.ErrLocked, domain.ErrInactive},
+}
+
+// agree demands that the repository and the model returned the same.
+func (q *sequence) agree(what string, got, want any, err, wantErr error) {
+	var e, w *domain.Error
+	switch {
+	case wantErr == nil && err != nil, wantErr != nil && !errors.As(err, &e):
+		q.Errorf("%s: error %v, want %v", what, err, wantErr)
+	case wantErr == nil:
+		if !reflect.DeepEqual(got, want) {
+			q.Errorf("%s: returned %+v, want %+v", what, got, want)
+		}
+	case !errors.As(wantErr, &w):
+		q.Fatalf("%s: the model fails with %v", what, wantErr)
+	case slices.Contains(ambiguous[what], w.Kind) && slices.Contains(ambiguous[what], e.Kind):
+	case e.Kind != w.Kind || e.Field != w.Field && e.Kind != domain.ErrTaken || !e.Until.Equal(w.Until):
+		q.Errorf("%s: error %#v, want %#v", what, e, w)
+	}
+	outcome := "done"
+	if wantErr != nil {
+		outcome = string(domain.KindOf(wantErr))
+	}
+	name, _, _ := strings.Cut(what, "(")
+	q.outcomes[name+" "+outcome]++
+}
+
+// both does an operation that returns an account.
+func (q *sequence) both(what string, do func(domain.Repository) (*domain.User, error)) string {
+	got, err := do(q.Repository)
+	want, wantErr := do(q.model)
+	var a, b any
+	if got != nil {
+		s := got.State()
+		s.Sessions = append(domain.SessionList{}, s.Sessions...) // nil and empty are the same
+		a = s
+	}
+	if want != nil {
+		s := want.State()
+		s.Sessions = append(domain.SessionList{}, s.Sessions...)
+		b = s
+	}
+	q.agree(what, a, b, err, wantErr)
+	return what
+}
+
+// grants does an operation that grants a token. The tokens of the two differ; the model then takes the repository's.
+func (q *sequence) grants(what string, do func(domain.Repository) (domain.Grant, error)) string {
+	got, err := do(q.Repository)
+	want, wantErr := do(q.model)
+	if err == nil && wantErr == nil {
+		q.tokens = append(q.tokens, got.Token)
+		s := q.model.users[want.User.ID()]
+		adopt := strings.NewReplacer(
+			want.Token.Digest(), got.Token.Digest(), want.Token.SessionID().String(), got.Token.SessionID().String())
+		for i, entry := range s.Sessions {
+			s.Sessions[i] = adopt.Replace(entry)
+		}
+		want.Session.ID = got.Token.SessionID()
+		q.equal(what, got.User.State(), s)
+		if !got.Token.ExpiresAt().Equal(want.Token.ExpiresAt()) || got.Token.UserID() != s.ID {
+			q.Errorf("%s: the token expires %v, want %v", what, got.Token.ExpiresAt(), want.Token.ExpiresAt())
+		}
+	}
+	q.agree(what, got.Session, want.Session, err, wantErr)
+	return what
+}
+
+// step does one operation and returns its name.
+func (q *sequence) step() string {
+	ctx, id := q.Context(), q.id()
+	type (
+		repo = domain.Repository
+		user = *domain.User
+	)
+	switch n := q.random.IntN(100); {
+	case n < 5 && len(q.model.users) < q.most || len(q.model.users) == 0:
+		s := q.fresh("ana")
+		s.Email, s.Username, s.Phone, s.PasswordHash = q.email(), q.username(), q.phone(), q.hash()
+		if q.random.IntN(10) == 0 {
+			s.ID = id
+		}
+		q.ids = append(q.ids, s.ID)
+		u := must(domain.RestoreUser(s))(q.trial)
+		return q.both("Create()", func(r repo) (user, error) { return nil, r.Create(ctx, u) })
+	case n < 6:
+		return q.both("Delete()", func(r repo) (user, error) { return nil, r.Delete(ctx, id) })
+	case n < 9:
+		email := q.email()
+		return q.both(fmt.Sprintf("SetEmail(%s)", email), func(r repo) (user, error) { return r.SetEmail(ctx, id, email) })
+	case n < 11:
+		username := q.username()
+		return q.both(fmt.Sprintf("SetUsername(%s)", username), func(r repo) (user, error) { return r.SetUsername(ctx, id, username) })
+	case n < 13:
+		names := q.names()
+		return q.both(fmt.Sprintf("SetNames(%+v)", names), func(r repo) (user, error) { return r.SetNames(ctx, id, names) })
+	case n < 15:
+		phone := q.phone()
+		return q.both(fmt.Sprintf("SetPhone(%s)", phone), func(r repo) (user, error) { return r.SetPhone(ctx, id, phone) })
+	case n < 18:
+		return q.both("Activate()", func(r repo) (user, error) { return r.Activate(ctx, id) })
+	case n < 19:
+		return q.both("Deactivate()", func(r repo) (user, error) { return r.Deactivate(ctx, id) })
+	case n < 20:
+		return q.both("Verify()", func(r repo) (user, error) { return r.Verify(ctx, id) })
+	case n < 21:
+		return q.both("RecordSignIn()", func(r repo) (user, error) { return r.RecordSignIn(ctx, id) })
+	case n < 25:
+		email, names, phone, version := q.email(), q.names(), q.phone(), q.model.users[id].Version-q.random.Int64N(8)/7
+		return q.both(fmt.Sprintf("Update(%s, %+v, %s)", email, names, phone), func(r repo) (user, error) {
+			return r.Update(ctx, id, func(u *domain.User) error {
+				if err := u.ExpectVersion(version); err != nil {
+					return err
+				}
+				u.ChangePhone(phone)
+				if err := u.ChangeEmail(email); err != nil {
+					return err
+				}
+				return u.Rename(names.First, names.Last)
+			})
+		})
+	case n < 31:
+		policy := q.lockPolicy()
+		return q.both(fmt.Sprintf("RecordFailure(%+v)", policy), func(r repo) (user, error) { return r.RecordFailure(ctx, id, policy) })
+	case n < 34:
+		checked, better := q.checked(id), q.hash()
+		return q.both("RecordSuccess()", func(r repo) (user, error) { return r.RecordSuccess(ctx, id, checked, better) })
+	case n < 36:
+		checked, hash, keep := q.checked(id), q.hash(), q.session()
+		return q.both("SetPassword()", func(r repo) (user, error) { return r.SetPassword(ctx, id, checked, hash, keep) })
+	case n < 38:
+		return q.both("Unlock()", func(r repo) (user, error) { return r.Unlock(ctx, id) })
+	case n < 42:
+		// A digest that another account still holds is not issued: 256 random bits never repeat.
+		digest, expiry := domain.NewOneTimeToken().Digest(), q.clock.Now().Add(one(q, time.Second, time.Minute, -time.Second))
+		q.digests = append(q.digests, digest)
+		if n < 40 {
+			return q.both("IssueReset()", func(r repo) (user, error) { return r.IssueReset(ctx, id, digest, expiry) })
+		}
+		return q.both("IssueVerification()", func(r repo) (user, error) { return r.IssueVerification(ctx, id, digest, expiry) })
+	case n < 44:
+		digest, hash := q.digest(), q.hash()
+		return q.both("ConsumeReset()", func(r repo) (user, error) { return r.ConsumeReset(ctx, digest, hash) })
+	case n < 46:
+		digest := q.digest()
+		return q.both("ConsumeVerification()", func(r repo) (user, error) { return r.ConsumeVerification(ctx, digest) })
+	case n < 56:
+		policy := q.sessionPolicy()
+		return q.grants(fmt.Sprintf("IssueToken(%+v)", policy), func(r repo) (domain.Grant, error) { return r.IssueToken(ctx, id, policy) })
+	case n < 74:
+		token, policy := late(q, q.tokens), q.sessionPolicy()
+		return q.grants(fmt.Sprintf("RotateToken(%v, %+v)", token.SessionID(), policy), func(r repo) (domain.Grant, error) {
+			return r.RotateToken(ctx, token, policy)
+		})
+	case n < 79:
+		token := late(q, q.tokens)
+		got, err := q.HasToken(ctx, token)
+		want, wantErr := q.model.HasToken(ctx, token)
+		q.agree(fmt.Sprintf("HasToken(%v)", token.SessionID()), got, want, err, wantErr)
+		return "HasToken"
+	case n < 81:
+		session := q.session()
+		return q.both(fmt.Sprintf("RevokeSession(%v)", session), func(r repo) (user, error) { return r.RevokeSession(ctx, id, session) })
+	case n < 82:
+		session := q.session()
+		return q.both(fmt.Sprintf("RevokeOtherSessions(%v)", session), func(r repo) (user, error) {
+			return r.RevokeOtherSessions(ctx, id, session)
+		})
+	case n < 83:
+		return q.both("RevokeSessions()", func(r repo) (user, error) { return r.RevokeSessions(ctx, id) })
+	case n < 85:
+		return q.count(id)
+	case n < 88:
+		after, limit := one(q, domain.ID{}, id), one(q, 1, 2, 10)
+		got, err := q.SweepSessions(ctx, after, limit)
+		want, wantErr := q.model.SweepSessions(ctx, after, limit)
+		got.Done, want.Done = false, false // a full last step need not know that it is the last
+		q.agree("SweepSessions()", got, want, err, wantErr)
+		return "SweepSessions"
+	case n < 91:
+		return q.list()
+	default:
+		wait := one(q, time.Microsecond, time.Millisecond, time.Millisecond, 300*time.Millisecond, time.Second, time.Second, 20*time.Second, 3*time.Minute)
+		q.clock.Advance(wait)
+		return fmt.Sprintf("wait(%v)", wait)
+	}
+}
+
+// count compares what can be asked of sessions.
+func (q *sequence) count(id domain.ID) string {
+	ctx := q.Context()
+	n, err := q.CountSessions(ctx)
+	want, wantErr := q.model.CountSessions(ctx)
+	q.agree("CountSessions()", n, want, err, wantErr)
+
+	listed, err := q.Sessions(ctx, id)
+	wantListed, wantErr := q.model.Sessions(ctx, id)
+	q.agree("Sessions()", append([]domain.Session{}, listed...), append([]domain.Session{}, wantListed...), err, wantErr)
+
+	after, limit := one(q, domain.ID{}, id), one(q, 0, 1, 2, 10)
+	counts, err := q.ListSessionCounts(ctx, after, limit)
+	wantCounts, wantErr := q.model.ListSessionCounts(ctx, after, limit)
+	q.agree("ListSessionCounts()", append([]domain.SessionCount{}, counts...), append([]domain.SessionCount{}, wantCounts...), err, wantErr)
+	return "count"
+}
+
+// list compares a list, page by page.
+func (q *sequence) list() string {
+	query := domain.ListQuery{Filter: q.filter(), Order: one(q, orders...), Limit: one(q, 1, 2, 3, 50)}
+	what := fmt.Sprintf("List(%+v)", query)
+	for {
+		got, err := q.List(q.Context(), query)
+		want, wantErr := q.model.List(q.Context(), query)
+		var a, b []domain.UserState
+		for _, u := range got.Users {
+			a = append(a, u.State())
+		}
+		for _, u := range want.Users {
+			b = append(b, u.State())
+		}
+		q.agree(what, len(a), len(b), err, wantErr)
+		if q.Failed() {
+			return what
+		}
+		for i := range a {
+			q.equal(what, a[i], b[i])
+		}
+		if q.agree(what, got.Next, want.Next, nil, nil); got.Next.IsZero() || q.Failed() {
+			return what
+		}
+		query.After = got.Next
+	}
+}

@@ -1,0 +1,710 @@
+package domaintest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+)
+
+var noGrace = domain.SessionPolicy{Grace: domain.NoGrace}
+
+// issue begins a session and returns its token.
+func (r *trial) issue(id domain.ID, policy domain.SessionPolicy) domain.RefreshToken {
+	r.Helper()
+	return must(r.IssueToken(r.Context(), id, policy))(r).Token
+}
+
+// rotate exchanges a token.
+func (r *trial) rotate(token domain.RefreshToken, policy domain.SessionPolicy) domain.RefreshToken {
+	r.Helper()
+	return must(r.RotateToken(r.Context(), token, policy))(r).Token
+}
+
+// live demands that tokens are live, or that they are not.
+func (r *trial) live(want bool, tokens ...domain.RefreshToken) {
+	r.Helper()
+	for i, token := range tokens {
+		if got := must(r.HasToken(r.Context(), token))(r); got != want {
+			r.Errorf("token %d is live: %t, want %t", i, got, want)
+		}
+	}
+}
+
+// ids returns the sessions of an account, in the order in which they are listed.
+func (r *trial) ids(id domain.ID) (ids []domain.SessionID) {
+	r.Helper()
+	for _, s := range must(r.Sessions(r.Context(), id))(r) {
+		ids = append(ids, s.ID)
+	}
+	return ids
+}
+
+// spent demands that a token is refused and that nothing changes.
+func (r *trial) spent(what string, token domain.RefreshToken, policy domain.SessionPolicy, kind domain.Kind) {
+	r.Helper()
+	r.changesNothing(what, kind, "token", func() error {
+		g, err := r.RotateToken(r.Context(), token, policy)
+		if g.User != nil || !g.Token.IsZero() {
+			r.Errorf("%s: a grant and %v", what, err)
+		}
+		return err
+	})
+}
+
+// reused demands that a token ends its session, and nothing else, whatever it was.
+func (r *trial) reused(what string, token domain.RefreshToken, policy domain.SessionPolicy) {
+	r.Helper()
+	before := r.accounts()
+	g, err := r.RotateToken(r.Context(), token, policy)
+	r.refused(what, err, domain.ErrTokenReused, "token")
+	if g.User != nil || !g.Token.IsZero() {
+		r.Errorf("%s: a grant and %v", what, err)
+	}
+	want := before[token.UserID()]
+	want.Sessions = want.Sessions.Revoke(token.SessionID(), r.clock.Now())
+	want.Version, want.UpdatedAt = want.Version+1, r.clock.stored()
+	before[token.UserID()] = want
+	r.equalAll(what, r.accounts(), before)
+}
+
+var sessions = []behaviour{
+	{"IssueToken grants a token, its session and the account", func(r *trial) {
+		s, other := r.full("ana")
+		r.create(s)
+		policy := domain.SessionPolicy{Idle: time.Hour, Absolute: 5 * time.Hour}
+		g := must(r.IssueToken(r.Context(), s.ID, policy))(r)
+		now := r.clock.stored().Truncate(time.Millisecond)
+		want := domain.Session{
+			ID: g.Token.SessionID(), IssuedAt: now, RotatedAt: now, ExpiresAt: now.Add(time.Hour), AbsoluteExpiry: now.Add(5 * time.Hour),
+		}
+		if g.Session != want || !g.Token.ExpiresAt().Equal(want.ExpiresAt) || g.Token.UserID() != s.ID {
+			r.Errorf("granted %+v, want %+v", g.Session, want)
+		}
+		after := r.changed("issue", g.User, s)
+		want2 := s
+		want2.Sessions = after.Sessions
+		want2.Version, want2.UpdatedAt = after.Version, after.UpdatedAt
+		r.equal("all but the sessions", after, want2)
+		if !slices.Equal(after.Sessions[:len(after.Sessions)-1], s.Sessions) {
+			r.Error("the other session was changed")
+		}
+		r.live(true, g.Token, other)
+		if got := must(r.Sessions(r.Context(), s.ID))(r); len(got) != 2 || got[1] != want {
+			r.Errorf("listed %+v, want %+v last", got, want)
+		}
+		if parsed := must(domain.ParseRefreshToken(g.Token.Reveal()))(r); parsed != g.Token {
+			r.Error("the token is not what its text says")
+		}
+	}},
+	{"IssueToken keeps nothing of which a token could be made", func(r *trial) {
+		id := r.add("ana")
+		token := r.issue(id, domain.SessionPolicy{})
+		rotated := r.rotate(token, domain.SessionPolicy{})
+		text := strings.Join(r.state(id).Sessions, " ")
+		for _, secret := range []string{token.Reveal(), rotated.Reveal()} {
+			for i := 0; i+22 <= len(secret); i++ { // 132 bits
+				if strings.Contains(text, secret[i:][:22]) {
+					r.Fatalf("characters %d to %d of a token are stored", i, i+22)
+				}
+			}
+		}
+	}},
+	{"IssueToken refuses an inactive account and a policy out of bounds", func(r *trial) {
+		id := r.add("ana")
+		for field, policy := range map[string]domain.SessionPolicy{
+			"cap": {Cap: 1001}, "idle": {Idle: -1}, "absolute": {Absolute: 1}, "grace": {Grace: 2 * time.Hour},
+		} {
+			r.changesNothing(field, domain.ErrInvalid, field, func() error { _, err := r.IssueToken(r.Context(), id, policy); return err })
+		}
+		must(r.Deactivate(r.Context(), id))(r)
+		r.changesNothing("inactive", domain.ErrInactive, "", func() error {
+			_, err := r.IssueToken(r.Context(), id, domain.SessionPolicy{})
+			return err
+		})
+	}},
+	{"IssueToken at the cap ends the oldest session", func(r *trial) {
+		id := r.add("ana")
+		var tokens []domain.RefreshToken
+		for i := range 23 {
+			if i%2 == 0 { // so that some begin in the same millisecond
+				r.clock.Advance(time.Second)
+			}
+			tokens = append(tokens, r.issue(id, domain.SessionPolicy{}))
+			if i == 10 {
+				tokens[4] = r.rotate(tokens[4], noGrace) // which makes it no younger
+			}
+		}
+		r.live(false, tokens[:3]...)
+		r.live(true, tokens[3:]...)
+		last := r.issue(id, domain.SessionPolicy{Cap: 1})
+		r.live(false, tokens...)
+		r.live(true, last)
+		if n := len(r.state(id).Sessions); n != 1 {
+			r.Errorf("%d entries are stored", n)
+		}
+	}},
+	{"IssueToken by 200 at once at a cap of 1000 stores 200", func(r *trial) {
+		id := r.add("ana")
+		tokens := make([]domain.RefreshToken, 200)
+		r.noErrors("issue", together(len(tokens), func(i int) error {
+			g, err := r.IssueToken(r.Context(), id, domain.SessionPolicy{Cap: 1000})
+			tokens[i] = g.Token
+			return err
+		}))
+		s := r.state(id)
+		if len(s.Sessions) != 200 || len(s.Sessions.Sessions(r.clock.Now())) != 200 || s.Version != 201 {
+			r.Errorf("%d entries at version %d", len(s.Sessions), s.Version)
+		}
+		for _, token := range tokens {
+			if !s.Sessions.Has(token, r.clock.Now()) {
+				r.Error("a token is lost")
+			}
+		}
+		r.live(true, tokens[:20]...)
+	}},
+	{"IssueToken by 200 at once at a cap of 20 keeps the newest 20", func(r *trial) {
+		id := r.add("ana")
+		grants := make([]domain.Grant, 200)
+		r.noErrors("issue", together(len(grants), func(i int) (err error) {
+			grants[i], err = r.IssueToken(r.Context(), id, domain.SessionPolicy{Cap: 20})
+			return err
+		}))
+		slices.SortFunc(grants, func(a, b domain.Grant) int { return cmp.Compare(a.User.Version(), b.User.Version()) })
+		var want []domain.SessionID
+		for _, g := range grants[180:] {
+			want = append(want, g.Session.ID)
+		}
+		if got := r.ids(id); !slices.Equal(got, want) {
+			r.Errorf("sessions %v, want those that were stored last %v", got, want)
+		}
+		if n := len(r.state(id).Sessions); n != 20 {
+			r.Errorf("%d entries are stored", n)
+		}
+	}},
+	{"RotateToken replaces a token by one of the same session", func(r *trial) {
+		s, bystander := r.full("ana")
+		r.create(s)
+		first := must(r.IssueToken(r.Context(), s.ID, domain.SessionPolicy{Idle: time.Hour}))(r)
+		r.clock.Advance(time.Minute)
+		before := r.state(s.ID)
+		g := must(r.RotateToken(r.Context(), first.Token, domain.SessionPolicy{Idle: 2 * time.Hour, Absolute: time.Minute, Cap: 1}))(r)
+		now := r.clock.stored().Truncate(time.Millisecond)
+		want := first.Session
+		want.RotatedAt, want.ExpiresAt = now, now.Add(2*time.Hour)
+		if g.Session != want || g.Token.SessionID() != want.ID || !g.Token.ExpiresAt().Equal(want.ExpiresAt) || g.Token == first.Token {
+			r.Errorf("granted %+v, want %+v", g.Session, want)
+		}
+		after := r.changed("rotate", g.User, before)
+		before.Sessions, before.Version, before.UpdatedAt = after.Sessions, after.Version, after.UpdatedAt
+		r.equal("all but the sessions", after, before)
+		r.live(false, first.Token)
+		r.live(true, g.Token, bystander)
+	}},
+	{"RotateToken refuses a policy out of bounds", func(r *trial) {
+		s, token := r.full("ana")
+		r.create(s)
+		for field, policy := range map[string]domain.SessionPolicy{"idle": {Idle: 1}, "grace": {Grace: 1}, "cap": {Cap: -1}} {
+			r.changesNothing(field, domain.ErrInvalid, field, func() error { _, err := r.RotateToken(r.Context(), token, policy); return err })
+		}
+	}},
+	{"RotateToken of a rotated token within grace gives a sibling, which can be rotated too", func(r *trial) {
+		id := r.add("ana")
+		token := r.issue(id, domain.SessionPolicy{})
+		siblings := []domain.RefreshToken{r.rotate(token, domain.SessionPolicy{})}
+		for range 3 {
+			r.clock.Advance(3 * time.Second)
+			siblings = append(siblings, r.rotate(token, domain.SessionPolicy{}))
+		}
+		r.live(true, siblings...)
+		r.live(false, token)
+		r.clock.Advance(time.Hour)
+		for i, sibling := range siblings {
+			siblings[i] = r.rotate(sibling, domain.SessionPolicy{})
+		}
+		r.live(true, siblings...)
+		if got := r.ids(id); !slices.Equal(got, []domain.SessionID{token.SessionID()}) {
+			r.Errorf("sessions %v", got)
+		}
+	}},
+	{"RotateToken of a token that was rotated before grace ends that session alone", func(r *trial) {
+		for name, test := range map[string]struct {
+			policy domain.SessionPolicy
+			after  time.Duration
+		}{
+			"no-grace":    {noGrace, 0},
+			"just-after":  {domain.SessionPolicy{}, domain.DefaultSessionGrace},
+			"days-after":  {domain.SessionPolicy{}, 3 * 24 * time.Hour},
+			"grace-ended": {domain.SessionPolicy{Grace: time.Hour}, time.Hour},
+		} {
+			id := r.add(name)
+			bystander, stolen := r.issue(id, domain.SessionPolicy{}), r.issue(id, domain.SessionPolicy{})
+			other := r.issue(r.add(name+"-other"), domain.SessionPolicy{})
+			owners := r.rotate(stolen, test.policy)
+			r.clock.Advance(test.after)
+			r.reused(name, stolen, test.policy)
+			r.live(false, stolen, owners)
+			r.live(true, bystander, other)
+			r.spent(name+": the owner's", owners, test.policy, domain.ErrTokenInvalid)
+			r.spent(name+": the thief's again", stolen, test.policy, domain.ErrTokenInvalid)
+		}
+	}},
+	{"RotateToken of a token nobody was given ends the session whose secret it knows", func(r *trial) {
+		id := r.add("ana")
+		token := r.issue(id, domain.SessionPolicy{})
+		never := must(domain.NewTokenRotation(token, r.clock.Now(), domain.SessionPolicy{}))(r).Token() // never stored
+		r.reused("never stored", never, domain.SessionPolicy{})
+		r.live(false, token, never)
+	}},
+	{"RotateToken of a made-up token changes nothing, though the session's id is known", func(r *trial) {
+		s, token := r.full("ana")
+		r.create(s)
+		for range 3 { // the secrets are random: no token that is made of an account's ID alone belongs to one of its sessions
+			madeUp := must(domain.NewTokenIssue(s.ID, r.clock.Now(), domain.SessionPolicy{}))(r).Token()
+			r.spent("made up", madeUp, domain.SessionPolicy{}, domain.ErrTokenInvalid)
+			r.live(false, madeUp)
+		}
+		_, err := domain.ParseRefreshToken(token.SessionID().String())
+		r.refused("the session's id as a token", err, domain.ErrTokenInvalid, "token")
+		r.live(true, token)
+	}},
+	{"RotateToken of an expired, a foreign or an absent token changes nothing", func(r *trial) {
+		id := r.add("ana")
+		token := r.issue(id, domain.SessionPolicy{Idle: time.Hour})
+		lasting := r.issue(id, domain.SessionPolicy{})
+		absent := must(domain.NewTokenIssue(domain.NewID(), r.clock.Now(), domain.SessionPolicy{}))(r).Token()
+		r.spent("of an unknown account", absent, domain.SessionPolicy{}, domain.ErrTokenInvalid)
+		r.spent("absent", domain.RefreshToken{}, domain.SessionPolicy{}, domain.ErrTokenInvalid)
+		r.live(false, absent, domain.RefreshToken{})
+		r.clock.Advance(time.Hour - 2*time.Millisecond)
+		r.live(true, token)
+		r.clock.Advance(2 * time.Millisecond)
+		r.live(false, token)
+		r.spent("expired", token, domain.SessionPolicy{}, domain.ErrTokenExpired)
+		r.live(true, lasting)
+	}},
+	{"RotateToken is never reached by a truncated, altered or huge token", func(r *trial) {
+		s, token := r.full("ana")
+		r.create(s)
+		text := token.Reveal()
+		for i, malformed := range []string{
+			"", text[1:], text[:len(text)-1], text + "A", text[:50] + string(text[50]^1) + text[51:], strings.ToUpper(text), strings.Repeat(text, 1<<20/len(text)),
+		} {
+			r.changesNothing(fmt.Sprint("text ", i), domain.ErrTokenInvalid, "token", func() error {
+				parsed, err := domain.ParseRefreshToken(malformed)
+				if err == nil {
+					_, err = r.RotateToken(r.Context(), parsed, domain.SessionPolicy{})
+				}
+				return err
+			})
+		}
+		r.live(true, token)
+	}},
+	{"RotateToken of an inactive account changes nothing, whatever its list holds", func(r *trial) {
+		s, token := r.full("ana")
+		s.Active = false
+		r.create(s)
+		r.changesNothing("inactive", domain.ErrInactive, "", func() error {
+			_, err := r.RotateToken(r.Context(), token, domain.SessionPolicy{})
+			return err
+		})
+		r.live(false, token)
+	}},
+	{"RotateToken by 4 at once without grace has one winner, and ends the session, in each of 40 rounds", func(r *trial) {
+		id := r.add("ana")
+		bystander := r.issue(id, domain.SessionPolicy{})
+		for range 40 {
+			token := r.issue(id, noGrace)
+			grants := make([]domain.Grant, 4)
+			errs := together(len(grants), func(i int) (err error) {
+				grants[i], err = r.RotateToken(r.Context(), token, noGrace)
+				return err
+			})
+			winner := r.winner("rotate", errs, domain.ErrTokenReused, domain.ErrTokenInvalid)
+			reused := 0
+			for _, err := range errs {
+				if errors.Is(err, domain.ErrTokenReused) {
+					reused++
+				}
+			}
+			if reused != 1 {
+				r.Errorf("%d of 3 losers ended the session, want the first alone", reused)
+			}
+			r.live(false, token, grants[winner].Token)
+			if got := r.ids(id); !slices.Equal(got, []domain.SessionID{bystander.SessionID()}) {
+				r.Errorf("sessions %v are left", got)
+			}
+		}
+	}},
+	{"RotateToken by 4 at once within grace gives each a live token of the session, in each of 40 rounds", func(r *trial) {
+		id := r.add("ana")
+		token := r.issue(id, domain.SessionPolicy{})
+		session := token.SessionID()
+		for range 40 {
+			grants := make([]domain.Grant, 4)
+			rotate := func(of func(i int) domain.RefreshToken) {
+				r.noErrors("rotate", together(len(grants), func(i int) (err error) {
+					g, err := r.RotateToken(r.Context(), of(i), domain.SessionPolicy{})
+					grants[i] = g
+					return err
+				}))
+				for _, g := range grants {
+					r.live(true, g.Token)
+					if g.Session.ID != session {
+						r.Errorf("a token of the session %v", g.Session.ID)
+					}
+				}
+			}
+			rotate(func(int) domain.RefreshToken { return token })
+			siblings := slices.Clone(grants)
+			rotate(func(i int) domain.RefreshToken { return siblings[i].Token })
+			token = grants[0].Token
+			r.clock.Advance(20 * time.Second)
+		}
+		if got := r.ids(id); !slices.Equal(got, []domain.SessionID{session}) {
+			r.Errorf("sessions %v", got)
+		}
+	}},
+	{"RotateToken of many sessions of one account at once loses none", func(r *trial) {
+		id := r.add("ana")
+		tokens := make([]domain.RefreshToken, 12)
+		for i := range tokens {
+			tokens[i] = r.issue(id, domain.SessionPolicy{})
+			r.clock.Advance(time.Millisecond)
+		}
+		order := r.ids(id)
+		r.noErrors("rotate", together(len(tokens), func(i int) error {
+			for range 5 {
+				g, err := r.RotateToken(r.Context(), tokens[i], noGrace)
+				if err != nil {
+					return err
+				}
+				tokens[i] = g.Token
+			}
+			return nil
+		}))
+		r.live(true, tokens...)
+		if got := r.ids(id); !slices.Equal(got, order) {
+			r.Errorf("sessions %v, want %v: by time of issue, whatever was rotated last", got, order)
+		}
+	}},
+	{"RotateToken moves the idle limit, never the absolute one", func(r *trial) {
+		id := r.add("ana")
+		policy := domain.SessionPolicy{Idle: 10 * time.Hour, Absolute: 24 * time.Hour, Grace: domain.NoGrace}
+		first := must(r.IssueToken(r.Context(), id, policy))(r)
+		end, token := first.Session.AbsoluteExpiry, first.Token
+		policy.Absolute = 1000 * time.Hour
+		for range 23 {
+			r.clock.Advance(time.Hour)
+			g := must(r.RotateToken(r.Context(), token, policy))(r)
+			token = g.Token
+			want := r.clock.stored().Truncate(time.Millisecond).Add(10 * time.Hour)
+			if want.After(end) {
+				want = end
+			}
+			if g.Session.AbsoluteExpiry != end || g.Session.ExpiresAt != want || !token.ExpiresAt().Equal(want) || g.Session.IssuedAt != first.Session.IssuedAt {
+				r.Fatalf("session %+v, want its expiry %v and its end %v", g.Session, want, end)
+			}
+		}
+		r.clock.Advance(time.Hour)
+		r.live(false, token)
+		r.spent("at the end", token, policy, domain.ErrTokenExpired)
+		if got := r.ids(id); len(got) != 0 {
+			r.Errorf("sessions %v", got)
+		}
+	}},
+	{"a session has a bounded number of tokens", func(r *trial) {
+		id := r.add("ana")
+		bystander, token := r.issue(id, domain.SessionPolicy{}), r.issue(id, domain.SessionPolicy{})
+		minted := []domain.RefreshToken{r.rotate(token, domain.SessionPolicy{})}
+		for range 2 * domain.MaxSessionTokens {
+			minted = append(minted, r.rotate(token, domain.SessionPolicy{}))
+		}
+		last := len(minted) - domain.MaxSessionTokens
+		r.live(false, minted[:last]...)
+		r.live(true, minted[last:]...)
+		r.live(true, bystander)
+		for range 2 * domain.MaxSessionTokens {
+			minted[last] = r.rotate(minted[last], domain.SessionPolicy{})
+		}
+		if n := len(r.state(id).Sessions); n > 1+2*domain.MaxSessionTokens {
+			r.Errorf("%d entries are stored", n)
+		}
+	}},
+	{"an entry that expired or has no form vanishes on the next write, and counts for nothing", func(r *trial) {
+		s, token := r.full("ana")
+		short := must(domain.NewTokenIssue(s.ID, r.clock.Now(), domain.SessionPolicy{Idle: time.Minute}))(r)
+		lasting := s.Sessions[0]
+		s.Sessions = slices.Concat(domain.SessionList{}.Issue(short), domain.SessionList{
+			"", "by hand", lasting[:domain.LiveEntryLen-1], lasting + " ", strings.Repeat("é", domain.LiveEntryLen), lasting,
+		})
+		r.clock.Advance(time.Minute)
+		for name, write := range map[string]func(id domain.ID) error{
+			"issue":  func(id domain.ID) error { _, err := r.IssueToken(r.Context(), id, domain.SessionPolicy{}); return err },
+			"rotate": func(domain.ID) error { _, err := r.RotateToken(r.Context(), token, noGrace); return err },
+			"revoke": func(id domain.ID) error {
+				_, err := r.RevokeSession(r.Context(), id, short.Token().SessionID())
+				return err
+			},
+			"revoke others": func(id domain.ID) error {
+				_, err := r.RevokeOtherSessions(r.Context(), id, token.SessionID())
+				return err
+			},
+			"new password": func(id domain.ID) error {
+				_, err := r.SetPassword(r.Context(), id, domain.PasswordHash{}, r.hash("new"), token.SessionID())
+				return err
+			},
+			"sweep": func(domain.ID) error { _, err := r.SweepSessions(r.Context(), domain.ID{}, 10); return err },
+		} {
+			r.create(s)
+			if n := must(r.CountSessions(r.Context()))(r); n != 1 || !slices.Equal(r.ids(s.ID), []domain.SessionID{token.SessionID()}) {
+				r.Errorf("%d sessions, listed %v", n, r.ids(s.ID))
+			}
+			r.live(false, short.Token())
+			if err := write(s.ID); err != nil {
+				r.Errorf("%s: %v", name, err)
+			}
+			want := 1
+			if name == "issue" {
+				want = 2
+			}
+			if list := r.state(s.ID).Sessions; len(list) != want || name != "rotate" && list[0] != lasting {
+				r.Errorf("%s left %q", name, list)
+			}
+			if err := r.Delete(r.Context(), s.ID); err != nil {
+				r.Fatal(err)
+			}
+		}
+	}},
+	{"a session can be ended, or all others, or all, any number of times", func(r *trial) {
+		id := r.add("ana")
+		var tokens []domain.RefreshToken
+		for range 5 {
+			token := r.issue(id, domain.SessionPolicy{})
+			tokens = append(tokens, r.rotate(token, domain.SessionPolicy{})) // so that each has a retired entry
+		}
+		for range 2 {
+			must(r.RevokeSession(r.Context(), id, tokens[1].SessionID()))(r)
+			r.live(true, tokens[0], tokens[2], tokens[3], tokens[4])
+			r.live(false, tokens[1])
+		}
+		r.spent("of an ended session", tokens[1], domain.SessionPolicy{}, domain.ErrTokenInvalid)
+		for range 2 {
+			must(r.RevokeOtherSessions(r.Context(), id, tokens[3].SessionID()))(r)
+			r.live(true, tokens[3])
+			r.live(false, tokens[0], tokens[1], tokens[2], tokens[4])
+		}
+		for range 2 {
+			if u := must(r.RevokeSessions(r.Context(), id))(r); len(u.State().Sessions) != 0 {
+				r.Errorf("%q is left", u.State().Sessions)
+			}
+			r.live(false, tokens...)
+		}
+	}},
+	{"the sessions of one account are no other's", func(r *trial) {
+		ana, eva := r.add("ana"), r.add("eva")
+		anas, evas := r.issue(ana, domain.SessionPolicy{}), r.issue(eva, domain.SessionPolicy{})
+		before := r.state(eva)
+		must(r.RevokeSession(r.Context(), ana, evas.SessionID()))(r)
+		must(r.RevokeOtherSessions(r.Context(), ana, evas.SessionID()))(r)
+		r.live(false, anas)
+		must(r.SetPassword(r.Context(), ana, domain.PasswordHash{}, r.hash("new"), evas.SessionID()))(r)
+		must(r.Deactivate(r.Context(), ana))(r)
+		r.equal("the other account", r.state(eva), before)
+		r.live(true, evas)
+	}},
+	{"a rotation that races with the end of its session leaves nothing", func(r *trial) {
+		id := r.add("ana")
+		end := []func(token domain.RefreshToken) error{
+			func(t domain.RefreshToken) error {
+				_, err := r.RevokeSession(r.Context(), id, t.SessionID())
+				return err
+			},
+			func(domain.RefreshToken) error { _, err := r.RevokeSessions(r.Context(), id); return err },
+			func(domain.RefreshToken) error {
+				_, err := r.SetPassword(r.Context(), id, domain.PasswordHash{}, r.hash("new"), domain.SessionID{})
+				return err
+			},
+			func(domain.RefreshToken) error { _, err := r.Deactivate(r.Context(), id); return err },
+		}
+		for round := range 24 {
+			must(r.Activate(r.Context(), id))(r)
+			token := r.issue(id, domain.SessionPolicy{})
+			var g domain.Grant
+			r.noErrors("call", together(2, func(i int) (err error) {
+				if i == 0 {
+					return end[round%len(end)](token)
+				}
+				g, err = r.RotateToken(r.Context(), token, domain.SessionPolicy{})
+				if errors.Is(err, domain.ErrTokenInvalid) || errors.Is(err, domain.ErrInactive) {
+					return nil
+				}
+				return err
+			}))
+			if list := r.state(id).Sessions; len(list) != 0 {
+				r.Errorf("round %d: %q is left", round, list)
+			}
+			if !g.Token.IsZero() {
+				r.live(false, g.Token)
+			}
+		}
+	}},
+	{"Sessions lists the live ones, the oldest first, and returns not_found", func(r *trial) {
+		id := r.add("ana")
+		if got := must(r.Sessions(r.Context(), id))(r); len(got) != 0 {
+			r.Errorf("%d sessions at first", len(got))
+		}
+		var want []domain.Session
+		for i := range 4 {
+			r.clock.Advance(time.Minute)
+			g := must(r.IssueToken(r.Context(), id, domain.SessionPolicy{Idle: time.Duration(4-i) * time.Hour}))(r)
+			want = append(want, g.Session)
+		}
+		r.clock.Advance(time.Hour - 4*time.Minute)
+		for n := 4; n >= 1; n-- {
+			if got := must(r.Sessions(r.Context(), id))(r); !slices.Equal(got, want[:n]) {
+				r.Errorf("sessions %+v, want %+v", got, want[:n])
+			}
+			r.clock.Advance(time.Hour)
+		}
+	}},
+	{"CountSessions and ListSessionCounts count live sessions, not tokens", func(r *trial) {
+		counts := make(map[domain.ID]int)
+		total := 0
+		for i := range 9 {
+			id := r.add(fmt.Sprintf("name-%d", i))
+			for range i % 4 {
+				token := r.issue(id, domain.SessionPolicy{})
+				r.rotate(token, domain.SessionPolicy{})
+				r.rotate(token, domain.SessionPolicy{})
+				counts[id]++
+				total++
+			}
+			r.issue(id, domain.SessionPolicy{Idle: time.Minute})
+		}
+		r.clock.Advance(time.Minute)
+		if n := must(r.CountSessions(r.Context()))(r); n != total {
+			r.Errorf("%d sessions, want %d", n, total)
+		}
+		var want []domain.SessionCount
+		for id, n := range counts {
+			want = append(want, domain.SessionCount{UserID: id, Sessions: n})
+		}
+		slices.SortFunc(want, func(a, b domain.SessionCount) int { return compareIDs(a.UserID, b.UserID) })
+		for _, limit := range []int{1, 2, len(want), len(want) + 1, 1000} {
+			var got []domain.SessionCount
+			var after domain.ID
+			for {
+				page := must(r.ListSessionCounts(r.Context(), after, limit))(r)
+				if len(page) > limit {
+					r.Errorf("%d of at most %d", len(page), limit)
+				}
+				got = append(got, page...)
+				if len(page) < limit {
+					break
+				}
+				after = page[len(page)-1].UserID
+			}
+			if !slices.Equal(got, want) {
+				r.Errorf("by %d: %v, want %v", limit, got, want)
+			}
+		}
+		for _, limit := range []int{0, -1} {
+			_, err := r.ListSessionCounts(r.Context(), domain.ID{}, limit)
+			r.refused(fmt.Sprint("limit ", limit), err, domain.ErrInvalid, "limit")
+		}
+		must(r.RevokeSessions(r.Context(), want[0].UserID))(r)
+		if n := must(r.CountSessions(r.Context()))(r); n != total-want[0].Sessions {
+			r.Errorf("%d sessions when those of an account have ended", n)
+		}
+	}},
+	{"SweepSessions removes what has expired, in bounded steps, and writes nothing else", func(r *trial) {
+		var stale, tokens []domain.RefreshToken
+		for i := range 11 {
+			id := r.add(fmt.Sprintf("name-%d", i))
+			if i%2 == 0 {
+				tokens = append(tokens, r.issue(id, domain.SessionPolicy{}))
+			}
+			if i%3 == 0 {
+				stale = append(stale, r.issue(id, domain.SessionPolicy{Idle: time.Minute}))
+			}
+		}
+		r.clock.Advance(time.Minute)
+		for _, limit := range []int{3, 4, 11, 100} {
+			want := r.accounts()
+			stales := 0
+			for id, s := range want {
+				if kept := s.Sessions.Prune(r.clock.Now()); len(kept) < len(s.Sessions) {
+					s.Sessions, s.Version, s.UpdatedAt = kept, s.Version+1, r.clock.stored()
+					want[id] = s
+					stales++
+				}
+			}
+			var after domain.ID
+			visited, swept := 0, 0
+			for step := 0; ; step++ {
+				sweep := must(r.SweepSessions(r.Context(), after, limit))(r)
+				visited, swept, after = visited+sweep.Visited, swept+sweep.Swept, sweep.Next
+				if sweep.Visited > limit || sweep.Swept > sweep.Visited || step > 12 {
+					r.Fatalf("step %d by %d: %+v", step, limit, sweep)
+				}
+				if sweep.Done {
+					break
+				}
+			}
+			if visited != 11 || swept != stales {
+				r.Errorf("by %d: %d visited, %d swept; want 11, %d", limit, visited, swept, stales)
+			}
+			r.equalAll(fmt.Sprint("by ", limit), r.accounts(), want)
+			for _, token := range tokens[:2] { // so that there is something to sweep for the next
+				stale = append(stale, r.issue(token.UserID(), domain.SessionPolicy{Idle: time.Minute}))
+			}
+			r.clock.Advance(time.Minute)
+		}
+		r.live(true, tokens...)
+		r.live(false, stale...)
+		for _, limit := range []int{0, -1} {
+			r.changesNothing("limit", domain.ErrInvalid, "limit", func() error {
+				_, err := r.SweepSessions(r.Context(), domain.ID{}, limit)
+				return err
+			})
+		}
+	}},
+	{"SweepSessions loses nothing that is issued meanwhile", func(r *trial) {
+		var ids []domain.ID
+		for i := range 4 {
+			ids = append(ids, r.add(fmt.Sprintf("name-%d", i)))
+			for range 3 {
+				r.issue(ids[i], domain.SessionPolicy{Idle: time.Minute})
+			}
+		}
+		r.clock.Advance(time.Minute)
+		tokens := make([][]domain.RefreshToken, len(ids))
+		r.noErrors("call", together(len(ids)+2, func(i int) error {
+			for range 10 {
+				if i >= len(ids) {
+					if _, err := r.SweepSessions(r.Context(), domain.ID{}, 10); err != nil {
+						return err
+					}
+					continue
+				}
+				g, err := r.IssueToken(r.Context(), ids[i], domain.SessionPolicy{})
+				if err != nil {
+					return err
+				}
+				tokens[i] = append(tokens[i], g.Token)
+			}
+			return nil
+		}))
+		for i, id := range ids {
+			r.live(true, tokens[i]...)
+			if n := len(r.state(id).Sessions); n != 10 {
+				r.Errorf("%d entries are stored", n)
+			}
+		}
+	}},
+}

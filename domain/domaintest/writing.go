@@ -1,0 +1,369 @@
+package domaintest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+)
+
+var writing = []behaviour{
+	{"Create refuses a taken address, name or number, and names it", func(r *trial) {
+		s, _ := r.full("ana")
+		s.Email, s.Username, s.Phone = r.email("ana@example.org"), r.username("ana"), r.phone("+573001112233")
+		r.create(s)
+		for field, take := range map[string]func(*domain.UserState){
+			"email":    func(o *domain.UserState) { o.Email = r.email("ANA@Example.ORG") },
+			"username": func(o *domain.UserState) { o.Username = r.username("ＡＮＡ") },
+			"phone":    func(o *domain.UserState) { o.Phone = r.phone("+57 (300) 111-22-33") },
+		} {
+			other := r.fresh("eva")
+			take(&other)
+			r.changesNothing(field, domain.ErrTaken, field, func() error {
+				return r.Create(r.Context(), must(domain.RestoreUser(other))(r))
+			})
+		}
+	}},
+	{"Create names one of several that are taken", func(r *trial) {
+		taken := map[string]domain.UserState{}
+		for _, name := range []string{"ana", "eva", "ida"} {
+			s, _ := r.full(name)
+			taken[name] = r.create(s)
+		}
+		for _, test := range []struct{ email, username, phone string }{
+			{"ana", "ana", ""}, {"ana", "eva", ""}, {"eva", "", "ana"}, {"", "ida", "ana"}, {"ana", "eva", "ida"}, {"ida", "ida", "ida"},
+		} {
+			s := r.fresh("uma")
+			var fields []string
+			if test.email != "" {
+				s.Email, fields = taken[test.email].Email, append(fields, "email")
+			}
+			if test.username != "" {
+				s.Username, fields = taken[test.username].Username, append(fields, "username")
+			}
+			if test.phone != "" {
+				s.Phone, fields = taken[test.phone].Phone, append(fields, "phone")
+			}
+			before := r.accounts()
+			err := r.Create(r.Context(), must(domain.RestoreUser(s))(r))
+			var e *domain.Error
+			if !errors.As(err, &e) || e.Kind != domain.ErrTaken || !strings.Contains(strings.Join(fields, " "), e.Field) || e.Field == "" {
+				r.Errorf("%+v: %#v, want taken on one of %v", test, err, fields)
+			}
+			r.equalAll("after", r.accounts(), before)
+		}
+	}},
+	{"Create refuses an ID that exists", func(r *trial) {
+		id := r.add("ana")
+		s := r.fresh("eva")
+		s.ID = id
+		r.changesNothing("ID", domain.ErrConflict, "id", func() error { return r.Create(r.Context(), must(domain.RestoreUser(s))(r)) })
+	}},
+	{"Create refuses an account without a password hash", func(r *trial) {
+		r.add("ana")
+		listed := must(r.List(r.Context(), domain.ListQuery{}))(r).Users[0].State()
+		listed.ID, listed.Email, listed.Username = domain.NewID(), r.email("eva@example.org"), r.username("eva")
+		r.changesNothing("as it was listed", domain.ErrInvalid, "hashed_password", func() error {
+			return r.Create(r.Context(), must(domain.RestoreUser(listed))(r))
+		})
+	}},
+	{"Create keeps any number of accounts without a telephone number", func(r *trial) {
+		for i := range 5 {
+			r.add(fmt.Sprintf("name-%d", i))
+		}
+		if n := must(r.Count(r.Context(), domain.Filter{}))(r); n != 5 {
+			r.Errorf("%d accounts, want 5", n)
+		}
+	}},
+	{"Create of one address by 32 at once succeeds once", func(r *trial) {
+		errs := together(32, func(i int) error {
+			s := r.fresh(fmt.Sprintf("name-%d", i))
+			s.Email = r.email([]string{"same@example.org", "SAME@Example.org"}[i%2])
+			return r.Create(r.Context(), must(domain.RestoreUser(s))(r))
+		})
+		for i, err := range errs {
+			if err != nil {
+				r.refused(fmt.Sprint("call ", i), err, domain.ErrTaken, "email")
+			}
+		}
+		winner := r.winner("create", errs, domain.ErrTaken)
+		if got := must(r.FindByEmail(r.Context(), r.email("same@example.org")))(r); got.Username() != r.username(fmt.Sprintf("name-%d", winner)) || len(r.accounts()) != 1 {
+			r.Errorf("%v is stored beside %d others", got, len(r.accounts())-1)
+		}
+	}},
+	{"Update returns what it stored", func(r *trial) {
+		s, _ := r.full("ana")
+		r.create(s)
+		r.clock.Advance(time.Minute)
+		u := must(r.Update(r.Context(), s.ID, func(u *domain.User) error {
+			r.equal("in the closure", u.State(), s)
+			return u.Rename("Eva", "")
+		}))(r)
+		s.FirstName, s.LastName = "Eva", ""
+		s.Version++
+		s.UpdatedAt = r.clock.stored()
+		r.equal("returned", u.State(), s)
+		r.equal("stored", r.state(s.ID), s)
+	}},
+	{"Update returns the closure's error and stores nothing", func(r *trial) {
+		s, _ := r.full("ana")
+		r.create(s)
+		wanted := errors.New("the closure's")
+		before := r.accounts()
+		u, err := r.Update(r.Context(), s.ID, func(u *domain.User) error {
+			u.Deactivate()
+			return errors.Join(u.Rename("Eva", "Roa"), u.ChangeEmail(r.email("eva@example.org")), wanted)
+		})
+		if !errors.Is(err, wanted) || u != nil {
+			r.Errorf("Update returned %v, %v", u, err)
+		}
+		r.equalAll("after", r.accounts(), before)
+	}},
+	{"Update refuses what is taken, and stores nothing", func(r *trial) {
+		other, _ := r.full("eva")
+		r.create(other)
+		s, _ := r.full("ana")
+		r.create(s)
+		for field, take := range map[string]func(*domain.User) error{
+			"email":    func(u *domain.User) error { return u.ChangeEmail(other.Email) },
+			"username": func(u *domain.User) error { return u.ChangeUsername(other.Username) },
+			"phone":    func(u *domain.User) error { u.ChangePhone(other.Phone); return nil },
+		} {
+			r.changesNothing(field, domain.ErrTaken, field, func() error {
+				_, err := r.Update(r.Context(), s.ID, func(u *domain.User) error { return errors.Join(u.Rename("Half", "Written"), take(u)) })
+				return err
+			})
+		}
+	}},
+	{"Update of a version that is no longer there is a conflict", func(r *trial) {
+		id := r.add("ana")
+		form := r.state(id).Version
+		must(r.SetNames(r.Context(), id, domain.Names{First: "Ana"}))(r)
+		stale := func(u *domain.User) error { return errors.Join(u.ExpectVersion(form), u.Rename("Eva", "")) }
+		r.changesNothing("stale", domain.ErrConflict, "version", func() error {
+			_, err := r.Update(r.Context(), id, stale)
+			return err
+		})
+		form = r.state(id).Version
+		must(r.Update(r.Context(), id, stale))(r)
+		if got := r.state(id).FirstName; got != "Eva" {
+			r.Errorf("the name is %q", got)
+		}
+	}},
+	{"Update by 32 at once on one account loses none", func(r *trial) {
+		s := r.fresh("ana")
+		r.create(s)
+		r.noErrors("update", together(32, func(int) error {
+			_, err := r.Update(r.Context(), s.ID, func(u *domain.User) error { return u.Rename(u.FirstName()+"x", u.LastName()+"yz") })
+			return err
+		}))
+		s.FirstName, s.LastName, s.Version = strings.Repeat("x", 32), strings.Repeat("yz", 32), 33
+		r.equal("after", r.state(s.ID), s)
+	}},
+	{"Update loses nothing that another method stores meanwhile", func(r *trial) {
+		for i, other := range []func(id domain.ID) error{
+			func(id domain.ID) error { _, err := r.IssueToken(r.Context(), id, domain.SessionPolicy{}); return err },
+			func(id domain.ID) error { _, err := r.RecordFailure(r.Context(), id, domain.LockPolicy{}); return err },
+			func(id domain.ID) error { _, err := r.SetPhone(r.Context(), id, r.phone("+573001112233")); return err },
+			func(id domain.ID) error {
+				_, err := r.Update(r.Context(), id, func(u *domain.User) error { u.Verify(); return nil })
+				return err
+			},
+		} {
+			id := r.add(fmt.Sprintf("name-%d", i))
+			calls := 0
+			change, result := overlap(func(u *domain.User) error { calls++; return u.Rename("Ana", "") }, func() error { return other(id) })
+			u := must(r.Update(r.Context(), id, change))(r)
+			if err := result(); err != nil {
+				r.Fatal(err)
+			}
+			s := r.state(id)
+			if s.FirstName != "Ana" || s.Version != 3 || len(s.Sessions) == 0 && s.FailedLoginAttempts == 0 && s.Phone.IsZero() && !s.Verified {
+				r.Errorf("case %d: after %d calls of the closure, %+v", i, calls, s)
+			}
+			if u.FirstName() != "Ana" {
+				r.Errorf("case %d: returned %+v", i, u.State())
+			}
+		}
+	}},
+	{"Update of an account that is deleted meanwhile does not bring it back", func(r *trial) {
+		id := r.add("ana")
+		change, result := overlap(func(u *domain.User) error { return u.Rename("Ana", "") }, func() error { return r.Delete(r.Context(), id) })
+		if _, err := r.Update(r.Context(), id, change); err != nil {
+			r.refused("Update", err, domain.ErrNotFound, "")
+		}
+		if err := result(); err != nil {
+			r.Error(err)
+		}
+		if n := len(r.accounts()); n != 0 {
+			r.Errorf("%d accounts are left", n)
+		}
+	}},
+	{"many methods at once on one account each leave their mark", func(r *trial) {
+		s := r.fresh("ana")
+		r.create(s)
+		const n = 8
+		r.noErrors("call", together(4*n, func(i int) (err error) {
+			switch i % 4 {
+			case 0:
+				_, err = r.Update(r.Context(), s.ID, func(u *domain.User) error { return u.Rename(u.FirstName()+"x", "") })
+			case 1:
+				_, err = r.IssueToken(r.Context(), s.ID, domain.SessionPolicy{})
+			case 2:
+				_, err = r.RecordFailure(r.Context(), s.ID, domain.LockPolicy{Attempts: 100})
+			case 3:
+				_, err = r.RecordSignIn(r.Context(), s.ID)
+			}
+			return err
+		}))
+		got := r.state(s.ID)
+		if got.FirstName != strings.Repeat("x", n) || len(got.Sessions) != n || got.FailedLoginAttempts != n || got.LastLogin.IsZero() || got.Version != 1+4*n {
+			r.Errorf("after %d of each: %+v", n, got)
+		}
+	}},
+	{"SetEmail to another address takes back the confirmation and the pending tokens", func(r *trial) {
+		s, _ := r.full("ana")
+		r.create(s)
+		u := must(r.SetEmail(r.Context(), s.ID, r.email("Eva@Example.org")))(r)
+		want := s
+		want.Email, want.Verified = r.email("eva@example.org"), false
+		want.ResetToken, want.ResetTokenExpiry = domain.TokenDigest{}, time.Time{}
+		want.VerificationToken, want.VerificationTokenExpiry = domain.TokenDigest{}, time.Time{}
+		want.Version, want.UpdatedAt = s.Version+1, r.clock.stored()
+		r.equal("after", u.State(), want)
+		hash := r.hash("other")
+		r.changesNothing("reset", domain.ErrTokenInvalid, "token", func() error {
+			_, err := r.ConsumeReset(r.Context(), s.ResetToken, hash)
+			return err
+		})
+		must(r.SetEmail(r.Context(), s.ID, s.Email))(r)
+		r.changesNothing("verification, back at the old address", domain.ErrTokenInvalid, "token", func() error {
+			_, err := r.ConsumeVerification(r.Context(), s.VerificationToken)
+			return err
+		})
+	}},
+	{"SetEmail to the same address, in another spelling, keeps them", func(r *trial) {
+		s, _ := r.full("ana")
+		r.create(s)
+		got := must(r.SetEmail(r.Context(), s.ID, r.email("ＡＮＡ@EXAMPLE.org")))(r).State()
+		s.Version, s.UpdatedAt = got.Version, got.UpdatedAt
+		r.equal("after", got, s)
+	}},
+	{"SetEmail, SetUsername and SetPhone refuse what another account has", func(r *trial) {
+		other, _ := r.full("eva")
+		r.create(other)
+		s, _ := r.full("ana")
+		r.create(s)
+		for field, take := range map[string]func() (*domain.User, error){
+			"email":    func() (*domain.User, error) { return r.SetEmail(r.Context(), s.ID, r.email("EVA@example.org")) },
+			"username": func() (*domain.User, error) { return r.SetUsername(r.Context(), s.ID, r.username("Eva")) },
+			"phone":    func() (*domain.User, error) { return r.SetPhone(r.Context(), s.ID, other.Phone) },
+		} {
+			r.changesNothing(field, domain.ErrTaken, field, func() error { _, err := take(); return err })
+		}
+	}},
+	{"SetEmail and SetUsername refuse what is absent", func(r *trial) {
+		id := r.add("ana")
+		r.changesNothing("zero Email", domain.ErrInvalid, "email", func() error {
+			_, err := r.SetEmail(r.Context(), id, domain.Email{})
+			return err
+		})
+		r.changesNothing("zero Username", domain.ErrInvalid, "username", func() error {
+			_, err := r.SetUsername(r.Context(), id, domain.Username{})
+			return err
+		})
+	}},
+	{"SetEmail of 16 accounts to one address at once succeeds once", func(r *trial) {
+		var ids []domain.ID
+		for i := range 16 {
+			ids = append(ids, r.add(fmt.Sprintf("name-%d", i)))
+		}
+		email := r.email("same@example.org")
+		winner := r.winner("set", together(len(ids), func(i int) error {
+			_, err := r.SetEmail(r.Context(), ids[i], email)
+			return err
+		}), domain.ErrTaken)
+		if got := must(r.FindByEmail(r.Context(), email))(r).ID(); got != ids[winner] {
+			r.Error("another account than the winner's has the address")
+		}
+	}},
+	{"SetNames refuses names that break the rules", func(r *trial) {
+		s, _ := r.full("ana")
+		r.create(s)
+		for field, names := range map[string]domain.Names{
+			"first_name": {First: strings.Repeat("é", 51), Last: "Roa"},
+			"last_name":  {First: "Eva", Last: "Roa\x00"},
+		} {
+			r.changesNothing(field, domain.ErrInvalid, field, func() error {
+				_, err := r.SetNames(r.Context(), s.ID, names)
+				return err
+			})
+		}
+	}},
+	{"Deactivate ends all sessions, for good", func(r *trial) {
+		s, token := r.full("ana")
+		r.create(s)
+		u := must(r.Deactivate(r.Context(), s.ID))(r)
+		if u.IsActive() || len(u.State().Sessions) != 0 || must(r.HasToken(r.Context(), token))(r) {
+			r.Errorf("deactivated: %+v", u.State())
+		}
+		r.changesNothing("rotate, inactive", domain.ErrInactive, "", func() error {
+			_, err := r.RotateToken(r.Context(), token, domain.SessionPolicy{})
+			return err
+		})
+		r.changesNothing("issue, inactive", domain.ErrInactive, "", func() error {
+			_, err := r.IssueToken(r.Context(), s.ID, domain.SessionPolicy{})
+			return err
+		})
+		if u := must(r.Activate(r.Context(), s.ID))(r); !u.IsActive() {
+			r.Error("still inactive")
+		}
+		r.changesNothing("rotate, active again", domain.ErrTokenInvalid, "token", func() error {
+			_, err := r.RotateToken(r.Context(), token, domain.SessionPolicy{})
+			return err
+		})
+		must(r.IssueToken(r.Context(), s.ID, domain.SessionPolicy{}))(r)
+	}},
+	{"RecordSignIn sets the present", func(r *trial) {
+		id := r.add("ana")
+		r.clock.Advance(time.Hour + 777*time.Microsecond)
+		if got := must(r.RecordSignIn(r.Context(), id))(r).LastLogin(); !got.Equal(r.clock.stored()) || !r.state(id).LastLogin.Equal(got) {
+			r.Errorf("last sign-in %v, want %v", got, r.clock.stored())
+		}
+	}},
+	{"Delete removes the account, and frees what was its", func(r *trial) {
+		s, token := r.full("ana")
+		r.create(s)
+		r.add("eva")
+		if err := r.Delete(r.Context(), s.ID); err != nil {
+			r.Fatal(err)
+		}
+		_, err := r.FindByID(r.Context(), s.ID)
+		r.refused("find", err, domain.ErrNotFound, "")
+		if must(r.ExistsByEmail(r.Context(), s.Email))(r) || must(r.HasToken(r.Context(), token))(r) || len(r.accounts()) != 1 {
+			r.Error("something of it is left")
+		}
+		r.changesNothing("delete again", domain.ErrNotFound, "", func() error { return r.Delete(r.Context(), s.ID) })
+		r.changesNothing("rotate", domain.ErrTokenInvalid, "token", func() error {
+			_, err := r.RotateToken(r.Context(), token, domain.SessionPolicy{})
+			return err
+		})
+		r.found(r.create(s))
+	}},
+	{"Delete by 8 at once succeeds once", func(r *trial) {
+		id := r.add("ana")
+		r.winner("delete", together(8, func(int) error { return r.Delete(r.Context(), id) }), domain.ErrNotFound)
+	}},
+	{"each change sets updated_at to the present, and none sets created_at", func(r *trial) {
+		s := r.create(r.fresh("ana"))
+		for _, wait := range []time.Duration{time.Microsecond, time.Hour, 90 * 24 * time.Hour} {
+			r.clock.Advance(wait)
+			s = r.changed("change", must(r.Activate(r.Context(), s.ID))(r), s)
+		}
+		if want := storedTime(NewClock().Now()); !s.CreatedAt.Equal(want) {
+			r.Errorf("created at %v, want %v", s.CreatedAt, want)
+		}
+	}},
+}
