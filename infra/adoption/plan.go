@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
+	"regexp"
 	"slices"
+	"strings"
 
 	"ariga.io/atlas/sql/migrate"
 	"ariga.io/atlas/sql/postgres"
@@ -27,6 +30,7 @@ type target struct {
 	table       *schema.Table
 	version     string // of the newest embedded migration
 	description string
+	storage     []string // statements of the migrations that the declared schema cannot say
 }
 
 // readTarget lets the database itself say what the declared schema means, in a transaction that is rolled back.
@@ -63,7 +67,7 @@ func (a *Adoption) readTarget(ctx context.Context) (_ *target, err error) {
 		return nil, errors.New("adoption: the declared schema is not one table, users")
 	}
 	t := &target{table: users}
-	return t, t.readVersion()
+	return t, t.readMigrations()
 }
 
 // plan works out statements and changes for people.
@@ -77,8 +81,11 @@ func (a *Adoption) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, change := range planned {
+	for i, change := range planned {
 		a.Statements = append(a.Statements, change.Cmd)
+		if i == 0 && !a.source.inPlace { // the new table
+			a.Statements = append(a.Statements, a.target.storage...)
+		}
 	}
 	s := a.source
 	for _, column := range a.target.table.Columns {
@@ -192,17 +199,35 @@ func (a *Adoption) convert(live *schema.Table, modify *schema.ModifyTable) {
 	}
 }
 
-// readVersion reads the newest embedded migration.
-func (t *target) readVersion() error {
+// storageParameters begins a statement that Atlas would not plan, because it does not compare what it sets.
+var storageParameters = regexp.MustCompile(`(?i)^ALTER TABLE\s+"?users"?\s+(RE)?SET\s*\(`)
+
+// readMigrations reads what the embedded migrations say beyond the declared schema, and where they end.
+func (t *target) readMigrations() error {
 	names, err := fs.Glob(declared.Files, "postgres/*.sql")
 	if err != nil {
 		return err
 	}
-	if len(names) == 0 {
+	slices.Sort(names)
+	for _, name := range names {
+		text, err := fs.ReadFile(declared.Files, name)
+		if err != nil {
+			return err
+		}
+		file := migrate.NewLocalFile(path.Base(name), text)
+		t.version, t.description = file.Version(), file.Desc()
+		statements, err := (*postgres.Driver)(nil).ScanStmts(string(text))
+		if err != nil {
+			return err
+		}
+		for _, statement := range statements {
+			if storageParameters.MatchString(statement.Text) {
+				t.storage = append(t.storage, strings.TrimSuffix(statement.Text, ";"))
+			}
+		}
+	}
+	if t.version == "" {
 		return refuse(domain.ErrInvalid, "", "the program has no migrations")
 	}
-	last := slices.Max(names)
-	file := migrate.NewLocalFile(last[len("postgres/"):], nil)
-	t.version, t.description = file.Version(), file.Desc()
 	return nil
 }

@@ -226,7 +226,8 @@ func (a *Adoption) loosening() []string {
 	if key := a.source.live.PrimaryKey.Name; key != "" && key != primaryKey {
 		statements = append(statements, `ALTER TABLE "users" RENAME CONSTRAINT `+quote(key)+" TO "+primaryKey)
 	}
-	return statements
+	// The rewriting of the table then obeys them.
+	return append(statements, a.target.storage...)
 }
 
 // primaryKey is what PostgreSQL calls that of the declared table.
@@ -332,6 +333,11 @@ func (a *Adoption) copyOver(ctx context.Context, notes *staging) error {
 	// Indexes are built once the rows are there.
 	if err := a.execAll(ctx, planned[:1]); err != nil {
 		return err
+	}
+	for _, statement := range a.target.storage {
+		if err := a.exec(ctx, statement); err != nil {
+			return err
+		}
 	}
 	var columns, values []string
 	for _, column := range a.target.table.Columns {

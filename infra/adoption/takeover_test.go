@@ -1,6 +1,7 @@
 package adoption_test
 
 import (
+	"database/sql"
 	"errors"
 	"strings"
 	"testing"
@@ -136,6 +137,23 @@ func TestMigratedDatabaseIsNotAdopted(t *testing.T) {
 	adopt(t, adopted, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"})
 	if want, got := query[string](t, store.DB(), columns), query[string](t, adopted.DB(), columns); got != want {
 		t.Errorf("the history's columns are %s; want %s", got, want)
+	}
+
+	// So is what the migrations set by hand, which no comparison of schemas sees.
+	const storage = `SELECT string_agg(line, ', ' ORDER BY line) FROM (
+		SELECT format('%s %s', relname, reloptions) AS line FROM pg_class LEFT JOIN pg_index ON indexrelid = pg_class.oid
+			WHERE pg_class.oid = 'users'::regclass OR indrelid = 'users'::regclass
+		UNION ALL SELECT format('%s %s %s %s', attname, attstorage, attoptions, attstattarget) FROM pg_attribute
+			WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped
+		UNION ALL SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass
+		UNION ALL SELECT conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'users'::regclass
+		UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'users'::regclass) everything`
+	django := laid(t, "testdata/django.sql")
+	adopt(t, django, adoption.Options{OnCollision: adoption.Newest, Mapping: mapping(t, "testdata/django.json")})
+	for name, db := range map[string]*sql.DB{"converted": adopted.DB(), "copied": django.DB()} {
+		if want, got := query[string](t, store.DB(), storage), query[string](t, db, storage); got != want {
+			t.Errorf("the %s table is %s; want %s", name, got, want)
+		}
 	}
 }
 
