@@ -71,7 +71,7 @@ func planDiff(ctx context.Context, options DiffOptions, d database, dir *directo
 	var current, desired *schema.Schema
 	err := withScratch(ctx, d, options.Dev, func(s *scratch) (err error) {
 		for _, f := range dir.files {
-			if err := s.execute(ctx, f.Name(), f.statements); err != nil {
+			if err := s.executeFile(ctx, f); err != nil {
 				return err
 			}
 		}
@@ -83,7 +83,7 @@ func planDiff(ctx context.Context, options DiffOptions, d database, dir *directo
 	}
 	var planned *migrate.Plan
 	err = withScratch(ctx, d, options.Dev, func(s *scratch) (err error) {
-		if err := s.executeText(ctx, "the desired state", options.Desired); err != nil {
+		if err := s.executeText(ctx, options.Desired); err != nil {
 			return err
 		}
 		if desired, err = inspect(ctx, s.driver); err != nil {

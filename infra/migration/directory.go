@@ -107,5 +107,13 @@ func invalidSum(err error) error {
 
 // line returns the line, counted from 1, at which a statement begins.
 func (f *file) line(statement *migrate.Stmt) int {
-	return 1 + strings.Count(string(f.Bytes()[:statement.Pos]), "\n")
+	text := string(f.Bytes())
+	// Atlas does not count the line that sets a delimiter.
+	start := statement.Pos + max(0, strings.Index(text[statement.Pos:], statement.Text))
+	return 1 + strings.Count(text[:start], "\n")
+}
+
+// failure describes an error of a statement that was only tried out.
+func (f *file) failure(statement *migrate.Stmt, err error) error {
+	return fmt.Errorf("%s, line %d: %w", f.Name(), f.line(statement), failure("execute", err))
 }

@@ -92,7 +92,7 @@ func (r *Runner) planDown(ctx context.Context, s *session, options DownOptions) 
 	if len(plan.Versions) == 0 {
 		return plan, nil
 	}
-	changes, err := r.wayBack(ctx, s, options, last, state.Current)
+	changes, err := r.wayBack(ctx, s, options, last, state)
 	if err != nil {
 		return DownPlan{}, err
 	}
@@ -101,20 +101,24 @@ func (r *Runner) planDown(ctx context.Context, s *session, options DownOptions) 
 		return DownPlan{}, err
 	}
 	plan.Statements = planned
-	plan.Destructive = append(plan.Destructive, destructive(changes)...)
+	plan.Destructive = append(plan.Destructive, destructive(s.driver, changes)...)
 	return plan, nil
 }
 
 // wayBack returns the changes from the live tables to what the files up to number last make.
-func (r *Runner) wayBack(ctx context.Context, s *session, options DownOptions, last int, current string) ([]schema.Change, error) {
+func (r *Runner) wayBack(ctx context.Context, s *session, options DownOptions, last int, now state) ([]schema.Change, error) {
 	var target *schema.Schema
 	var later []string // tables that the files to be undone know; all others are not ours
 	replay := func(place *scratch) (err error) {
 		for i, f := range r.dir.files {
-			if f.Version() > current {
+			if f.Version() > now.Current {
 				break
 			}
-			if err := place.execute(ctx, f.Name(), f.statements); err != nil {
+			statements := len(f.statements)
+			if now.Partial != nil && now.Partial.Version == f.Version() {
+				statements = now.Partial.Applied
+			}
+			if err := place.executeFirst(ctx, f, statements); err != nil {
 				return err
 			}
 			if i < last {
@@ -172,19 +176,16 @@ func (r *Runner) applyDown(ctx context.Context, s *session, plan DownPlan, optio
 	})
 }
 
-func planStatements(ctx context.Context, driver migrate.Driver, changes []schema.Change) ([]string, error) {
-	if len(changes) == 0 {
-		return []string{}, nil
-	}
-	p, err := plan(ctx, driver, "down", "  ", changes)
-	if err != nil {
-		return nil, err
-	}
-	return commands(p), nil
-}
-
 // destructive describes the changes that lose data.
-func destructive(changes []schema.Change) []string {
+func destructive(driver migrate.Driver, changes []schema.Change) []string {
+	name := func(t *schema.ColumnType) string {
+		if formatter, ok := driver.(schema.TypeFormatter); ok {
+			if name, err := formatter.FormatType(t.Type); err == nil {
+				return name
+			}
+		}
+		return t.Raw
+	}
 	var losses []string
 	for _, change := range changes {
 		switch change := change.(type) {
@@ -198,7 +199,7 @@ func destructive(changes []schema.Change) []string {
 				case *schema.ModifyColumn:
 					if c.Change.Is(schema.ChangeType) && !widens(c.From.Type.Type, c.To.Type.Type) {
 						losses = append(losses, fmt.Sprintf("narrows column %s of %s from %s to %s",
-							c.From.Name, change.T.Name, c.From.Type.Raw, c.To.Type.Raw))
+							c.From.Name, change.T.Name, name(c.From.Type), name(c.To.Type)))
 					}
 				}
 			}

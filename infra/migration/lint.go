@@ -62,7 +62,7 @@ func Lint(ctx context.Context, options LintOptions) ([]Finding, error) {
 	findings := []Finding{}
 	err = withScratch(ctx, database, options.Dev, func(place *scratch) error {
 		for _, f := range dir.files[:old] {
-			if err := place.execute(ctx, f.Name(), f.statements); err != nil {
+			if err := place.executeFile(ctx, f); err != nil {
 				return err
 			}
 		}
@@ -152,8 +152,10 @@ func (l *linting) findings() []Finding {
 	findings := []Finding{}
 	for _, d := range l.found {
 		directives := slices.Clone(silenced)
+		statement := &migrate.Stmt{}
 		for _, s := range l.file.statements {
 			if s.Pos == d.Pos {
+				statement = s
 				directives = append(directives, s.Directive("nolint")...)
 			}
 		}
@@ -164,7 +166,7 @@ func (l *linting) findings() []Finding {
 			continue
 		}
 		findings = append(findings, Finding{
-			File: l.file.Name(), Line: l.file.line(&migrate.Stmt{Pos: d.Pos}), Code: d.Code, Reason: d.Text, Safer: safer[d.Code],
+			File: l.file.Name(), Line: l.file.line(statement), Code: d.Code, Reason: d.Text, Safer: safer[d.Code],
 		})
 	}
 	slices.SortStableFunc(findings, func(a, b Finding) int { return a.Line - b.Line })
@@ -176,14 +178,22 @@ var analyzerOf = map[string]string{
 	"DS": "destructive", "MF": "data_depend", "LT": "data_depend", "BC": "incompatible", "CD": "condrop", "PG": "concurrent_index",
 }
 
+// oldScanner reads a file as Atlas v0.13.1 does, whatever the database.
+var oldScanner = migrate.Scanner{ScannerOptions: migrate.ScannerOptions{
+	MatchDollarQuote: true, BackslashEscapes: true, HashComments: true,
+}}
+
 // splitAlike looks for statements that builds of Atlas take apart in different ways, so that they would not agree on how
 // much of a file is applied.
 func (l *linting) splitAlike() {
-	generic, err := migrate.Stmts(string(l.file.Bytes()))
-	if err == nil && slices.EqualFunc(generic, l.file.statements, func(a, b *migrate.Stmt) bool { return a.Text == b.Text }) {
-		return
+	scanner := oldScanner
+	theirs, err := scanner.Scan(string(l.file.Bytes()))
+	for i, ours := range l.file.statements {
+		if err != nil || i >= len(theirs) || theirs[i].Text != ours.Text {
+			l.report(ours, "AC104", "Builds of Atlas differ in where this statement ends")
+			return
+		}
 	}
-	l.report(&migrate.Stmt{}, "AC104", "Builds of Atlas differ in where the statements of this file end")
 }
 
 // apply records what a statement changed.
@@ -201,8 +211,8 @@ func (l *linting) apply(statement *migrate.Stmt, from, to *schema.Schema) (schem
 
 func (l *linting) observeSQLite(ctx context.Context, current *schema.Schema) error {
 	for _, statement := range l.file.statements {
-		if err := l.execute(ctx, l.file.Name(), []*migrate.Stmt{statement}); err != nil {
-			return err
+		if _, err := l.conn.ExecContext(ctx, statement.Text); err != nil {
+			return l.file.failure(statement, err)
 		}
 		next, err := inspect(ctx, l.driver)
 		if err != nil {

@@ -3,8 +3,6 @@ package migration
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,50 +13,74 @@ import (
 
 // relation is a table or an index as PostgreSQL keeps it.
 type relation struct {
-	table    string // its name, or that of the index's table
-	index    string // empty for a table
-	storage  int64  // pg_class.relfilenode, which changes when the relation is written anew
-	blocking bool   // this session holds a lock on it that stops writes
+	table   string // its name, or that of the index's table
+	index   string // empty for a table
+	storage int64  // pg_class.relfilenode, which changes when the relation is written anew
 }
 
 // observation is what is to be seen of the schema between two statements.
 type observation struct {
-	relations   map[int64]relation // by oid
+	tables      map[int64]relation  // by oid, which survives a new name
+	indexes     map[string]relation // by name, which survives being built anew
+	stopsWrites map[int64]bool      // tables, by oid, on which this session holds a lock that stops writes
 	lockTimeout string
 	unvalidated map[string]bool // names of constraints that are NOT VALID
 	proved      map[string]bool // "table.column" of those which a valid check proves to be NOT NULL
 }
 
-// writeStoppers are the modes that conflict with ROW EXCLUSIVE, the lock of INSERT, UPDATE and DELETE
-// (https://www.postgresql.org/docs/current/explicit-locking.html).
-const writeStoppers = `'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'`
-
 func (l *linting) observe(ctx context.Context) (o observation, err error) {
-	o = observation{relations: map[int64]relation{}, unvalidated: map[string]bool{}, proved: map[string]bool{}}
+	o = observation{
+		tables: map[int64]relation{}, indexes: map[string]relation{}, stopsWrites: map[int64]bool{},
+		unvalidated: map[string]bool{}, proved: map[string]bool{},
+	}
 	if err := l.conn.QueryRowContext(ctx, "SELECT current_setting('lock_timeout')").Scan(&o.lockTimeout); err != nil {
 		return o, err
 	}
+	return o, errors.Join(l.observeRelations(ctx, o), l.observeLocks(ctx, o), l.observeConstraints(ctx, o))
+}
+
+func (l *linting) observeRelations(ctx context.Context, o observation) (err error) {
 	rows, err := l.conn.QueryContext(ctx, `
-		SELECT c.oid, coalesce(t.relname, c.relname), CASE WHEN i.indrelid IS NULL THEN '' ELSE c.relname END, c.relfilenode,
-			EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_backend_pid() AND l.relation = c.oid AND l.mode IN (`+writeStoppers+`))
+		SELECT c.oid, coalesce(t.relname, c.relname), CASE WHEN t.oid IS NULL THEN '' ELSE c.relname END, c.relfilenode
 		FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
 		WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'i', 'I')`)
 	if err != nil {
-		return o, err
+		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var oid int64
 		var r relation
-		if err := rows.Scan(&oid, &r.table, &r.index, &r.storage, &r.blocking); err != nil {
-			return o, err
+		if err := rows.Scan(&oid, &r.table, &r.index, &r.storage); err != nil {
+			return err
 		}
-		o.relations[oid] = r
+		if r.index == "" {
+			o.tables[oid] = r
+		} else {
+			o.indexes[r.index] = r
+		}
 	}
-	if err := rows.Err(); err != nil {
-		return o, err
+	return rows.Err()
+}
+
+func (l *linting) observeLocks(ctx context.Context, o observation) (err error) {
+	// The modes that conflict with ROW EXCLUSIVE, the lock of INSERT, UPDATE and DELETE:
+	// https://www.postgresql.org/docs/current/explicit-locking.html
+	rows, err := l.conn.QueryContext(ctx, `
+		SELECT relation FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'
+			AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')`)
+	if err != nil {
+		return err
 	}
-	return o, l.observeConstraints(ctx, o)
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var oid int64
+		if err := rows.Scan(&oid); err != nil {
+			return err
+		}
+		o.stopsWrites[oid] = true
+	}
+	return rows.Err()
 }
 
 func (l *linting) observeConstraints(ctx context.Context, o observation) (err error) {
@@ -94,8 +116,11 @@ func (l *linting) observePostgres(ctx context.Context, current *schema.Schema) e
 	if transactional && slices.ContainsFunc(l.file.statements, func(s *migrate.Stmt) bool { return concurrently.MatchString(s.Text) }) {
 		transactional = false // it could not run as it is, which is a finding
 	}
-	if _, err := l.conn.ExecContext(ctx, "SET lock_timeout = 0"); err != nil {
-		return err
+	// Not in UTC, where PostgreSQL need not touch the rows to give a timestamp its zone.
+	for _, setting := range []string{"SET lock_timeout = 0", "SET TimeZone = 'America/New_York'"} {
+		if _, err := l.conn.ExecContext(ctx, setting); err != nil {
+			return err
+		}
 	}
 	if transactional {
 		if _, err := l.conn.ExecContext(ctx, "BEGIN"); err != nil {
@@ -109,7 +134,7 @@ func (l *linting) observePostgres(ctx context.Context, current *schema.Schema) e
 		}
 		after, err := l.executeObserved(ctx, statement, transactional)
 		if err != nil {
-			return fmt.Errorf("%s, line %d: %w", l.file.Name(), l.file.line(statement), failure("execute", err))
+			return l.file.failure(statement, err)
 		}
 		next, err := inspect(ctx, l.driver)
 		if err != nil {
@@ -165,47 +190,44 @@ var (
 // judge reports what a statement did to the tables that were there before the file.
 func (l *linting) judge(statement *migrate.Stmt, existing []string, before, after observation, changes schema.Changes) {
 	inUse := func(table string) bool { return slices.Contains(existing, table) }
-	held := l.file.transactional && slices.ContainsFunc(slices.Collect(maps.Values(before.relations)), func(r relation) bool {
-		return r.index == "" && r.blocking && inUse(r.table)
-	})
-
 	isConcurrent := concurrently.MatchString(statement.Text)
 	if isConcurrent && l.file.transactional {
 		l.report(statement, "PG103", "CONCURRENTLY cannot run in a transaction, and this file is one")
 	}
-	if validates.MatchString(statement.Text) && held {
-		l.report(statement, "AC103", "Validating a constraint reads the whole table, and the file holds a lock on it that stops writes")
-	}
 	if writesRows.MatchString(statement.Text) && len(existing) > 0 && len(changes) == 0 {
 		l.report(statement, "AC105", "Changing rows in one statement keeps each of them locked until the last one is done")
 	}
-	for oid, was := range before.relations {
-		is, still := after.relations[oid]
-		if !still || !inUse(was.table) {
+
+	rewritten := map[string]bool{}
+	for oid, was := range before.tables {
+		if !inUse(was.table) {
 			continue
 		}
-		if was.index == "" && is.blocking && !was.blocking && before.lockTimeout == "0" {
-			l.report(statement, "AC101", "Waiting for a lock on table %q without a lock_timeout: all who come later wait behind it", is.table)
+		if before.stopsWrites[oid] && validates.MatchString(statement.Text) {
+			l.report(statement, "AC103", "Validating a constraint reads the whole table, and the file holds a lock on %q that stops writes",
+				was.table)
 		}
-		if is.storage != was.storage {
-			l.reportRewrite(statement, is, changes)
+		if after.stopsWrites[oid] && !before.stopsWrites[oid] && before.lockTimeout == "0" {
+			l.report(statement, "AC101", "Waiting for a lock on table %q without a lock_timeout: all who come later wait behind it", was.table)
+		}
+		if is, still := after.tables[oid]; still && is.storage != was.storage {
+			rewritten[was.table] = true
+			if slices.ContainsFunc(changes, addsDefault) {
+				l.report(statement, "PG302", "A value that is computed for each row writes table %q anew while nobody can use it", was.table)
+			} else {
+				l.report(statement, "PG301", "Writing table %q anew while nobody can use it", was.table)
+			}
+		}
+	}
+	for name, was := range before.indexes {
+		if is, still := after.indexes[name]; still && is.storage != was.storage && inUse(was.table) && !rewritten[was.table] && !isConcurrent {
+			l.report(statement, "PG301", "Building index %q anew while nobody can write to table %q", name, was.table)
 		}
 	}
 	for _, change := range changes {
 		if table, ok := change.(*schema.ModifyTable); ok && inUse(table.T.Name) {
 			l.judgeTable(statement, table, isConcurrent, before, after)
 		}
-	}
-}
-
-func (l *linting) reportRewrite(statement *migrate.Stmt, r relation, changes schema.Changes) {
-	switch {
-	case r.index != "":
-		l.report(statement, "PG301", "Building index %q anew while nobody can write to table %q", r.index, r.table)
-	case slices.ContainsFunc(changes, addsDefault):
-		l.report(statement, "PG302", "A default that differs from row to row writes table %q anew while nobody can use it", r.table)
-	default:
-		l.report(statement, "PG301", "Writing table %q anew while nobody can use it", r.table)
 	}
 }
 

@@ -195,3 +195,12 @@ func queryString(t testing.TB, db *sql.DB, query string) string {
 
 // lines makes a test's SQL readable as part of the test.
 func lines(text ...string) string { return strings.Join(text, "\n") + "\n" }
+
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

@@ -76,23 +76,28 @@ func (s *session) rolledBack(ctx context.Context, work func() error) error {
 	return errors.Join(err, failure("roll back", back))
 }
 
-// execute runs statements one by one.
-func (s *scratch) execute(ctx context.Context, name string, statements []*migrate.Stmt) error {
-	for _, statement := range statements {
+// executeFile runs the statements of a file one by one, without a transaction.
+func (s *scratch) executeFile(ctx context.Context, f *file) error {
+	return s.executeFirst(ctx, f, len(f.statements))
+}
+
+// executeFirst runs the first n statements of a file.
+func (s *scratch) executeFirst(ctx context.Context, f *file, n int) error {
+	for _, statement := range f.statements[:n] {
 		if _, err := s.conn.ExecContext(ctx, statement.Text); err != nil {
-			return fmt.Errorf("%s, statement at byte %d: %w", name, statement.Pos, failure("execute", err))
+			return f.failure(statement, err)
 		}
 	}
 	return nil
 }
 
-// executeText runs the statements of a text, such as a desired state.
-func (s *scratch) executeText(ctx context.Context, name, text string) error {
+// executeText runs the statements of a desired state.
+func (s *scratch) executeText(ctx context.Context, text string) error {
 	statements, err := s.database.scan(text)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("desired state: %w", err)
 	}
-	return s.execute(ctx, name, statements)
+	return s.executeFile(ctx, &file{LocalFile: migrate.NewLocalFile("desired state", []byte(text)), statements: statements})
 }
 
 // inspect returns the tables of the connection's current schema: the named ones, or all if none is named.
@@ -115,8 +120,64 @@ func tableNames(s *schema.Schema) []string {
 
 // difference returns the changes that lead from one schema to the other, whatever the two are called.
 func difference(driver migrate.Driver, from, to *schema.Schema) ([]schema.Change, error) {
-	from.Name, from.Attrs = to.Name, to.Attrs // the comment on the schema "public" is nobody's concern
-	return driver.SchemaDiff(from, to, schema.DiffNormalized()) // both are as a database prints them
+	from.Name, from.Attrs = to.Name, to.Attrs                            // the comment on the schema "public" is nobody's concern
+	changes, err := driver.SchemaDiff(from, to, schema.DiffNormalized()) // both are as a database prints them
+	if err != nil {
+		return nil, err
+	}
+	return addCollations(changes, from, to), nil
+}
+
+// addCollations adds the columns whose collation changes, which Atlas reads and plans but does not compare.
+func addCollations(changes []schema.Change, from, to *schema.Schema) []schema.Change {
+	for _, table := range to.Tables {
+		before, ok := from.Table(table.Name)
+		if !ok {
+			continue
+		}
+		for _, column := range table.Columns {
+			old, ok := before.Column(column.Name)
+			if !ok || collation(old) == collation(column) {
+				continue
+			}
+			target := *column
+			target.Attrs = slices.Clone(column.Attrs)
+			target.SetCollation(collation(column))
+			changes = addTypeChange(changes, table, old, &target)
+		}
+	}
+	return changes
+}
+
+func collation(c *schema.Column) string {
+	for _, attr := range c.Attrs {
+		if c, ok := attr.(*schema.Collation); ok {
+			return c.V
+		}
+	}
+	return "default"
+}
+
+func addTypeChange(changes []schema.Change, table *schema.Table, from, to *schema.Column) []schema.Change {
+	var modify *schema.ModifyTable
+	for _, change := range changes {
+		if m, ok := change.(*schema.ModifyTable); ok && m.T.Name == table.Name {
+			modify = m
+		}
+	}
+	if modify == nil {
+		modify = &schema.ModifyTable{T: table}
+		changes = append(changes, modify)
+	}
+	for _, change := range modify.Changes {
+		if m, ok := change.(*schema.ModifyColumn); ok && m.To.Name == to.Name {
+			m.Change |= schema.ChangeType
+			m.To = to
+			return changes
+		}
+	}
+	modify.Changes = append(modify.Changes, &schema.ModifyColumn{From: from, To: to, Change: schema.ChangeType})
+	return changes
 }
 
 // plan returns the statements of changes, with names that are not qualified.
@@ -127,10 +188,18 @@ func plan(ctx context.Context, driver migrate.Driver, name, indent string, chang
 	})
 }
 
-func commands(p *migrate.Plan) []string {
-	statements := make([]string, len(p.Changes))
-	for i, c := range p.Changes {
-		statements[i] = c.Cmd + ";"
+// planStatements returns the statements of changes as one would read them.
+func planStatements(ctx context.Context, driver migrate.Driver, changes []schema.Change) ([]string, error) {
+	statements := []string{}
+	if len(changes) == 0 {
+		return statements, nil
 	}
-	return statements
+	planned, err := plan(ctx, driver, "plan", "  ", changes)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range planned.Changes {
+		statements = append(statements, c.Cmd+";")
+	}
+	return statements, nil
 }

@@ -2,7 +2,9 @@ package migration
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"ariga.io/atlas/sql/schema"
 
@@ -36,7 +38,7 @@ func (r *Runner) Verify(ctx context.Context, desired string, dev Dev) error {
 	return r.withSession(ctx, defaultLockTimeout, func(s *session) error {
 		var target *schema.Schema
 		lay := func(place *scratch) (err error) {
-			if err := place.executeText(ctx, "the desired state", desired); err != nil {
+			if err := place.executeText(ctx, desired); err != nil {
 				return err
 			}
 			target, err = inspect(ctx, place.driver)
@@ -57,13 +59,61 @@ func (r *Runner) Verify(ctx context.Context, desired string, dev Dev) error {
 			return err
 		}
 		changes, err := difference(s.driver, live, target)
-		if err != nil || len(changes) == 0 {
-			return err
-		}
-		p, err := plan(ctx, s.driver, "", "  ", changes)
 		if err != nil {
 			return err
 		}
-		return &DriftError{commands(p)}
+		statements, err := planStatements(ctx, s.driver, changes)
+		if err != nil {
+			return err
+		}
+		if r.database.dialect == Postgres {
+			unfinished, err := s.unfinished(ctx, target)
+			if err != nil {
+				return err
+			}
+			statements = append(statements, unfinished...)
+		}
+		if len(statements) == 0 {
+			return nil
+		}
+		return &DriftError{statements}
+	})
+}
+
+// unfinished returns the statements that finish what exists by name only: indexes that a broken CREATE INDEX CONCURRENTLY has
+// left invalid, and constraints that were never validated. Atlas does not tell them from others.
+func (s *session) unfinished(ctx context.Context, target *schema.Schema) (statements []string, err error) {
+	rows, err := s.conn.QueryContext(ctx, `
+		SELECT t.relname, i.relname, format('REINDEX INDEX CONCURRENTLY %I;', i.relname)
+		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
+		WHERE NOT x.indisvalid AND t.relnamespace = current_schema()::regnamespace
+		UNION ALL
+		SELECT t.relname, c.conname, format('ALTER TABLE %I VALIDATE CONSTRAINT %I;', t.relname, c.conname)
+		FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
+		WHERE NOT c.convalidated AND t.relnamespace = current_schema()::regnamespace
+		ORDER BY 1, 2`)
+	if err != nil {
+		return nil, failure("look for invalid indexes", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var table, name, statement string
+		if err := rows.Scan(&table, &name, &statement); err != nil {
+			return nil, err
+		}
+		if declared, ok := target.Table(table); ok && declares(declared, name) {
+			statements = append(statements, statement)
+		}
+	}
+	return statements, rows.Err()
+}
+
+// declares reports whether a table has an index or a constraint of that name. One that it has not is to be dropped anyway.
+func declares(t *schema.Table, name string) bool {
+	_, index := t.Index(name)
+	_, foreignKey := t.ForeignKey(name)
+	return index || foreignKey || slices.ContainsFunc(t.Attrs, func(a schema.Attr) bool {
+		check, ok := a.(*schema.Check)
+		return ok && check.Name == name
 	})
 }

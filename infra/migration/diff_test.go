@@ -1,0 +1,115 @@
+package migration_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+)
+
+func TestDiffRefusals(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d testDatabase) {
+		dir := onDisk(t, d.embedded(t))
+		options := migration.DiffOptions{Dialect: d.dialect, Dir: dir, Desired: d.desired(t), Name: "x", Dev: d.dev(t)}
+		for _, name := range []string{"", "a b", "../x", "a/b", "x.sql", strings.Repeat("x", 101), "é"} {
+			named := options
+			named.Name = name
+			if _, err := migration.Diff(t.Context(), named); !errors.Is(err, domain.ErrInvalid) {
+				t.Errorf("name %q: %v", name, err)
+			}
+		}
+
+		broken := options
+		broken.Desired = "CREATE TABLE users (;"
+		if _, err := migration.Diff(t.Context(), broken); err == nil {
+			t.Error("a desired state that cannot be read was accepted")
+		}
+
+		future := options
+		future.Dir = onDisk(t, and(t, d.embedded(t), map[string]string{"29990101000000_x.sql": "CREATE TABLE x (id integer);\n"}))
+		if _, err := migration.Diff(t.Context(), future); !errors.Is(err, domain.ErrInvalid) {
+			t.Errorf("with a clock behind the directory: %v", err)
+		}
+
+		files, err := filepath.Glob(filepath.Join(dir, "*.sql"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(files[0], []byte("CREATE TABLE x (id integer);\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := migration.Diff(t.Context(), options); !errors.Is(err, domain.ErrChecksum) {
+			t.Errorf("with an edited file: %v", err)
+		}
+	})
+}
+
+func TestDiffOfAnEmptyDirectory(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d testDatabase) {
+		dir := t.TempDir()
+		options := migration.DiffOptions{Dialect: d.dialect, Dir: dir, Desired: d.desired(t), Name: "create", Dev: d.dev(t)}
+		path, err := migration.Diff(t.Context(), options)
+		if err != nil || path == "" {
+			t.Fatal(path, err)
+		}
+		db := d.open(t, d.url(t))
+		runner := d.runner(t, db, os.DirFS(dir))
+		mustUp(t, runner)
+		if err := runner.Verify(t.Context(), options.Desired, options.Dev); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTemporaryDatabasesAreDropped(t *testing.T) {
+	t.Parallel()
+	d := databases[0]
+	admin := d.open(t, postgrestest.Server(t))
+	var made []string
+	dev := migration.DevPostgres(postgrestest.Server(t), func(_ context.Context, url string) (*sql.DB, error) {
+		db, err := sql.Open("postgres", url)
+		if err == nil {
+			var name string
+			err = db.QueryRowContext(t.Context(), "SELECT current_database()").Scan(&name)
+			made = append(made, name)
+		}
+		return db, err
+	})
+	options := migration.DiffOptions{Dialect: d.dialect, Dir: onDisk(t, d.embedded(t)), Desired: d.desired(t), Name: "x", Dev: dev}
+	_, err := migration.Diff(t.Context(), options)
+	options.Desired = "CREATE TABLE x (a nothing);"
+	_, failed := migration.Diff(t.Context(), options)
+	if err != nil || failed == nil {
+		t.Fatal(err, failed)
+	}
+	temporary := 0
+	for _, name := range made {
+		if !strings.HasPrefix(name, "accounts_dev_") {
+			continue
+		}
+		temporary++
+		var n int
+		if err := admin.QueryRow("SELECT count(*) FROM pg_database WHERE datname = $1", name).Scan(&n); err != nil || n != 0 {
+			t.Errorf("%d databases %s are left, %v", n, name, err)
+		}
+	}
+	if temporary == 0 {
+		t.Errorf("no temporary database among %q", made)
+	}
+
+	for _, url := range []string{"sqlite:x", "postgres://ann:secret@[", ""} {
+		_, _, err := migration.DevPostgres(url, nil)(t.Context())
+		if !errors.Is(err, domain.ErrInvalid) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}

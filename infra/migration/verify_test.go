@@ -1,0 +1,118 @@
+package migration_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration"
+)
+
+// places are where a desired state can be laid out; nil is a schema of the same PostgreSQL database.
+func (d testDatabase) places(t *testing.T) map[string]migration.Dev {
+	places := map[string]migration.Dev{"development database": d.dev(t)}
+	if d.dialect == migration.Postgres {
+		places["same database"] = nil
+	}
+	return places
+}
+
+func TestVerify(t *testing.T) {
+	t.Parallel()
+	drifts := map[string]map[string][2]string{ // what somebody did, and what the remedy contains
+		"postgres": {
+			"new column":      {"ALTER TABLE users ADD COLUMN x text", `DROP COLUMN "x"`},
+			"dropped column":  {"ALTER TABLE users DROP COLUMN last_name", `ADD COLUMN "last_name" character varying(100) NULL`},
+			"type":            {"ALTER TABLE users ALTER COLUMN phone TYPE text", `ALTER COLUMN "phone" TYPE character varying(20)`},
+			"null":            {"ALTER TABLE users ALTER COLUMN version DROP NOT NULL", `ALTER COLUMN "version" SET NOT NULL`},
+			"default":         {"ALTER TABLE users ALTER COLUMN version SET DEFAULT 2", `ALTER COLUMN "version" SET DEFAULT 1`},
+			"no default":      {"ALTER TABLE users ALTER COLUMN id DROP DEFAULT", `ALTER COLUMN "id" SET DEFAULT gen_random_uuid()`},
+			"collation":       {`ALTER TABLE users ALTER COLUMN email TYPE varchar(255) COLLATE "POSIX"`, `COLLATE "C"`},
+			"check":           {"ALTER TABLE users DROP CONSTRAINT users_version_check, ADD CONSTRAINT users_version_check CHECK (version >= 0)", `CHECK (version >= 1)`},
+			"no check":        {"ALTER TABLE users DROP CONSTRAINT users_email_check", `ADD CONSTRAINT "users_email_check"`},
+			"dropped index":   {"DROP INDEX users_created_at", `CREATE INDEX "users_created_at"`},
+			"index":           {"CREATE INDEX x ON users (last_login)", `DROP INDEX "x"`},
+			"index not uniqe": {"DROP INDEX users_phone_key; CREATE INDEX users_phone_key ON users (phone)", `CREATE UNIQUE INDEX "users_phone_key"`},
+			"invalid index":   {"UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_created_at'::regclass", `REINDEX INDEX CONCURRENTLY users_created_at`},
+			"check not valid": {"ALTER TABLE users DROP CONSTRAINT users_version_check, ADD CONSTRAINT users_version_check CHECK (version >= 1) NOT VALID", `VALIDATE CONSTRAINT users_version_check`},
+			"no table":        {"DROP TABLE users", `CREATE TABLE "users"`},
+		},
+		"sqlite": {
+			"new column":    {"ALTER TABLE users ADD COLUMN x text", "new_users"},
+			"dropped index": {"DROP INDEX users_created_at", "CREATE INDEX `users_created_at`"},
+			"index":         {"CREATE INDEX x ON users (last_login)", "DROP INDEX `x`"},
+			"no table":      {"DROP TABLE users", "CREATE TABLE `users`"},
+		},
+	}
+	onEach(t, func(t *testing.T, d testDatabase) {
+		for place, dev := range d.places(t) {
+			for name, drift := range drifts[d.name] {
+				t.Run(place+"/"+name, func(t *testing.T) {
+					db := d.open(t, d.url(t))
+					runner := d.runner(t, db, d.embedded(t))
+					mustUp(t, runner)
+					// What belongs to the application around is not the runner's concern.
+					mustExec(t, db, "CREATE TABLE orders (id integer PRIMARY KEY, account text)")
+					if err := runner.Verify(t.Context(), d.desired(t), dev); err != nil {
+						t.Fatal(err)
+					}
+					mustExec(t, db, drift[0])
+					err := runner.Verify(t.Context(), d.desired(t), dev)
+					var found *migration.DriftError
+					if !errors.As(err, &found) || !errors.Is(err, domain.ErrDrift) {
+						t.Fatalf("%v; want drift", err)
+					}
+					if remedy := strings.Join(found.Statements, "\n"); !strings.Contains(remedy, drift[1]) || strings.Contains(remedy, "orders") {
+						t.Errorf("the remedy is\n%s\nwant %q in it", remedy, drift[1])
+					}
+				})
+			}
+		}
+	})
+}
+
+// What is printed as the remedy is one.
+func TestRemedyEndsTheDrift(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d testDatabase) {
+		db := d.open(t, d.url(t))
+		runner := d.runner(t, db, d.embedded(t))
+		mustUp(t, runner)
+		mustExec(t, db, "ALTER TABLE users ADD COLUMN x text", "DROP INDEX users_created_at",
+			"INSERT INTO users (email, username, hashed_password) VALUES ('a@example.org', 'ann', '-')")
+		var found *migration.DriftError
+		if err := runner.Verify(t.Context(), d.desired(t), d.dev(t)); !errors.As(err, &found) {
+			t.Fatal(err)
+		}
+		mustExec(t, db, found.Statements...)
+		if err := runner.Verify(t.Context(), d.desired(t), d.dev(t)); err != nil {
+			t.Error(err)
+		}
+		if n := queryString(t, db, "SELECT count(*) FROM users"); n != "1" {
+			t.Errorf("%s rows; want 1", n)
+		}
+	})
+}
+
+func TestVerifyLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	d := databases[0]
+	db := d.open(t, d.url(t))
+	runner := d.runner(t, db, d.embedded(t))
+	mustUp(t, runner)
+	for range 3 {
+		if err := runner.Verify(t.Context(), d.desired(t), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := runner.Verify(t.Context(), "CREATE TABLE x (;", nil); err == nil {
+		t.Error("a desired state that cannot be read was accepted")
+	}
+	if err := runner.Verify(t.Context(), "CREATE TABLE x (a nothing);", nil); err == nil || strings.Contains(err.Error(), "aborted") {
+		t.Errorf("%v; want the reason", err)
+	}
+	if n := queryString(t, db, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'accounts%' AND nspname <> 'accounts_migrations'"); n != "0" {
+		t.Errorf("%s schemas are left", n)
+	}
+}
