@@ -31,6 +31,8 @@ func (p *program) userCommand() *cobra.Command {
 		p.userResetCommand(),
 		p.userVerifyTokenCommand(),
 		p.userConfirmCommand(),
+		p.userImportCommand(),
+		p.userExportCommand(),
 	)
 }
 

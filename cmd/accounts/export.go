@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/bulk"
+)
+
+func (p *program) userExportCommand() *cobra.Command {
+	var format string
+	var withHashes bool
+	const example = `accounts user export >users.jsonl
+accounts user export --format csv --with-hashes >users.csv`
+	c := p.command("export", "Print all accounts, one per line", example, cobra.NoArgs, func(ctx context.Context, _ []string) error {
+		format, err := bulk.ParseFormat(format)
+		if err != nil {
+			return err
+		}
+		return p.withStore(ctx, func(store *infra.Store) error { return p.export(ctx, store, format, withHashes) })
+	})
+	c.Flags().StringVar(&format, "format", string(bulk.JSONLines), "jsonl or csv")
+	c.Flags().BoolVar(&withHashes, "with-hashes", false, "add the password hashes, which are secrets: keep the output from others")
+	complete(c, "format", string(bulk.JSONLines), string(bulk.CSV))
+	return c
+}
+
+// export prints every account as the other commands do. It holds some of them at a time.
+func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Format, withHashes bool) error {
+	const full = 64 << 10
+	var lines bytes.Buffer
+	comma := csv.NewWriter(&lines)
+	now := time.Now()
+	if format == bulk.CSV {
+		_ = comma.Write(names(exportRecord(new(domain.User), now, withHashes))) // a buffer takes everything
+	}
+	for user, err := range store.Export(ctx, withHashes) {
+		if err != nil {
+			return err
+		}
+		r := exportRecord(user, now, withHashes)
+		if format == bulk.CSV {
+			_ = comma.Write(cells(r))
+		} else if err := writeJSON(&lines, r); err != nil {
+			return err
+		}
+		if lines.Len() > full {
+			if err := p.write(lines.Bytes()); err != nil {
+				return err
+			}
+			lines.Reset()
+		}
+	}
+	comma.Flush()
+	return p.write(lines.Bytes())
+}
+
+// exportRecord is the one place where a hash is printed.
+func exportRecord(u *domain.User, now time.Time, withHash bool) record {
+	r := userRecord(u, now)
+	if withHash {
+		r = append(r, field{"hashed_password", u.State().PasswordHash.Stored()})
+	}
+	return r
+}
+
+func names(r record) []string {
+	list := make([]string, len(r))
+	for i, f := range r {
+		list[i] = f.name
+	}
+	return list
+}
+
+// cells returns the values as CSV has them: what is absent is empty.
+func cells(r record) []string {
+	list := make([]string, len(r))
+	for i, f := range r {
+		switch v := f.value.(type) {
+		case nil:
+		case time.Time:
+			list[i] = v.Format(time.RFC3339Nano)
+		default:
+			list[i] = fmt.Sprint(v)
+		}
+	}
+	return list
+}
