@@ -33,12 +33,15 @@ func (s *Store) RecordFailure(ctx context.Context, id domain.ID, policy domain.L
 	if err != nil || updated != nil {
 		return updated, err
 	}
-	return nil, s.refusal(ctx, op, id, domain.PasswordHash{})
+	return nil, s.refusal(ctx, op, id, nil)
 }
 
 // RecordSuccess implements [domain.CredentialStore].
 func (s *Store) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (*domain.User, error) {
 	const op = "record sign-in"
+	if checked.IsZero() { // nothing can have been checked against no hash, even if none is stored
+		return nil, s.refusal(ctx, op, id, &checked)
+	}
 	now := s.present()
 	where := sql.And(
 		sql.EQ(user.FieldID, id.UUID()),
@@ -56,23 +59,27 @@ func (s *Store) RecordSuccess(ctx context.Context, id domain.ID, checked, better
 	if err != nil || updated != nil {
 		return updated, err
 	}
-	return nil, s.refusal(ctx, op, id, checked)
+	return nil, s.refusal(ctx, op, id, &checked)
 }
 
-// refusal tells why a statement of RecordFailure or RecordSuccess matched no row. checked is absent in the former.
-func (s *Store) refusal(ctx context.Context, op string, id domain.ID, checked domain.PasswordHash) error {
+// refusal tells why a statement of RecordFailure or RecordSuccess matched no row. checked is nil in the former.
+func (s *Store) refusal(ctx context.Context, op string, id domain.ID, checked *domain.PasswordHash) error {
 	u, err := s.FindByID(ctx, id)
 	switch {
 	case err != nil:
 		return wrap(op, err)
-	case !checked.IsZero() && u.State().PasswordHash != checked:
-		return wrap(op, &domain.Error{Kind: domain.ErrConflict, Field: user.FieldHashedPassword, Reason: "was changed meanwhile"})
+	case checked != nil && (checked.IsZero() || u.State().PasswordHash != *checked):
+		return wrap(op, hashChanged())
 	case u.IsLocked(s.present()):
 		return wrap(op, &domain.Error{Kind: domain.ErrLocked, Reason: "too many failed sign-ins", Until: u.LockedUntil()})
-	case !checked.IsZero() && !u.IsActive():
+	case checked != nil && !u.IsActive():
 		return wrap(op, inactive())
 	}
 	return wrap(op, conflict()) // what stood in the way is gone by now
+}
+
+func hashChanged() error {
+	return &domain.Error{Kind: domain.ErrConflict, Field: user.FieldHashedPassword, Reason: "was changed meanwhile"}
 }
 
 func inactive() error {
@@ -105,7 +112,7 @@ func (s *Store) SetPassword(
 	if _, err := s.FindByID(ctx, id); err != nil {
 		return nil, wrap(op, err)
 	}
-	return nil, wrap(op, &domain.Error{Kind: domain.ErrConflict, Field: user.FieldHashedPassword, Reason: "was changed meanwhile"})
+	return nil, wrap(op, hashChanged())
 }
 
 // newPassword stores a hash and ends all that the old one allowed, but for the sessions.

@@ -56,15 +56,29 @@ var (
 	issuedOf  = substring(domain.EntryIssued, domain.EntryTimeLen)
 	isLive    = fmt.Sprintf("length(v) = %d", domain.LiveEntryLen)
 	isRetired = fmt.Sprintf("length(v) = %d", domain.RetiredEntryLen)
+
+	// isEntry matches lengths and dots; other strings, which nobody but a person can have written, count for nothing.
+	isEntry = fmt.Sprintf("(v LIKE '%s' OR v LIKE '%s')",
+		fields(domain.EntryTimeLen, domain.EntrySessionLen, domain.EntryDigestLen, domain.EntryTimeLen, domain.EntryTimeLen, domain.EntryTimeLen),
+		fields(domain.EntryTimeLen, domain.EntrySessionLen, domain.EntryTagLen))
 )
+
+// fields is the LIKE pattern of fields of these lengths, parted by dots.
+func fields(lengths ...int) string {
+	patterns := make([]string, len(lengths))
+	for i, n := range lengths {
+		patterns[i] = strings.Repeat("_", n)
+	}
+	return strings.Join(patterns, ".")
+}
 
 func substring(at, length int) string { return fmt.Sprintf("substr(v, %d, %d)", at+1, length) }
 
 // entries is a query of the entries that have not expired by a time, which is its argument: v, n, the session s and the time
 // of issue i.
 func (d dialectSQL) entries() string {
-	return fmt.Sprintf("SELECT v, n, %s AS s, %s%s AS i FROM %s WHERE (%s OR %s) AND %s%s > ?",
-		sessionOf, issuedOf, d.binary, d.elements, isLive, isRetired, expiresOf, d.binary)
+	return fmt.Sprintf("SELECT v, n, %s AS s, %s%s AS i FROM %s WHERE %s AND %s%s > ?",
+		sessionOf, issuedOf, d.binary, d.elements, isEntry, expiresOf, d.binary)
 }
 
 // keptEntries is the list without what has expired, and of the rest only what matches.
@@ -300,7 +314,7 @@ func (s *Store) SweepSessions(ctx context.Context, after domain.ID, limit int) (
 	sweep.Next = domain.IDFromUUID(last)
 	now := s.present()
 	d := s.sql()
-	stale := fmt.Sprintf("EXISTS (SELECT 1 FROM %s WHERE NOT ((%s OR %s) AND %s%s > ?))", d.elements, isLive, isRetired, expiresOf, d.binary)
+	stale := fmt.Sprintf("EXISTS (SELECT 1 FROM %s WHERE NOT (%s AND %s%s > ?))", d.elements, isEntry, expiresOf, d.binary)
 	update := sql.Dialect(s.driver.Dialect()).Update(user.Table).
 		Set(user.FieldRefreshTokens, s.keptEntries(now, "true")).
 		Add(user.FieldVersion, 1).

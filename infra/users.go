@@ -60,10 +60,14 @@ func (s *Store) exists(ctx context.Context, op string, where predicate.User) (bo
 
 // Create implements [domain.UserWriter].
 func (s *Store) Create(ctx context.Context, u *domain.User) error {
+	const op = "create user"
+	if u.State().PasswordHash.IsZero() { // as in a user that was read for a list
+		return wrap(op, required(user.FieldHashedPassword))
+	}
 	insert := s.client.User.Create()
 	toRow(insert.Mutation(), u)
 	if err := insert.Exec(ctx); err != nil {
-		return s.failure(ctx, "create user", err)
+		return s.failure(ctx, op, err)
 	}
 	return nil
 }

@@ -1,0 +1,56 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/domain/domaintest"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+)
+
+func TestContract(t *testing.T) {
+	domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
+		return open(t, migrated(t), infra.WithClock(clock))
+	})
+}
+
+// TestContractUncached runs the suite as behind a pooler that gives each transaction another connection.
+func TestContractUncached(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the suite runs once in short mode")
+	}
+	domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
+		return open(t, migrated(t)+"&statement_cache=0", infra.WithClock(clock))
+	})
+}
+
+// migrated returns the URL of a new database with all migrations applied.
+func migrated(t testing.TB) string {
+	t.Helper()
+	return postgrestest.Clone(t, "migrated", func(url string) error {
+		store, err := postgres.Open(context.Background(), url)
+		if err != nil {
+			return err
+		}
+		return errors.Join(store.Migrate(context.Background()), store.Close())
+	})
+}
+
+func open(t testing.TB, url string, options ...infra.Option) *infra.Store {
+	t.Helper()
+	store, err := postgres.Open(t.Context(), url, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}

@@ -1,0 +1,42 @@
+package sqlite_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/domain/domaintest"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/sqlite"
+)
+
+func TestContract(t *testing.T) {
+	domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
+		store := open(t, infra.WithClock(clock))
+		// The suite makes thousands of commits, and none of them has to outlive a loss of power.
+		if _, err := store.DB().Exec("PRAGMA synchronous = OFF"); err != nil {
+			t.Fatal(err)
+		}
+		return store
+	})
+}
+
+// open returns a migrated store in a new file.
+func open(t *testing.T, options ...infra.Option) *infra.Store {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "accounts.db"), options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := store.Migrate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
