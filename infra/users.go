@@ -129,7 +129,7 @@ func backOff(ctx context.Context, try int) error {
 	if try == 0 {
 		return nil
 	}
-	timer := time.NewTimer(rand.N(min(time.Duration(try), 20) * time.Millisecond)) //nolint:gosec // no secret
+	timer := time.NewTimer(rand.N(min(time.Duration(try), 20) * time.Millisecond))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
