@@ -1,6 +1,13 @@
 package domaintest
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,4 +16,461 @@ import (
 
 func TestModel(t *testing.T) {
 	Run(t, func(_ *testing.T, clock func() time.Time) domain.Repository { return newModel(clock) })
+}
+
+// The suite fails on each of these repositories, by the behaviour that is broken in it.
+var broken = map[string]struct {
+	repository func(*model) domain.Repository
+	noticedBy  string
+}{
+	"takes an address twice":                 {func(m *model) domain.Repository { return takesTwice{m} }, "Writing/Create refuses a taken address, name or number, and names it"},
+	"takes an address twice at once":         {func(m *model) domain.Repository { return looksThenTakes{m} }, "Writing/Create of one address by 32 at once succeeds once"},
+	"lets the driver's error out":            {func(m *model) domain.Repository { return driverError{m} }, "Predecessor/a duplicate address gives a typed error, in which nothing is of the driver or of the row"},
+	"stores no hash":                         {func(m *model) domain.Repository { return takesAny{m} }, "Writing/Create refuses an account without a password hash"},
+	"stores capitals":                        {func(m *model) domain.Repository { return takesAny{m} }, "Predecessor/no account is stored under capitals, where its canonical address would not find it"},
+	"drops the zone of a time":               {func(m *model) domain.Repository { return dropsZone{m} }, "Predecessor/a time keeps its instant, whatever its zone"},
+	"returns local times":                    {func(m *model) domain.Repository { return localTimes{m} }, "Reading/finds what Create stored, nothing of it absent"},
+	"returns milliseconds":                   {func(m *model) domain.Repository { return milliseconds{m} }, "Reading/finds what Create stored, nothing of it absent"},
+	"shares its accounts":                    {func(m *model) domain.Repository { return shares{m, map[domain.ID]*domain.User{}} }, "Every method/gives its caller an account that shares nothing with the stored one"},
+	"does not look at the context":           {func(m *model) domain.Repository { return deaf{m} }, "Every method/returns the error of a context that has ended, and changes nothing"},
+	"changes what is not there":              {func(m *model) domain.Repository { return deletesNothing{m} }, "Every method/that takes an ID returns not_found where there is no such account"},
+	"does not raise the version":             {func(m *model) domain.Repository { return keepsVersion{m} }, "Every method/changes what it says and nothing else, returns it, and raises the version"},
+	"changes more than it says":              {func(m *model) domain.Repository { return changesMore{m} }, "Every method/changes what it says and nothing else, returns it, and raises the version"},
+	"loses updates":                          {func(m *model) domain.Repository { return lastWins{m} }, "Writing/Update by 32 at once on one account loses none"},
+	"erases what was stored meanwhile":       {func(m *model) domain.Repository { return lastWins{m} }, "Predecessor/saving an account that was read earlier erases no token stored meanwhile"},
+	"brings deleted accounts back":           {func(m *model) domain.Repository { return lastWins{m} }, "Writing/Update of an account that is deleted meanwhile does not bring it back"},
+	"stores what the closure refused":        {func(m *model) domain.Repository { return storesRefused{m} }, "Writing/Update returns the closure's error and stores nothing"},
+	"keeps a confirmation":                   {func(m *model) domain.Repository { return keepsVerified{m} }, "Writing/SetEmail to another address takes back the confirmation and the pending tokens"},
+	"keeps sessions of the inactive":         {func(m *model) domain.Repository { return keepsSessions{m} }, "Writing/Deactivate ends all sessions, for good"},
+	"reads % as a wildcard":                  {func(m *model) domain.Repository { return wildcards{m} }, "Listing/searches for the beginning of an address or a name, every character of it literally"},
+	"skips ties":                             {func(m *model) domain.Repository { return skipsTies{m} }, "Listing/gives each order by any size of page, ties in time by ID, texts by their bytes"},
+	"reads by offset":                        {func(m *model) domain.Repository { return offsets{m, map[domain.Cursor]int{}} }, "Listing/neither repeats nor skips an account while others come and go"},
+	"lists hashes":                           {func(m *model) domain.Repository { return listsHashes{m} }, "Listing/returns everything but the password hash and the digests of one-time tokens"},
+	"loses failures":                         {func(m *model) domain.Repository { return losesFailures{m} }, "Credentials/RecordFailure by 64 at once, five times each, is exact up to the lock"},
+	"counts on after a lock":                 {func(m *model) domain.Repository { return countsOn{m} }, "Credentials/RecordFailure counts from one once the lock has ended, and can lock again"},
+	"puts back an old hash":                  {func(m *model) domain.Repository { return looksThenRecords{m} }, "Credentials/RecordSuccess never puts back a hash that was replaced meanwhile"},
+	"keeps all sessions at a new password":   {func(m *model) domain.Repository { return keepsAll{m} }, "Credentials/SetPassword ends all sessions but one, drops the pending tokens and clears the lock"},
+	"consumes a token many times":            {func(m *model) domain.Repository { return looksThenConsumes{m} }, "Credentials/ConsumeReset by 64 at once succeeds once, with the winner's password"},
+	"takes expired tokens":                   {func(m *model) domain.Repository { return takesExpired{m} }, "Credentials/a one-time token is good once, until it expires"},
+	"rotates a token twice":                  {func(m *model) domain.Repository { return looksThenRotates{m} }, "Sessions/RotateToken by 4 at once without grace has one winner, and ends the session, in each of 40 rounds"},
+	"leaves a stolen session":                {func(m *model) domain.Repository { return leavesStolen{m} }, "Sessions/RotateToken of a token that was rotated before grace ends that session alone"},
+	"ends all sessions at a theft":           {func(m *model) domain.Repository { return endsAll{m} }, "Sessions/RotateToken of a token that was rotated before grace ends that session alone"},
+	"keeps the oldest sessions":              {func(m *model) domain.Repository { return keepsOldest{m} }, "Sessions/IssueToken at the cap ends the oldest session"},
+	"tells rotated tokens as live":           {func(m *model) domain.Repository { return hasRotated{m} }, "Sessions/RotateToken of a rotated token within grace gives a sibling, which can be rotated too"},
+	"counts tokens":                          {func(m *model) domain.Repository { return countsTokens{m} }, "Sessions/CountSessions and ListSessionCounts count live sessions, not tokens"},
+	"sweeps without bounds":                  {func(m *model) domain.Repository { return sweepsAll{m} }, "Sessions/SweepSessions removes what has expired, in bounded steps, and writes nothing else"},
+	"counts tokens, found by chance":         {func(m *model) domain.Repository { return countsTokens{m} }, "Random operations/of one account with many sessions"},
+	"keeps a confirmation, found by chance":  {func(m *model) domain.Repository { return keepsVerified{m} }, "Random operations/of few accounts with many collisions"},
+	"keeps oldest sessions, found by chance": {func(m *model) domain.Repository { return keepsOldest{m} }, "Random operations/of one account with many sessions"},
+}
+
+const brokenVariable = "DOMAINTEST_BROKEN"
+
+func TestSuiteNoticesBrokenRepositories(t *testing.T) {
+	if name := os.Getenv(brokenVariable); name != "" {
+		Run(t, func(_ *testing.T, clock func() time.Time) domain.Repository {
+			return broken[name].repository(newModel(clock))
+		})
+		return
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range broken {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := t.Name()[:strings.Index(t.Name(), "/")+1] + strings.ReplaceAll(b.noticedBy, " ", "_")
+			var patterns []string
+			for element := range strings.SplitSeq(path, "/") {
+				patterns = append(patterns, "^"+regexp.QuoteMeta(element)+"$")
+			}
+			inner := exec.Command(program, "-test.run="+strings.Join(patterns, "/"), "-test.count=1")
+			inner.Env = append(os.Environ(), brokenVariable+"="+name, seedVariable+"=1")
+			output, err := inner.CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || !strings.Contains(string(output), "--- FAIL: "+path) || strings.Contains(string(output), "panic:") {
+				t.Errorf("%v, and the suite said:\n%s", err, output)
+			}
+		})
+	}
+}
+
+// store keeps a state without any rule.
+func (m *model) store(s domain.UserState) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.users[s.ID] = s
+}
+
+// load returns a state without any rule, and lets others go first.
+func (m *model) load(id domain.ID) domain.UserState {
+	m.mu.Lock()
+	s := m.users[id]
+	m.mu.Unlock()
+	time.Sleep(time.Millisecond)
+	return s
+}
+
+type takesTwice struct{ *model }
+
+func (b takesTwice) Create(_ context.Context, u *domain.User) error { b.store(u.State()); return nil }
+
+type looksThenTakes struct{ *model }
+
+func (b looksThenTakes) Create(ctx context.Context, u *domain.User) error {
+	if exists, err := b.ExistsByEmail(ctx, u.Email()); err != nil || exists {
+		return errors.Join(err, refuse(domain.ErrTaken, "email"))
+	}
+	b.load(u.ID())
+	b.store(u.State())
+	return nil
+}
+
+type driverError struct{ *model }
+
+func (b driverError) Create(ctx context.Context, u *domain.User) error {
+	if err := b.model.Create(ctx, u); err != nil {
+		return fmt.Errorf("pq: duplicate key value (%s): %w", u.Email(), err)
+	}
+	return nil
+}
+
+type takesAny struct{ *model }
+
+func (b takesAny) Create(ctx context.Context, u *domain.User) error {
+	if err := b.model.Create(ctx, u); !errors.Is(err, domain.ErrInvalid) {
+		return err
+	}
+	b.store(u.State())
+	return nil
+}
+
+type dropsZone struct{ *model }
+
+func (b dropsZone) IssueReset(ctx context.Context, id domain.ID, d domain.TokenDigest, expiry time.Time) (*domain.User, error) {
+	naive := time.Date(expiry.Year(), expiry.Month(), expiry.Day(), expiry.Hour(), expiry.Minute(), expiry.Second(), expiry.Nanosecond(), time.UTC)
+	return b.model.IssueReset(ctx, id, d, naive)
+}
+
+// altered returns an account with another state.
+func altered(u *domain.User, err error, alter func(*domain.UserState)) (*domain.User, error) {
+	if err != nil {
+		return nil, err
+	}
+	s := u.State()
+	alter(&s)
+	return domain.RestoreUser(s)
+}
+
+type localTimes struct{ *model }
+
+func (b localTimes) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
+	u, err := b.model.FindByID(ctx, id)
+	return altered(u, err, func(s *domain.UserState) { s.LockedUntil = s.LockedUntil.In(time.FixedZone("", 3600)) })
+}
+
+type milliseconds struct{ *model }
+
+func (b milliseconds) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
+	u, err := b.model.FindByID(ctx, id)
+	return altered(u, err, func(s *domain.UserState) { s.LastLogin = s.LastLogin.Truncate(time.Millisecond) })
+}
+
+type shares struct {
+	*model
+	found map[domain.ID]*domain.User
+}
+
+func (b shares) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
+	if b.found[id] == nil {
+		u, err := b.model.FindByID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		b.found[id] = u
+	}
+	return b.found[id], nil
+}
+
+type deaf struct{ *model }
+
+func (b deaf) Delete(_ context.Context, id domain.ID) error {
+	return b.model.Delete(context.Background(), id)
+}
+
+type deletesNothing struct{ *model }
+
+func (b deletesNothing) Delete(ctx context.Context, id domain.ID) error {
+	if err := b.model.Delete(ctx, id); !errors.Is(err, domain.ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+type keepsVersion struct{ *model }
+
+func (b keepsVersion) RecordSignIn(ctx context.Context, id domain.ID) (*domain.User, error) {
+	u, err := b.model.RecordSignIn(ctx, id)
+	u, err = altered(u, err, func(s *domain.UserState) { s.Version-- })
+	if err == nil {
+		b.store(u.State())
+	}
+	return u, err
+}
+
+type changesMore struct{ *model }
+
+func (b changesMore) Unlock(ctx context.Context, id domain.ID) (*domain.User, error) {
+	u, err := b.model.Unlock(ctx, id)
+	u, err = altered(u, err, func(s *domain.UserState) { s.LastLogin = time.Time{} })
+	if err == nil {
+		b.store(u.State())
+	}
+	return u, err
+}
+
+type lastWins struct{ *model }
+
+func (b lastWins) Update(ctx context.Context, id domain.ID, change func(*domain.User) error) (*domain.User, error) {
+	u, err := b.FindByID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	b.load(id)
+	if err := change(u); err != nil {
+		return nil, err
+	}
+	u, err = altered(u, nil, func(s *domain.UserState) { s.Version++ })
+	b.store(u.State())
+	return u, err
+}
+
+type storesRefused struct{ *model }
+
+func (b storesRefused) Update(ctx context.Context, id domain.ID, change func(*domain.User) error) (*domain.User, error) {
+	var refusal error
+	u, err := b.model.Update(ctx, id, func(u *domain.User) error { refusal = change(u); return nil })
+	if refusal != nil {
+		return nil, refusal
+	}
+	return u, err
+}
+
+type keepsVerified struct{ *model }
+
+func (b keepsVerified) SetEmail(ctx context.Context, id domain.ID, email domain.Email) (*domain.User, error) {
+	before := b.load(id)
+	u, err := b.model.SetEmail(ctx, id, email)
+	u, err = altered(u, err, func(s *domain.UserState) { s.Verified = before.Verified })
+	if err == nil {
+		b.store(u.State())
+	}
+	return u, err
+}
+
+type keepsSessions struct{ *model }
+
+func (b keepsSessions) Deactivate(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return b.change(ctx, id, func(s *domain.UserState, _ time.Time) error { s.Active = false; return nil })
+}
+
+type wildcards struct{ *model }
+
+func (b wildcards) Count(ctx context.Context, filter domain.Filter) (int, error) {
+	if strings.Contains(filter.Search.String(), "%") {
+		filter.Search = domain.Prefix{}
+	}
+	return b.model.Count(ctx, filter)
+}
+
+type skipsTies struct{ *model }
+
+func (b skipsTies) List(ctx context.Context, query domain.ListQuery) (domain.Page, error) {
+	if at, _ := query.After.Created(); !at.IsZero() {
+		query.Filter.CreatedFrom, query.After = at.Add(time.Microsecond), domain.Cursor{}
+	}
+	return b.model.List(ctx, query)
+}
+
+type offsets struct {
+	*model
+	read map[domain.Cursor]int
+}
+
+func (b offsets) List(ctx context.Context, query domain.ListQuery) (domain.Page, error) {
+	all := query
+	all.Limit, all.After = domain.MaxPageSize, domain.Cursor{}
+	page, err := b.model.List(ctx, all)
+	if err != nil || query.Limit == domain.MaxPageSize {
+		return page, err
+	}
+	at := min(b.read[query.After], len(page.Users))
+	page.Users = page.Users[at:]
+	if len(page.Users) > query.Limit {
+		page.Users = page.Users[:query.Limit]
+		page.Next = domain.CursorAfter(query.Order, page.Users[query.Limit-1])
+		b.read[page.Next] = at + query.Limit
+	}
+	return page, nil
+}
+
+type listsHashes struct{ *model }
+
+func (b listsHashes) List(ctx context.Context, query domain.ListQuery) (domain.Page, error) {
+	page, err := b.model.List(ctx, query)
+	for i, u := range page.Users {
+		page.Users[i], err = b.FindByID(ctx, u.ID())
+	}
+	return page, err
+}
+
+type losesFailures struct{ *model }
+
+func (b losesFailures) RecordFailure(ctx context.Context, id domain.ID, policy domain.LockPolicy) (*domain.User, error) {
+	before := b.load(id)
+	u, err := b.model.RecordFailure(ctx, id, policy)
+	u, err = altered(u, err, func(s *domain.UserState) { s.FailedLoginAttempts = before.FailedLoginAttempts + 1 })
+	if err == nil {
+		b.store(u.State())
+	}
+	return u, err
+}
+
+type countsOn struct{ *model }
+
+func (b countsOn) RecordFailure(ctx context.Context, id domain.ID, policy domain.LockPolicy) (*domain.User, error) {
+	before := b.load(id)
+	u, err := b.model.RecordFailure(ctx, id, policy)
+	u, err = altered(u, err, func(s *domain.UserState) { s.FailedLoginAttempts = before.FailedLoginAttempts + 1 })
+	if err == nil {
+		b.store(u.State())
+	}
+	return u, err
+}
+
+type looksThenRecords struct{ *model }
+
+func (b looksThenRecords) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (*domain.User, error) {
+	s := b.load(id)
+	if s.PasswordHash != checked {
+		return nil, refuse(domain.ErrConflict, "hashed_password")
+	}
+	return b.change(ctx, id, func(s *domain.UserState, _ time.Time) error { s.PasswordHash = better; return nil })
+}
+
+type keepsAll struct{ *model }
+
+func (b keepsAll) SetPassword(
+	ctx context.Context, id domain.ID, checked, hash domain.PasswordHash, keep domain.SessionID,
+) (*domain.User, error) {
+	before := b.load(id)
+	u, err := b.model.SetPassword(ctx, id, checked, hash, keep)
+	u, err = altered(u, err, func(s *domain.UserState) { s.Sessions = before.Sessions })
+	if err == nil {
+		b.store(u.State())
+	}
+	return u, err
+}
+
+type looksThenConsumes struct{ *model }
+
+func (b looksThenConsumes) ConsumeReset(ctx context.Context, digest domain.TokenDigest, hash domain.PasswordHash) (*domain.User, error) {
+	u, err := b.find(ctx, func(s domain.UserState) bool { return s.ResetToken == digest })
+	if err != nil {
+		return nil, refuse(domain.ErrTokenInvalid, "token")
+	}
+	b.load(u.ID())
+	return b.SetPassword(ctx, u.ID(), domain.PasswordHash{}, hash, domain.SessionID{})
+}
+
+type takesExpired struct{ *model }
+
+func (b takesExpired) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (*domain.User, error) {
+	u, err := b.model.ConsumeVerification(ctx, digest)
+	if !errors.Is(err, domain.ErrTokenExpired) {
+		return u, err
+	}
+	u, err = b.find(ctx, func(s domain.UserState) bool { return s.VerificationToken == digest })
+	if err != nil {
+		return nil, err
+	}
+	return b.Verify(ctx, u.ID())
+}
+
+type looksThenRotates struct{ *model }
+
+func (b looksThenRotates) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
+	before := b.load(token.UserID())
+	g, err := b.model.RotateToken(ctx, token, policy)
+	if err == nil || !before.Sessions.Has(token, b.now()) {
+		return g, err
+	}
+	b.store(before)
+	return b.model.RotateToken(ctx, token, policy)
+}
+
+type leavesStolen struct{ *model }
+
+func (b leavesStolen) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
+	before := b.load(token.UserID())
+	g, err := b.model.RotateToken(ctx, token, policy)
+	if errors.Is(err, domain.ErrTokenReused) {
+		b.store(before)
+	}
+	return g, err
+}
+
+type endsAll struct{ *model }
+
+func (b endsAll) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
+	g, err := b.model.RotateToken(ctx, token, policy)
+	if errors.Is(err, domain.ErrTokenReused) {
+		s := b.load(token.UserID())
+		s.Sessions = nil
+		b.store(s)
+	}
+	return g, err
+}
+
+type keepsOldest struct{ *model }
+
+func (b keepsOldest) IssueToken(ctx context.Context, id domain.ID, policy domain.SessionPolicy) (domain.Grant, error) {
+	before := b.load(id)
+	g, err := b.model.IssueToken(ctx, id, policy)
+	if err == nil && len(before.Sessions) > 1 && len(g.User.State().Sessions) <= len(before.Sessions) {
+		s := b.load(id)
+		s.Sessions = append(before.Sessions[:1:1], s.Sessions[1:]...)
+		b.store(s)
+	}
+	return g, err
+}
+
+type hasRotated struct{ *model }
+
+func (b hasRotated) HasToken(_ context.Context, token domain.RefreshToken) (bool, error) {
+	for _, entry := range b.load(token.UserID()).Sessions {
+		if strings.Contains(entry, token.Digest()[:domain.EntryTagLen]) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+type countsTokens struct{ *model }
+
+func (b countsTokens) CountSessions(ctx context.Context) (n int, err error) {
+	err = b.locked(ctx, func(now time.Time) error {
+		for _, s := range b.users {
+			n += len(s.Sessions.Prune(now))
+		}
+		return nil
+	})
+	return n, err
+}
+
+type sweepsAll struct{ *model }
+
+func (b sweepsAll) SweepSessions(ctx context.Context, after domain.ID, _ int) (domain.Sweep, error) {
+	return b.model.SweepSessions(ctx, after, 1000)
 }

@@ -3,7 +3,6 @@ package domaintest
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"reflect"
@@ -23,14 +22,16 @@ var sequences = []behaviour{
 	{"of many accounts", func(r *trial) { newSequence(r, 12).run(200) }},
 }
 
+const seedVariable = "DOMAINTEST_SEED"
+
 // seed returns the number that random decisions of a test begin with, and prints it.
 func seed(r *trial) uint64 {
 	r.Helper()
 	n := rand.Uint64()
-	if text := os.Getenv("DOMAINTEST_SEED"); text != "" {
+	if text := os.Getenv(seedVariable); text != "" {
 		n = must(strconv.ParseUint(text, 10, 64))(r)
 	}
-	r.Logf("DOMAINTEST_SEED=%d", n)
+	r.Logf("%s=%d", seedVariable, n)
 	return n
 }
 
@@ -106,7 +107,13 @@ func (q *sequence) id() domain.ID {
 	if q.random.IntN(30) == 0 || len(q.model.users) == 0 {
 		return late(q, q.ids)
 	}
-	return one(q, slices.SortedFunc(maps.Keys(q.model.users), compareIDs)...)
+	var present []domain.ID // in the order in which they were made, so that a seed gives the same sequence again
+	for _, id := range q.ids {
+		if _, ok := q.model.users[id]; ok && !slices.Contains(present, id) {
+			present = append(present, id)
+		}
+	}
+	return one(q, present...)
 }
 
 func (q *sequence) session() domain.SessionID { return late(q, q.tokens).SessionID() }
@@ -149,9 +156,15 @@ func (q *sequence) run(n int) {
 	for step := range n {
 		what := q.step()
 		q.equalAll(what, q.stored(), q.model.users)
-		if n := must(q.Count(q.Context(), domain.Filter{}))(q.trial); n != len(q.model.users) {
-			q.Errorf("%s: %d accounts, want %d", what, n, len(q.model.users))
-		}
+		n, err := q.Count(q.Context(), domain.Filter{})
+		q.agree("Count() after "+what, n, len(q.model.users), err, nil)
+		n, err = q.CountSessions(q.Context())
+		want, wantErr := q.model.CountSessions(q.Context())
+		q.agree("CountSessions() after "+what, n, want, err, wantErr)
+		token := late(q, q.tokens)
+		has, err := q.HasToken(q.Context(), token)
+		wantHas, wantErr := q.model.HasToken(q.Context(), token)
+		q.agree(fmt.Sprintf("HasToken(%v) after %s", token.SessionID(), what), has, wantHas, err, wantErr)
 		if q.Failed() {
 			q.Fatalf("in step %d", step)
 		}
@@ -258,6 +271,8 @@ func (q *sequence) step() string {
 		q.ids = append(q.ids, s.ID)
 		u := must(domain.RestoreUser(s))(q.trial)
 		return q.both("Create()", func(r repo) (user, error) { return nil, r.Create(ctx, u) })
+	case n < 5:
+		return q.list()
 	case n < 6:
 		return q.both("Delete()", func(r repo) (user, error) { return nil, r.Delete(ctx, id) })
 	case n < 9:
@@ -307,7 +322,7 @@ func (q *sequence) step() string {
 		return q.both("Unlock()", func(r repo) (user, error) { return r.Unlock(ctx, id) })
 	case n < 42:
 		// A digest that another account still holds is not issued: 256 random bits never repeat.
-		digest, expiry := domain.NewOneTimeToken().Digest(), q.clock.Now().Add(one(q, time.Second, time.Minute, -time.Second))
+		digest, expiry := domain.NewOneTimeToken().Digest(), q.clock.Now().Add(one(q, time.Minute, time.Hour, -time.Second))
 		q.digests = append(q.digests, digest)
 		if n < 40 {
 			return q.both("IssueReset()", func(r repo) (user, error) { return r.IssueReset(ctx, id, digest, expiry) })
@@ -322,17 +337,11 @@ func (q *sequence) step() string {
 	case n < 56:
 		policy := q.sessionPolicy()
 		return q.grants(fmt.Sprintf("IssueToken(%+v)", policy), func(r repo) (domain.Grant, error) { return r.IssueToken(ctx, id, policy) })
-	case n < 74:
+	case n < 79:
 		token, policy := late(q, q.tokens), q.sessionPolicy()
 		return q.grants(fmt.Sprintf("RotateToken(%v, %+v)", token.SessionID(), policy), func(r repo) (domain.Grant, error) {
 			return r.RotateToken(ctx, token, policy)
 		})
-	case n < 79:
-		token := late(q, q.tokens)
-		got, err := q.HasToken(ctx, token)
-		want, wantErr := q.model.HasToken(ctx, token)
-		q.agree(fmt.Sprintf("HasToken(%v)", token.SessionID()), got, want, err, wantErr)
-		return "HasToken"
 	case n < 81:
 		session := q.session()
 		return q.both(fmt.Sprintf("RevokeSession(%v)", session), func(r repo) (user, error) { return r.RevokeSession(ctx, id, session) })
@@ -352,7 +361,7 @@ func (q *sequence) step() string {
 		got.Done, want.Done = false, false // a full last step need not know that it is the last
 		q.agree("SweepSessions()", got, want, err, wantErr)
 		return "SweepSessions"
-	case n < 91:
+	case n < 90:
 		return q.list()
 	default:
 		wait := one(q, time.Microsecond, time.Millisecond, time.Millisecond, 300*time.Millisecond, time.Second, time.Second, 20*time.Second, 3*time.Minute)
@@ -364,10 +373,6 @@ func (q *sequence) step() string {
 // count compares what can be asked of sessions.
 func (q *sequence) count(id domain.ID) string {
 	ctx := q.Context()
-	n, err := q.CountSessions(ctx)
-	want, wantErr := q.model.CountSessions(ctx)
-	q.agree("CountSessions()", n, want, err, wantErr)
-
 	listed, err := q.Sessions(ctx, id)
 	wantListed, wantErr := q.model.Sessions(ctx, id)
 	q.agree("Sessions()", append([]domain.Session{}, listed...), append([]domain.Session{}, wantListed...), err, wantErr)
