@@ -394,6 +394,10 @@ func checkKept(t *testing.T, store *infra.Store, authenticator *domain.Authentic
 	}
 	attempts := user.FailedLoginAttempts()
 	switch account.email {
+	case "ana@colmena.org":
+		if !user.LastLogin().Equal(time.Date(2026, 5, 29, 0, 12, 34, 6_092_000, time.UTC)) || len(user.State().Sessions) != 0 {
+			t.Errorf("%s: last seen %v, %d sessions", account.email, user.LastLogin(), len(user.State().Sessions))
+		}
 	case "nulls@colmena.org":
 		if !user.IsActive() || user.IsVerified() || attempts != 0 || time.Since(user.CreatedAt()) > time.Hour {
 			t.Errorf("%s: %+v", account.email, user.State())

@@ -40,17 +40,15 @@ func failure(doing string, err error) error {
 	case code == "":
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	reason := "a value does not fit"
-	if code[:2] != "22" {
-		var e interface{ Error() string }
-		errors.As(err, &e)
-		reason = e.Error()
+	reason := err.Error()
+	if code[:2] == "22" {
+		reason = "a value does not fit (SQLSTATE " + code + ")"
 	}
 	kind := domain.ErrConflict
-	if slices.Contains([]string{"08", "28", "40", "42", "53", "55", "57", "58"}, code[:2]) {
+	if slices.Contains([]string{"08", "28", "40", "53", "55", "57", "58"}, code[:2]) || code == "42501" { // insufficient_privilege
 		kind = domain.ErrUnavailable
 	}
-	return fmt.Errorf("%s: %w", doing, &databaseError{domain.Error{Kind: kind, Reason: reason + " (SQLSTATE " + code + ")"}, code})
+	return fmt.Errorf("%s: %w", doing, &databaseError{domain.Error{Kind: kind, Reason: reason}, code})
 }
 
 // databaseError is a refusal that came from the database.

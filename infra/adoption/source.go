@@ -247,9 +247,8 @@ func (s *source) remarks(alias string) string {
 	}
 	if s.inPlace {
 		for _, name := range tokens {
-			if format, ok := s.types[name]; ok && name != "refresh_tokens" && !strings.HasSuffix(name, "expiry") {
+			if _, ok := s.types[name]; ok && name != "refresh_tokens" && !strings.HasSuffix(name, "expiry") {
 				note(alias+quote(name)+" IS NOT NULL", name, tokenDropped)
-				_ = format
 			}
 		}
 		cases = append(cases, s.listRemark(alias)...)

@@ -207,8 +207,9 @@ func (s *staging) judge(ctx context.Context) error {
 			AND (username <> lower(username COLLATE "default") OR username IS NOT NFC NORMALIZED)`,
 		"UPDATE " + s.table + " SET verdict = '" + setAside + "', field = fault WHERE fault IS NOT NULL",
 		"DROP TABLE IF EXISTS pg_temp.contest",
-		"CREATE TEMPORARY TABLE contest AS SELECT old_id, email, username, false AS won, row_number() OVER (ORDER BY " + s.order() + `) AS rank
-			FROM ` + s.table + " WHERE fault IS NULL AND (" + s.shared("email") + " OR " + s.shared("username") + ")",
+		"CREATE TEMPORARY TABLE contest AS WITH shared AS (" + s.shared("email") + " UNION " + s.shared("username") + `)
+			SELECT old_id, email, username, false AS won, row_number() OVER (ORDER BY ` + s.order() + `) AS rank
+			FROM shared JOIN ` + s.table + " USING (old_id)",
 		"CREATE INDEX ON contest (email)", "CREATE INDEX ON contest (username)", "ANALYZE contest",
 	}
 	for _, statement := range statements {
@@ -227,8 +228,10 @@ func (s *staging) judge(ctx context.Context) error {
 		WHERE c.old_id = held.old_id AND held.first <> c.old_id`)
 }
 
+// shared selects the rows whose column is as in another row.
 func (s *staging) shared(column string) string {
-	return column + " IN (SELECT " + column + " FROM " + s.table + " WHERE fault IS NULL GROUP BY " + column + " HAVING count(*) > 1)"
+	return "SELECT c.old_id FROM " + s.table + " c JOIN (SELECT " + column + " FROM " + s.table + " WHERE fault IS NULL GROUP BY " + column +
+		" HAVING count(*) > 1) AS many USING (" + column + ") WHERE c.fault IS NULL"
 }
 
 // order is that of preference. Without a rule it only decides which side of a collision is told.

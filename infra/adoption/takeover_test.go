@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/adoption"
@@ -216,5 +217,39 @@ func TestChainsOfCollisions(t *testing.T) {
 		if got := query[string](t, store.DB(), "SELECT string_agg(first_name, ' ' ORDER BY first_name) FROM users"); got != want {
 			t.Errorf("%s keeps %s; want %s", rule, got, want)
 		}
+	}
+}
+
+// TestAdoptionDoesNotQueueForLong holds the table until the adoption has given up waiting for it once: whoever waits for a
+// lock makes all others wait behind.
+func TestAdoptionDoesNotQueueForLong(t *testing.T) {
+	t.Parallel()
+	url := emptyDatabase(t)
+	store := laidAt(t, url, "testdata/softbee_users.sql")
+	reader, err := open(t, url).DB().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := reader.QueryRow("SELECT count(*) FROM users").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	released := make(chan error, 1)
+	go func() {
+		for _, waiting := range []int{1, 0} {
+			for n := -1; n != waiting; time.Sleep(50 * time.Millisecond) {
+				if err := reader.QueryRow("SELECT count(*) FROM pg_locks WHERE relation = 'users'::regclass AND NOT granted").Scan(&n); err != nil {
+					released <- err
+					return
+				}
+			}
+		}
+		released <- reader.Rollback()
+	}()
+	if summary, _ := adopt(t, store, adoption.Options{Zone: "UTC", OnCollision: adoption.Newest}); summary.Kept != 55 {
+		t.Errorf("summary: %+v", summary)
+	}
+	if err := <-released; err != nil {
+		t.Error(err)
 	}
 }
