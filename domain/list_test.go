@@ -25,7 +25,7 @@ func TestCursorIsThePlaceBehindAUser(t *testing.T) {
 	for order, check := range map[Order]func(Cursor) bool{
 		OrderCreated: func(c Cursor) bool {
 			created, id := c.Created()
-			return created == StoredTime(tokenTime) && created.Location() == time.UTC && id == u.ID()
+			return created.Equal(StoredTime(tokenTime)) && created.Location() == time.UTC && id == u.ID()
 		},
 		OrderEmail:    func(c Cursor) bool { return c.Key() == "jörg@x.org" },
 		OrderUsername: func(c Cursor) bool { return c.Key() == "jörg" },

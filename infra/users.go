@@ -129,7 +129,7 @@ func backOff(ctx context.Context, try int) error {
 	if try == 0 {
 		return nil
 	}
-	timer := time.NewTimer(rand.N(min(time.Duration(try), 20) * time.Millisecond))
+	timer := time.NewTimer(rand.N(time.Millisecond * time.Duration(min(try, 20))))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
