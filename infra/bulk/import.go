@@ -108,9 +108,12 @@ func (i *importer) flush(ctx context.Context) error {
 			i.users = append(i.users, r.user)
 		}
 	}
-	outcomes, err := i.store.CreateMany(ctx, i.users)
-	if err != nil {
-		return err
+	var outcomes []error
+	if len(i.users) > 0 {
+		var err error
+		if outcomes, err = i.store.CreateMany(ctx, i.users); err != nil {
+			return err
+		}
 	}
 	stored := 0
 	for _, r := range i.batch {
