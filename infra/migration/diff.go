@@ -106,3 +106,16 @@ var formatPostgres = migrate.TemplateFormatter{{
 	C: template.Must(template.New("").Parse("SET LOCAL lock_timeout = '5s';\n" +
 		"{{ range .Changes }}{{ with .Comment }}-- {{ . }}\n{{ end }}{{ .Cmd }};\n{{ end }}")),
 }}
+
+// Hash renews the atlas.sum of the directory at path, after a file was edited that has not been applied anywhere yet.
+func Hash(path string) error {
+	dir, err := migrate.NewLocalDir(path)
+	if err != nil {
+		return err
+	}
+	sum, err := dir.Checksum()
+	if err != nil {
+		return err
+	}
+	return migrate.WriteSumFile(dir, sum)
+}

@@ -75,6 +75,9 @@ func (f *fileRun) execute(ctx context.Context, statement string, args ...any) (s
 			File: f.plan, Statement: f.statement, Statements: len(f.statements), SQL: statement, Attempt: f.attempt,
 		})
 	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	result, err := f.conn.ExecContext(ctx, statement, args...)
 	if err != nil && ctx.Err() != nil {
 		err = errors.Join(ctx.Err(), err)
@@ -110,19 +113,21 @@ func (f *fileRun) inTx(ctx context.Context, execute func() error) error {
 		f.statement, f.failed = 0, nil
 		err := f.session.inTx(ctx, execute)
 		if err == nil || f.attempt == attempts || !f.isLockTimeout(err) {
-			return f.failure(err)
+			return f.failure(ctx, err)
 		}
 		if paused := f.pause(ctx); paused != nil {
-			return errors.Join(paused, f.failure(err))
+			return errors.Join(paused, f.failure(ctx, err))
 		}
 	}
 }
 
 // failure describes the end of the run.
-func (f *fileRun) failure(err error) error {
+func (f *fileRun) failure(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case f.failed == nil && ctx.Err() != nil:
+		return failure("apply migration "+f.Name(), ctx.Err())
 	case f.failed == nil: // not the fault of a statement
 		return failure("apply migration "+f.Name(), err)
 	}

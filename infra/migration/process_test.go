@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/migration"
@@ -79,8 +78,8 @@ func (j job) start(t *testing.T) (*exec.Cmd, *bufio.Scanner) {
 	return cmd, bufio.NewScanner(out)
 }
 
-// killAt starts the job, kills it with SIGKILL when it prints a line, and waits for its end.
-func (j job) killAt(t *testing.T, line string, after time.Duration) {
+// killAt starts the job, kills it with SIGKILL when it has printed a line and wait has returned, and waits for its end.
+func (j job) killAt(t *testing.T, line string, wait func()) {
 	t.Helper()
 	cmd, out := j.start(t)
 	for out.Scan() && out.Text() != line {
@@ -88,7 +87,7 @@ func (j job) killAt(t *testing.T, line string, after time.Duration) {
 	if out.Text() != line {
 		t.Fatalf("the process ended before it printed %q", line)
 	}
-	time.Sleep(after)
+	wait()
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +177,7 @@ func TestKilledBetweenStatements(t *testing.T) {
 			t.Parallel()
 			dir := directory(t, map[string]string{third + "_last.sql": unbound})
 			j := job{Database: i, URL: d.url(t), Dir: onDisk(t, dir), Statement: 3}
-			j.killAt(t, "statement 3", 0)
+			j.killAt(t, "statement 3", func() {})
 
 			db := d.open(t, j.URL)
 			runner := d.runner(t, db, dir)
@@ -209,7 +208,7 @@ func TestKilledInATransaction(t *testing.T) {
 			t.Parallel()
 			dir := directory(t, twoFiles)
 			j := job{Database: i, URL: d.url(t), Dir: onDisk(t, dir), Statement: 2}
-			j.killAt(t, "statement 2", 0)
+			j.killAt(t, "statement 2", func() {})
 
 			runner := d.runner(t, d.open(t, j.URL), dir)
 			mustUp(t, runner)
@@ -236,9 +235,11 @@ func TestKilledInAStatement(t *testing.T) {
 		"END $$;",
 	)})
 	j := job{URL: d.url(t), Dir: onDisk(t, dir)}
-	j.killAt(t, "statement 2", 300*time.Millisecond)
-
 	db := d.open(t, j.URL)
+	j.killAt(t, "statement 2", func() {
+		for queryString(t, db, "SELECT count(*) FROM batch") == "0" {
+		}
+	})
 	if n := queryString(t, db, "SELECT count(*) FROM batch"); n == "0" || n == "20" {
 		t.Fatalf("%s batches were done when the process was killed: the test does not test", n)
 	}

@@ -153,7 +153,7 @@ func (r *Runner) apply(ctx context.Context, s *session, p pending, progress func
 	if p.transactional {
 		return file.inTx(ctx, execute)
 	}
-	return file.failure(execute())
+	return file.failure(ctx, execute())
 }
 
 // pendingTo reads the history and returns the files that are still to be applied, up to version.
