@@ -192,7 +192,7 @@ func (s *Store) consume(
 	if err != nil || updated != nil {
 		return updated, err
 	}
-	expired, err := s.exists(ctx, op, func(q *sql.Selector) { q.Where(isToken) })
+	expired, err := s.exists(ctx, op, s.texts.exists[token.digest], digest.Stored())
 	switch {
 	case err != nil:
 		return nil, err

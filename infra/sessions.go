@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent/predicate"
 	"github.com/softbee/accounts/ent/user"
 )
 
@@ -131,11 +130,8 @@ func (s *Store) IssueToken(ctx context.Context, id domain.ID, policy domain.Sess
 	if err != nil {
 		return domain.Grant{}, wrap(op, err)
 	}
-	where := sql.And(sql.EQ(user.FieldID, id.UUID()), sql.EQ(user.FieldIsActive, true))
-	u, err := s.updateWhere(ctx, op, where, func(u *sql.UpdateBuilder) {
-		u.Set(user.FieldRefreshTokens, expression(s.sql().issued(),
-			issue.Now(), issue.Cap()-1, issue.EntryHead(), issue.Now(), issue.Now()))
-	})
+	u, err := s.one(ctx, op, s.texts.issueToken,
+		issue.Now(), issue.Cap()-1, issue.EntryHead(), issue.Now(), issue.Now(), now, id.UUID())
 	if err != nil {
 		return domain.Grant{}, err
 	}
@@ -158,15 +154,8 @@ func (s *Store) RotateToken(ctx context.Context, token domain.RefreshToken, poli
 		return domain.Grant{}, wrap(op, err)
 	}
 	session := token.SessionID().String()
-	where := sql.And(
-		sql.EQ(user.FieldID, token.UserID().UUID()),
-		sql.EQ(user.FieldIsActive, true),
-		s.hasEntry(r.Now(), "s = ?", session),
-	)
-	u, err := s.updateWhere(ctx, op, where, func(u *sql.UpdateBuilder) {
-		u.Set(user.FieldRefreshTokens, expression(s.sql().rotated(),
-			session, r.PresentedDigest(), r.RetiredEntry(), r.EntryHead(), r.Now()))
-	})
+	u, err := s.one(ctx, op, s.texts.rotateToken,
+		session, r.PresentedDigest(), r.RetiredEntry(), r.EntryHead(), r.Now(), now, token.UserID().UUID(), r.Now(), session)
 	if err != nil {
 		return domain.Grant{}, err
 	}
@@ -199,23 +188,15 @@ func grant(op string, u *domain.User, token domain.RefreshToken, now time.Time) 
 	return domain.Grant{}, wrap(op, &domain.Error{Kind: domain.ErrTokenExpired, Field: "token", Reason: "has expired"})
 }
 
-// hasEntry matches accounts with a live entry that has not expired by now and matches the condition.
-func (s *Store) hasEntry(now, condition string, args ...any) *sql.Predicate {
-	text := fmt.Sprintf("EXISTS (SELECT 1 FROM (%s) AS e WHERE %s AND %s)", s.sql().entries(), isLive, condition)
-	return sql.P(func(b *sql.Builder) { b.Join(expression(text, append([]any{now}, args...)...)) })
+// hasEntry matches accounts with a live entry that has not expired by the first argument and matches the condition.
+func (d dialectSQL) hasEntry(condition string) string {
+	return fmt.Sprintf("EXISTS (SELECT 1 FROM (%s) AS e WHERE %s AND %s)", d.entries(), isLive, condition)
 }
 
 // HasToken implements [domain.SessionStore].
 func (s *Store) HasToken(ctx context.Context, token domain.RefreshToken) (bool, error) {
-	now := domain.EntryTime(s.present())
-	digest := token.SessionID().String() + "." + token.Digest()
-	return s.exists(ctx, "look for token", predicate.User(func(q *sql.Selector) {
-		q.Where(sql.And(
-			sql.EQ(q.C(user.FieldID), token.UserID().UUID()),
-			sql.EQ(q.C(user.FieldIsActive), true),
-			s.hasEntry(now, substring(domain.EntrySession, len(digest))+" = ?", digest),
-		))
-	}))
+	return s.exists(ctx, "look for token", s.texts.hasToken,
+		token.UserID().UUID(), domain.EntryTime(s.present()), token.SessionID().String()+"."+token.Digest())
 }
 
 // Sessions implements [domain.SessionStore].

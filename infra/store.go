@@ -22,6 +22,7 @@ import (
 type Store struct {
 	driver   dialect.Driver
 	client   *ent.Client
+	texts    statements
 	database Database
 	now      func() time.Time
 	staged   *atomic.Int32 // of the next calls of CreateMany, how many expect collisions
@@ -55,6 +56,7 @@ func New(database Database, options ...Option) *Store {
 	s := &Store{
 		driver:   database.Driver,
 		client:   ent.NewClient(ent.Driver(database.Driver)),
+		texts:    newStatements(database.Driver.Dialect()),
 		database: database,
 		now:      time.Now,
 		staged:   new(atomic.Int32),

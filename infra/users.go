@@ -9,53 +9,32 @@ import (
 	"entgo.io/ent/dialect/sql"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent/predicate"
 	"github.com/softbee/accounts/ent/user"
 )
 
 // FindByID implements [domain.UserReader].
 func (s *Store) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return s.find(ctx, "find user by id", user.ID(id.UUID()))
+	return s.find(ctx, "find user by id", user.FieldID, id.UUID())
 }
 
 // FindByEmail implements [domain.UserReader].
 func (s *Store) FindByEmail(ctx context.Context, email domain.Email) (*domain.User, error) {
-	return s.find(ctx, "find user by e-mail", user.Email(email.String()))
+	return s.find(ctx, "find user by e-mail", user.FieldEmail, email.String())
 }
 
 // FindByUsername implements [domain.UserReader].
 func (s *Store) FindByUsername(ctx context.Context, username domain.Username) (*domain.User, error) {
-	return s.find(ctx, "find user by username", user.Username(username.String()))
-}
-
-func (s *Store) find(ctx context.Context, op string, where predicate.User) (*domain.User, error) {
-	row, err := s.client.User.Query().Where(where).Only(ctx)
-	if err != nil {
-		return nil, s.failure(ctx, op, err)
-	}
-	found, err := toDomain(row)
-	if err != nil {
-		return nil, wrap(op, err)
-	}
-	return found, nil
+	return s.find(ctx, "find user by username", user.FieldUsername, username.String())
 }
 
 // ExistsByEmail implements [domain.UserReader].
 func (s *Store) ExistsByEmail(ctx context.Context, email domain.Email) (bool, error) {
-	return s.exists(ctx, "look for e-mail", user.Email(email.String()))
+	return s.exists(ctx, "look for e-mail", s.texts.exists[user.FieldEmail], email.String())
 }
 
 // ExistsByUsername implements [domain.UserReader].
 func (s *Store) ExistsByUsername(ctx context.Context, username domain.Username) (bool, error) {
-	return s.exists(ctx, "look for username", user.Username(username.String()))
-}
-
-func (s *Store) exists(ctx context.Context, op string, where predicate.User) (bool, error) {
-	exists, err := s.client.User.Query().Where(where).Exist(ctx)
-	if err != nil {
-		return false, s.failure(ctx, op, err)
-	}
-	return exists, nil
+	return s.exists(ctx, "look for username", s.texts.exists[user.FieldUsername], username.String())
 }
 
 // Create implements [domain.UserWriter].
@@ -273,15 +252,7 @@ func (s *Store) updateWhere(ctx context.Context, op string, where *sql.Predicate
 	if err := u.Err(); err != nil {
 		return nil, wrap(op, err)
 	}
-	var rows sql.Rows
-	if err := s.driver.Query(ctx, query, args, &rows); err != nil {
-		return nil, s.failure(ctx, op, err)
-	}
-	updated, err := scanOne(&rows)
-	if err != nil {
-		return nil, s.failure(ctx, op, err)
-	}
-	return updated, nil
+	return s.one(ctx, op, query, args...)
 }
 
 // scanOne reads the only row, or returns nil if there is none, and closes the rows.
