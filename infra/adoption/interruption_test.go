@@ -102,15 +102,17 @@ func TestKilledAdoptionIsFinishedByTheNext(t *testing.T) {
 
 	// A run that reads a tenth of the rows, say, is followed by one that goes on from there: so the points at which they
 	// are killed move through the whole adoption.
-	longest := time.Duration(rows) * 25 * time.Microsecond
+	longest, noted := time.Duration(rows)*25*time.Microsecond, int64(0)
 	for range kills {
 		after := 50*time.Millisecond + rand.N(longest)
+		if noted == int64(rows) {
+			after += rand.N(2 * longest) // what is left takes longer than reading did
+		}
 		child := startChild(t, url)
 		time.Sleep(after) // the point of it
 		_ = child.Process.Kill()
 		err := child.Wait()
 		adopted := query[bool](t, db, "SELECT to_regclass('accounts_adoption.adoption') IS NOT NULL")
-		noted := int64(0)
 		if query[bool](t, db, "SELECT to_regclass('accounts_adoption.canonical') IS NOT NULL") {
 			noted = query[int64](t, db, "SELECT count(*) FROM accounts_adoption.canonical")
 		}

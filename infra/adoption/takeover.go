@@ -41,6 +41,11 @@ func (a *Adoption) takeOver(ctx context.Context, notes *staging) (err error) {
 	if err := notes.blockedBy(ctx); err != nil {
 		return err
 	}
+	uncalled := func(Problem) error { return nil }
+	summary, err := notes.summarise(ctx, uncalled)
+	if err != nil {
+		return err
+	}
 	if err := a.exec(ctx, "BEGIN"); err != nil {
 		return err
 	}
@@ -60,6 +65,9 @@ func (a *Adoption) takeOver(ctx context.Context, notes *staging) (err error) {
 		if err := notes.judge(ctx); err != nil {
 			return err
 		}
+		if summary, err = notes.summarise(ctx, uncalled); err != nil {
+			return err
+		}
 	}
 	if err := notes.blockedBy(ctx); err != nil {
 		return err
@@ -76,10 +84,6 @@ func (a *Adoption) takeOver(ctx context.Context, notes *staging) (err error) {
 		return err
 	}
 	if err := a.begin(ctx); err != nil {
-		return err
-	}
-	summary, err := notes.summarise(ctx, func(Problem) error { return nil })
-	if err != nil {
 		return err
 	}
 	if err := a.finish(ctx, &summary); err != nil {
