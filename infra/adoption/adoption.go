@@ -114,7 +114,7 @@ func Inspect(ctx context.Context, db *sql.DB, options Options) (_ *Adoption, err
 	}
 	a := &Adoption{conn: conn, options: options}
 	defer func() {
-		if err != nil {
+		if err = interrupted(ctx, err); err != nil {
 			err = errors.Join(err, a.Close())
 		}
 	}()
@@ -156,7 +156,8 @@ func (a *Adoption) Done() *Summary { return a.done }
 // Report reads all rows and calls each with what is to be told of them, in the order of their keys. Nothing is changed, and
 // nobody waits. Rows that are changed meanwhile are told as they were or as they are. An error of each ends the report and
 // is returned.
-func (a *Adoption) Report(ctx context.Context, each func(Problem) error) (Summary, error) {
+func (a *Adoption) Report(ctx context.Context, each func(Problem) error) (_ Summary, err error) {
+	defer func() { err = interrupted(ctx, err) }()
 	if a.done != nil {
 		return *a.done, nil
 	}
@@ -182,6 +183,7 @@ func (a *Adoption) Report(ctx context.Context, each func(Problem) error) (Summar
 //   - [domain.ErrInvalid] on the field "zone": there are times without a zone, and no zone was given.
 //   - [domain.ErrUnavailable]: the database cannot be reached, a lock cannot be had, or somebody else migrates it.
 func (a *Adoption) Adopt(ctx context.Context, each func(Problem) error) (_ Summary, err error) {
+	defer func() { err = interrupted(ctx, err) }()
 	if a.done == nil && len(a.Obstacles) > 0 {
 		return Summary{}, refuse(domain.ErrConflict, "", a.Obstacles[0])
 	}

@@ -61,6 +61,14 @@ func (e *databaseError) Error() string    { return e.refusal.Error() }
 func (e *databaseError) Unwrap() error    { return &e.refusal }
 func (e *databaseError) SQLState() string { return e.code }
 
+// interrupted returns the error of ctx if that has ended: a statement that it cuts off fails in many ways.
+func interrupted(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("adopt: %w", ctx.Err())
+	}
+	return err
+}
+
 func sqlState(err error) string {
 	var e interface{ SQLState() string }
 	if errors.As(err, &e) && len(e.SQLState()) == 5 {

@@ -38,11 +38,11 @@ func (a *Adoption) checkHistory(ctx context.Context) error {
 	if err != nil || !exists {
 		return err
 	}
-	var any bool
-	if err := a.conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+history+")").Scan(&any); err != nil {
+	var begun bool
+	if err := a.conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+history+")").Scan(&begun); err != nil {
 		return failure("read the history of migrations", err)
 	}
-	if any {
+	if begun {
 		return refuse(domain.ErrConflict, "", "the database has a history of migrations: its table users is this program's already")
 	}
 	return nil

@@ -172,7 +172,7 @@ func (s *staging) read(ctx context.Context, after *string) (_ []record, err erro
 		if r.ID, err = s.newID(r.OldID); err != nil {
 			return nil, err
 		}
-		if err := s.canonicalise(&r, row); err != nil {
+		if err := s.canonicalise(&r, row); err != nil { //nolint:contextcheck // hashes are parsed under an ended one, so that none is computed
 			return nil, err
 		}
 		r.remark(remarks)

@@ -1,6 +1,7 @@
 package adoption_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"strings"
@@ -251,5 +252,44 @@ func TestAdoptionDoesNotQueueForLong(t *testing.T) {
 	}
 	if err := <-released; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNotesOfAnotherZoneAreThrownAway interrupts an adoption that has read the rows in one zone, and goes on in another.
+func TestNotesOfAnotherZoneAreThrownAway(t *testing.T) {
+	t.Parallel()
+	store := predecessor(t)
+	db := store.DB()
+	mustExec(t, db, `UPDATE users SET created_at = '2026-01-01 00:00:00' WHERE username = 'maria';
+		UPDATE users SET created_at = '2026-01-01 00:00:01' WHERE username = 'MARIA'`)
+	ctx, cancel := context.WithCancel(t.Context())
+	options := adoption.Options{Zone: "UTC", OnCollision: adoption.Newest, Progress: func(int64, int64) { cancel() }}
+	if _, err := inspect(t, store, options).Adopt(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v; want cancelled", err)
+	}
+	if n := query[int](t, db, "SELECT count(*) FROM accounts_adoption.canonical"); n != 58 {
+		t.Fatalf("%d rows are noted", n)
+	}
+	adopt(t, store, adoption.Options{Zone: "Asia/Tokyo", OnCollision: adoption.Oldest})
+	if !query[bool](t, db, "SELECT created_at = '2025-12-31 15:00:00Z' FROM users WHERE username = 'maria'") {
+		t.Error("the time was not read in the second zone")
+	}
+}
+
+// TestWhatWasNotToldIsToldNextTime cannot print what it did, and does it again.
+func TestWhatWasNotToldIsToldNextTime(t *testing.T) {
+	t.Parallel()
+	store := predecessor(t)
+	options := adoption.Options{Zone: "UTC", OnCollision: adoption.Newest}
+	full := errors.New("disk full")
+	if _, err := inspect(t, store, options).Adopt(t.Context(), func(adoption.Problem) error { return full }); !errors.Is(err, full) {
+		t.Fatalf("%v; want %v", err, full)
+	}
+	summary, problems := adopt(t, store, options)
+	if summary.Kept != 55 || !problems.has(luisOldest, "email", "collision", "set_aside") {
+		t.Errorf("summary: %+v; of Luis: %v", summary, problems[luisOldest])
+	}
+	if _, problems := adopt(t, store, options); len(problems) != 0 {
+		t.Error("it is told a third time")
 	}
 }
