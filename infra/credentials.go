@@ -43,19 +43,11 @@ func (s *Store) RecordSuccess(ctx context.Context, id domain.ID, checked, better
 		return nil, s.refusal(ctx, op, id, &checked)
 	}
 	now := s.present()
-	where := sql.And(
-		sql.EQ(user.FieldID, id.UUID()),
-		sql.EQ(user.FieldHashedPassword, checked.Stored()),
-		sql.EQ(user.FieldIsActive, true),
-		notLocked(now),
-	)
-	updated, err := s.updateWhere(ctx, op, where, func(u *sql.UpdateBuilder) {
-		u.Set(user.FieldLastLogin, now)
-		unlocked(u)
-		if !better.IsZero() {
-			u.Set(user.FieldHashedPassword, better.Stored())
-		}
-	})
+	next := checked
+	if !better.IsZero() {
+		next = better
+	}
+	updated, err := s.one(ctx, op, s.texts.success, now, next.Stored(), now, id.UUID(), checked.Stored(), now)
 	if err != nil || updated != nil {
 		return updated, err
 	}

@@ -20,6 +20,8 @@ type statements struct {
 	find   map[string]string // by a unique column; the argument is its value
 	exists map[string]string // likewise
 
+	signIn      string // now twice, the ID
+	success     string // now, the next hash, now, the ID, the checked hash, now
 	hasToken    string // the ID, now, the session and digest
 	issueToken  string // those of dialectSQL.issued, now, the ID
 	rotateToken string // those of dialectSQL.rotated, now, the ID, now, the session
@@ -38,6 +40,10 @@ func newStatements(database string) statements {
 	}
 	s.hasToken = numbered(database, "SELECT 1 FROM users WHERE id = ? AND is_active AND "+
 		d.hasEntry(substring(domain.EntrySession, domain.EntrySessionLen+1+domain.EntryDigestLen)+" = ?"))
+	s.signIn = numbered(database, "UPDATE users SET last_login = ?, version = version + 1, updated_at = ? WHERE id = ? RETURNING "+columns)
+	s.success = numbered(database, "UPDATE users SET last_login = ?, hashed_password = ?, failed_login_attempts = 0, locked_until = NULL,"+
+		" version = version + 1, updated_at = ? WHERE id = ? AND hashed_password = ? AND is_active"+
+		" AND (locked_until IS NULL OR locked_until <= ?) RETURNING "+columns)
 	const update = "UPDATE users SET refresh_tokens = %s, version = version + 1, updated_at = ? WHERE id = ? AND is_active%s RETURNING %s"
 	s.issueToken = numbered(database, fmt.Sprintf(update, d.issued(), "", columns))
 	s.rotateToken = numbered(database, fmt.Sprintf(update, d.rotated(), " AND "+d.hasEntry("s = ?"), columns))

@@ -210,10 +210,13 @@ func verified(u *sql.UpdateBuilder) {
 
 // RecordSignIn implements [domain.UserWriter].
 func (s *Store) RecordSignIn(ctx context.Context, id domain.ID) (*domain.User, error) {
+	const op = "record sign-in"
 	now := s.present()
-	return s.update(ctx, "record sign-in", id, func(u *sql.UpdateBuilder) {
-		u.Set(user.FieldLastLogin, now)
-	})
+	updated, err := s.one(ctx, op, s.texts.signIn, now, now, id.UUID())
+	if err == nil && updated == nil {
+		return nil, wrap(op, notFound())
+	}
+	return updated, err
 }
 
 // Delete implements [domain.UserWriter].
