@@ -1,0 +1,138 @@
+// Command bench compares the store with other ways to reach the same table: what it costs to find, to write and to page
+// through accounts, over TCP, with and without a network's latency. docs/performance.md shows its report.
+//
+//	go run . -quick                    about three minutes, 100,000 rows
+//	go run . -full -url postgres://…   100,000, 1 million and 10 million rows, three latencies
+//	go run . -report results.jsonl     the report of an earlier run
+//
+// It is a module of its own, so that the ways it compares are not dependencies of the library.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// plan is what to measure.
+type plan struct {
+	url        string
+	rows       []int
+	workers    []int
+	latencies  []time.Duration
+	rounds     int
+	slice      time.Duration // of one operation on one system in one round
+	systems    []string
+	operations []string
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	var p plan
+	flags.StringVar(&p.url, "url", os.Getenv("ACCOUNTS_TEST_POSTGRES"), "`URL` of a server on which databases may be created; by default one is started")
+	quick := flags.Bool("quick", false, "100,000 rows, no added latency but for a few operations")
+	full := flags.Bool("full", false, "100,000, 1 million and 10 million rows, latencies of 0, 0.5 and 2 ms")
+	rows := flags.String("rows", "100000", "`numbers` of accounts")
+	workers := flags.String("workers", "1,8", "`numbers` of concurrent workers")
+	latencies := flags.String("latency", "0s", "`durations` that a round trip takes longer")
+	flags.IntVar(&p.rounds, "rounds", 10, "rounds in which the systems take turns")
+	flags.DurationVar(&p.slice, "slice", 100*time.Millisecond, "time for one operation on one system in one round")
+	systems := flags.String("systems", strings.Join(systemNames, ","), "`names` of what to compare")
+	operations := flags.String("operations", strings.Join(operationNames, ","), "`names` of what to do")
+	out := flags.String("out", "results.jsonl", "`file` for the results, one JSON object in a line")
+	report := flags.String("report", "", "only report the results in a `file`")
+	docs := flags.String("docs", "", "`directory` for the plots (SVG) and the report (report.md); by default the report goes to stdout")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *report != "" {
+		return writeReport(*report, *docs)
+	}
+	switch {
+	case *quick:
+		*rows, *workers, *latencies = "100000", "1,8", "0s"
+	case *full:
+		*rows, *workers, *latencies = "100000,1000000,10000000", "1,8", "0s,500us,2ms"
+	}
+	if p.rows, err = list(*rows, strconv.Atoi); err != nil {
+		return err
+	}
+	if p.workers, err = list(*workers, strconv.Atoi); err != nil {
+		return err
+	}
+	if p.latencies, err = list(*latencies, time.ParseDuration); err != nil {
+		return err
+	}
+	p.systems, p.operations = strings.Split(*systems, ","), strings.Split(*operations, ",")
+	for _, name := range p.systems {
+		if !slices.Contains(systemNames, name) {
+			return fmt.Errorf("no system %q; there are %s", name, strings.Join(systemNames, ", "))
+		}
+	}
+	for _, name := range p.operations {
+		if !slices.Contains(operationNames, name) {
+			return fmt.Errorf("no operation %q; there are %s", name, strings.Join(operationNames, ", "))
+		}
+	}
+	file, err := os.Create(*out)
+	if err != nil {
+		return err
+	}
+	if err := measure(ctx, p, file); err != nil {
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	return writeReport(*out, *docs)
+}
+
+func list[T any](text string, parse func(string) (T, error)) ([]T, error) {
+	var values []T
+	for part := range strings.SplitSeq(text, ",") {
+		value, err := parse(part)
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, value)
+	}
+	return values, nil
+}
+
+// result is one line of output. Times are medians over the rounds; the spread of ops_s is that of its middle half, relative to
+// the median.
+type result struct {
+	Operation string  `json:"operation"`
+	System    string  `json:"system"`
+	Workers   int     `json:"workers"`
+	Rows      int     `json:"rows"`
+	LatencyMS float64 `json:"latency_ms"`
+	OpsPerS   float64 `json:"ops_s"`
+	Spread    float64 `json:"spread"`
+	P50       float64 `json:"p50_us"`
+	P99       float64 `json:"p99_us"`
+	CPU       float64 `json:"cpu_us"` // of the client's process, for each operation; with latency, the proxy's is in it
+	Allocs    float64 `json:"allocs"`
+	Rounds    int     `json:"rounds"`
+}
+
+func write(out io.Writer, r result) error {
+	return json.NewEncoder(out).Encode(r)
+}

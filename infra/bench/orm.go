@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/driver/pgdriver"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+	"gorm.io/gorm/logger"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// viaGORM is GORM as its guide tunes it: prepared statements are cached and there is no transaction around single writes.
+type viaGORM struct {
+	db    *gorm.DB
+	texts statements
+}
+
+func openGORM(address string, workers int, texts statements) (system, error) {
+	db, err := gorm.Open(postgres.Open(address), &gorm.Config{
+		PrepareStmt: true, SkipDefaultTransaction: true, Logger: logger.Discard,
+	})
+	if err != nil {
+		return nil, err
+	}
+	pool, err := db.DB()
+	if err != nil {
+		return nil, err
+	}
+	pool.SetMaxOpenConns(workers)
+	pool.SetMaxIdleConns(workers)
+	return &viaGORM{db, texts.questionMarks()}, nil
+}
+
+func (s *viaGORM) close() {
+	if pool, err := s.db.DB(); err == nil {
+		_ = pool.Close()
+	}
+}
+
+func (s *viaGORM) findID(ctx context.Context, id domain.ID) error {
+	var r record
+	return s.db.WithContext(ctx).Where("id = ?", id.UUID()).Take(&r).Error
+}
+
+func (s *viaGORM) findEmail(ctx context.Context, email string) error {
+	var r record
+	return s.db.WithContext(ctx).Where("email = ?", email).Take(&r).Error
+}
+
+func (s *viaGORM) existsEmail(ctx context.Context, email string) error {
+	var one int
+	return s.db.WithContext(ctx).Model(&record{}).Select("1").Where("email = ?", email).Limit(1).Scan(&one).Error
+}
+
+func (s *viaGORM) hasToken(ctx context.Context, token domain.RefreshToken) error {
+	var one int
+	return s.db.WithContext(ctx).Raw(s.texts.has, hasArgs(token)...).Scan(&one).Error
+}
+
+func (s *viaGORM) create(ctx context.Context, u *domain.User) error {
+	return s.db.WithContext(ctx).Create(newRecord(u)).Error
+}
+
+func (s *viaGORM) raw(ctx context.Context, text string, args []any) error {
+	var r record
+	return s.db.WithContext(ctx).Raw(text, args...).Scan(&r).Error
+}
+
+func (s *viaGORM) issueToken(ctx context.Context, id domain.ID) (domain.RefreshToken, error) {
+	token, args, err := issueArgs(id)
+	if err != nil {
+		return token, err
+	}
+	return token, s.raw(ctx, s.texts.issue, args)
+}
+
+func (s *viaGORM) rotateToken(ctx context.Context, presented domain.RefreshToken) (domain.RefreshToken, error) {
+	token, args, err := rotateArgs(presented)
+	if err != nil {
+		return token, err
+	}
+	return token, s.raw(ctx, s.texts.rotate, args)
+}
+
+func (s *viaGORM) login(ctx context.Context, id domain.ID) error {
+	now := time.Now()
+	var r record
+	return s.db.WithContext(ctx).Model(&r).Clauses(clause.Returning{}).
+		Where("id = ? AND hashed_password = ? AND is_active AND (locked_until IS NULL OR locked_until <= ?)", id.UUID(), passwordHash, now).
+		Updates(map[string]any{
+			"last_login": now, "failed_login_attempts": 0, "locked_until": nil, "version": gorm.Expr("version + 1"), "updated_at": now,
+		}).Error
+}
+
+func (s *viaGORM) lastLogin(ctx context.Context, id domain.ID) error {
+	now := time.Now()
+	var r record
+	return s.db.WithContext(ctx).Model(&r).Clauses(clause.Returning{}).Where("id = ?", id.UUID()).
+		Updates(map[string]any{"last_login": now, "version": gorm.Expr("version + 1"), "updated_at": now}).Error
+}
+
+func (s *viaGORM) listPage(ctx context.Context, createdAt time.Time, id domain.ID) error {
+	var page []record
+	return s.db.WithContext(ctx).Where("(created_at, id) > (?, ?)", createdAt, id.UUID()).
+		Order("created_at, id").Limit(51).Find(&page).Error
+}
+
+// viaBun is bun with its own driver, which puts the arguments into the statement's text.
+type viaBun struct {
+	db    *bun.DB
+	texts statements
+}
+
+func openBun(address string, workers int, texts statements) (system, error) {
+	pool := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(address)))
+	pool.SetMaxOpenConns(workers)
+	pool.SetMaxIdleConns(workers)
+	return &viaBun{bun.NewDB(pool, pgdialect.New()), texts.questionMarks()}, nil
+}
+
+func (s *viaBun) close() { _ = s.db.Close() }
+
+func (s *viaBun) findID(ctx context.Context, id domain.ID) error {
+	var r record
+	return s.db.NewSelect().Model(&r).Where("id = ?", id.UUID()).Scan(ctx)
+}
+
+func (s *viaBun) findEmail(ctx context.Context, email string) error {
+	var r record
+	return s.db.NewSelect().Model(&r).Where("email = ?", email).Scan(ctx)
+}
+
+func (s *viaBun) existsEmail(ctx context.Context, email string) error {
+	_, err := s.db.NewSelect().Model((*record)(nil)).Where("email = ?", email).Exists(ctx)
+	return err
+}
+
+func (s *viaBun) hasToken(ctx context.Context, token domain.RefreshToken) error {
+	var one int
+	return s.db.NewRaw(s.texts.has, hasArgs(token)...).Scan(ctx, &one)
+}
+
+func (s *viaBun) create(ctx context.Context, u *domain.User) error {
+	_, err := s.db.NewInsert().Model(newRecord(u)).Exec(ctx)
+	return err
+}
+
+func (s *viaBun) raw(ctx context.Context, text string, args []any) error {
+	var r record
+	return s.db.NewRaw(text, args...).Scan(ctx, &r)
+}
+
+func (s *viaBun) issueToken(ctx context.Context, id domain.ID) (domain.RefreshToken, error) {
+	token, args, err := issueArgs(id)
+	if err != nil {
+		return token, err
+	}
+	return token, s.raw(ctx, s.texts.issue, args)
+}
+
+func (s *viaBun) rotateToken(ctx context.Context, presented domain.RefreshToken) (domain.RefreshToken, error) {
+	token, args, err := rotateArgs(presented)
+	if err != nil {
+		return token, err
+	}
+	return token, s.raw(ctx, s.texts.rotate, args)
+}
+
+func (s *viaBun) login(ctx context.Context, id domain.ID) error {
+	now := time.Now()
+	var r record
+	return s.db.NewUpdate().Model(&r).Set("last_login = ?", now).Set("failed_login_attempts = 0").Set("locked_until = NULL").
+		Set("version = users.version + 1").Set("updated_at = ?", now).
+		Where("id = ? AND hashed_password = ? AND is_active AND (locked_until IS NULL OR locked_until <= ?)", id.UUID(), passwordHash, now).
+		Returning("*").Scan(ctx)
+}
+
+func (s *viaBun) lastLogin(ctx context.Context, id domain.ID) error {
+	now := time.Now()
+	var r record
+	return s.db.NewUpdate().Model(&r).Set("last_login = ?", now).Set("version = users.version + 1").Set("updated_at = ?", now).
+		Where("id = ?", id.UUID()).Returning("*").Scan(ctx)
+}
+
+func (s *viaBun) listPage(ctx context.Context, createdAt time.Time, id domain.ID) error {
+	var page []record
+	return s.db.NewSelect().Model(&page).Where("(created_at, id) > (?, ?)", createdAt, id.UUID()).OrderExpr("created_at, id").Limit(51).Scan(ctx)
+}
