@@ -1,8 +1,6 @@
 package domaintest
 
-import (
-	"github.com/softbee/accounts/domain"
-)
+import "github.com/softbee/accounts/domain"
 
 var reading = []behaviour{
 	{"finds what Create stored, nothing of it absent", func(r *trial) {

@@ -87,7 +87,7 @@ func (q *sequence) names() domain.Names {
 	return domain.Names{First: one(q, "", "Ana", " José "), Last: one(q, "", "O'Neil", strings.Repeat("é", 101))}
 }
 
-// noHash is the absent one seldom.
+// hash returns one of few, or seldom the absent one.
 func (q *sequence) hash() domain.PasswordHash {
 	if q.random.IntN(20) == 0 {
 		return domain.PasswordHash{}
@@ -119,11 +119,6 @@ func (q *sequence) id() domain.ID {
 func (q *sequence) session() domain.SessionID { return late(q, q.tokens).SessionID() }
 
 func (q *sequence) digest() domain.TokenDigest { return late(q, q.digests) }
-
-func (q *sequence) newDigest() domain.TokenDigest {
-	q.digests = append(q.digests, domain.NewOneTimeToken().Digest())
-	return q.digest() // an old one may be issued again
-}
 
 func (q *sequence) lockPolicy() domain.LockPolicy {
 	return domain.LockPolicy{Attempts: one(q, 0, 1, 2, 3, 101), Duration: one(q, 0, time.Second, time.Minute)}
@@ -321,7 +316,6 @@ func (q *sequence) step() string {
 	case n < 38:
 		return q.both("Unlock()", func(r repo) (user, error) { return r.Unlock(ctx, id) })
 	case n < 42:
-		// A digest that another account still holds is not issued: 256 random bits never repeat.
 		digest, expiry := domain.NewOneTimeToken().Digest(), q.clock.Now().Add(one(q, time.Minute, time.Hour, -time.Second))
 		q.digests = append(q.digests, digest)
 		if n < 40 {

@@ -56,7 +56,7 @@ func (r *trial) spent(what string, token domain.RefreshToken, policy domain.Sess
 	})
 }
 
-// reused demands that a token ends its session, and nothing else, whatever it was.
+// reused demands that a token is refused as reused, and that its session ends and nothing else.
 func (r *trial) reused(what string, token domain.RefreshToken, policy domain.SessionPolicy) {
 	r.Helper()
 	before := r.accounts()

@@ -164,7 +164,7 @@ func (r *trial) equalAll(what string, got, want map[domain.ID]domain.UserState) 
 	}
 }
 
-// refused demands an error of a kind on a field, in which no secret is and which no driver wrote.
+// refused demands a typed error of a kind on a field.
 func (r *trial) refused(what string, err error, kind domain.Kind, field string) {
 	r.Helper()
 	var e *domain.Error
