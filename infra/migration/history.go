@@ -229,20 +229,29 @@ func (h history) ReadRevisions(ctx context.Context) (_ []*migrate.Revision, err 
 
 // read returns the history, which is empty where there is no table yet.
 func (h history) read(ctx context.Context) ([]*migrate.Revision, error) {
-	exists, err := h.database.historyExists(ctx, h.querier)
-	if err == nil && !exists {
-		return nil, nil
-	}
-	if err == nil {
-		var revisions []*migrate.Revision
-		if revisions, err = h.ReadRevisions(ctx); err == nil {
-			return revisions, nil
+	var revisions []*migrate.Revision
+	var err error
+	// SQLite does not wait, whatever the busy timeout, while another process turns on the write-ahead log of a new file.
+	for pause := 10 * time.Millisecond; pause < 10*time.Second; pause *= 2 {
+		if revisions, err = h.readTable(ctx); !isBusy(err) {
+			break
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return nil, failure("read the history of migrations", err)
 		}
 	}
+	return revisions, failure("read the history of migrations", err)
+}
+
+func (h history) readTable(ctx context.Context) ([]*migrate.Revision, error) {
+	if exists, err := h.database.historyExists(ctx, h.querier); err != nil || !exists {
+		return nil, err
+	}
+	revisions, err := h.ReadRevisions(ctx)
 	if h.database.isUndefinedTable(err) {
 		return nil, nil
 	}
-	return nil, failure("read the history of migrations", err)
+	return revisions, err
 }
 
 // ReadRevision returns one revision, or [migrate.ErrRevisionNotExist].

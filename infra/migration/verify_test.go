@@ -11,11 +11,10 @@ import (
 
 // places are where a desired state can be laid out; nil is a schema of the same PostgreSQL database.
 func (d testDatabase) places(t *testing.T) map[string]migration.Dev {
-	places := map[string]migration.Dev{"development database": d.dev(t)}
-	if d.dialect == migration.Postgres {
-		places["same database"] = nil
+	if d.dialect == migration.SQLite {
+		return map[string]migration.Dev{"in memory": d.dev(t)}
 	}
-	return places
+	return map[string]migration.Dev{"development database": emptiedPostgres(t), "same database": nil}
 }
 
 func TestVerify(t *testing.T) {

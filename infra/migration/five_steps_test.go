@@ -1,0 +1,139 @@
+package migration_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration"
+)
+
+// The five steps of docs/migrations.md, from the edited schema to a database that has the change, and back.
+func TestFiveSteps(t *testing.T) {
+	if testing.Short() {
+		t.Skip("go generate takes a quarter of a minute")
+	}
+	t.Parallel()
+	p := newProject(t)
+	for _, name := range []string{"go.mod", "go.sum", "ent"} {
+		copyInto(t, filepath.Join("../..", name), filepath.Join(string(p), name))
+	}
+	desired := func(d testDatabase) string { return readFile(t, p.desiredPath(d)) }
+	before := map[string]string{}
+	for _, d := range databases {
+		before[d.name] = desired(d)
+	}
+
+	const line = `field.String("nickname").SchemaType(varchar("50")).Optional().Nillable(),`
+	if !strings.Contains(readFile(t, "../../docs/migrations.md"), line) {
+		t.Errorf("the documentation does not say %s", line)
+	}
+	schema := filepath.Join(string(p), "ent", "schema", "user.go")
+	text := readFile(t, schema)
+	const after = `field.String("phone")`
+	if !strings.Contains(text, after) {
+		t.Fatalf("%s has no %s", schema, after)
+	}
+	if err := os.WriteFile(schema, []byte(strings.Replace(text, after, line+"\n\t\t"+after, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	generate := exec.Command("go", "generate", "./ent")
+	generate.Dir = string(p)
+	if out, err := generate.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+
+	for _, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			if desired(d) == before[d.name] {
+				t.Fatal("go generate has not changed the desired state")
+			}
+			url := d.url(t)
+			db := d.open(t, url)
+			old := d.runner(t, db, os.DirFS(p.dir(d)))
+			mustUp(t, old)
+			last, err := old.Status(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			file, err := migration.Diff(t.Context(), migration.DiffOptions{
+				Dialect: d.dialect, Dir: p.dir(d), Desired: desired(d), Name: "add_nickname", Dev: d.dev(t),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			findings, err := migration.Lint(t.Context(), migration.LintOptions{
+				Dialect: d.dialect, Dir: os.DirFS(p.dir(d)), Latest: 1, Dev: d.dev(t),
+			})
+			if err != nil || len(findings) > 0 {
+				t.Errorf("%+v, %v", findings, err)
+			}
+			t.Run("as Atlas does", func(t *testing.T) {
+				ours := readFile(t, file)
+				theirs := newProject(t)
+				copyInto(t, p.desiredPath(d), theirs.desiredPath(d))
+				theirs.mustAtlas(t, d, "", "diff", "add_nickname")
+				files, err := filepath.Glob(filepath.Join(theirs.dir(d), "*_add_nickname.sql"))
+				if err != nil || len(files) != 1 {
+					t.Fatal(files, err)
+				}
+				if text := readFile(t, files[0]); text != ours {
+					t.Errorf("we write\n%s\nAtlas writes\n%s", ours, text)
+				}
+			})
+
+			runner := d.runner(t, db, os.DirFS(p.dir(d)))
+			mustUp(t, runner)
+			if err := runner.Verify(t.Context(), desired(d), d.dev(t)); err != nil {
+				t.Error(err)
+			}
+			if err := runner.Verify(t.Context(), before[d.name], d.dev(t)); !errors.Is(err, domain.ErrDrift) {
+				t.Errorf("against the schema before: %v; want drift", err)
+			}
+			// The release that is running goes on.
+			mustExec(t, db, "INSERT INTO users (email, username, hashed_password) VALUES ('a@example.org', 'ann', '-')")
+
+			options := migration.DownOptions{To: last.Current, Dev: d.dev(t), AllowDestructive: true}
+			if _, err := runner.Down(t.Context(), options); err != nil {
+				t.Fatal(err)
+			}
+			if err := old.Check(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := old.Verify(t.Context(), before[d.name], d.dev(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// copyInto copies a file, or a directory over what is there.
+func copyInto(t *testing.T, from, to string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(name string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(from, name)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, relative)
+		if entry.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, text, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
