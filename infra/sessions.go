@@ -90,13 +90,15 @@ func (s *Store) keptEntries(now time.Time, condition string, args ...any) sql.Qu
 // issued is [domain.SessionList.Issue]. Its arguments: now, the cap less one, the head of the new entry, now, now.
 func (d dialectSQL) issued() string {
 	return fmt.Sprintf(`(WITH e AS NOT MATERIALIZED (%s),
- family AS NOT MATERIALIZED (SELECT s, min(i) AS i, min(n) AS n FROM e WHERE %s GROUP BY s),
- newest AS NOT MATERIALIZED (SELECT s FROM family ORDER BY i DESC, n DESC LIMIT ?),
+ family AS NOT MATERIALIZED (
+  SELECT v, n, min(CASE WHEN %s THEN i END) OVER own AS i, min(CASE WHEN %s THEN n END) OVER own AS first
+  FROM e WINDOW own AS (PARTITION BY s)),
+ placed AS NOT MATERIALIZED (SELECT v, n, i, dense_rank() OVER (ORDER BY i DESC NULLS LAST, first DESC) AS place FROM family),
  next AS NOT MATERIALIZED (
-  SELECT v, n FROM e WHERE s IN (SELECT s FROM newest) OR s NOT IN (SELECT s FROM family)
+  SELECT v, n FROM placed WHERE place <= ? OR i IS NULL
   UNION ALL
   SELECT CAST(? AS text) || CASE WHEN max(i) > ? THEN max(i) ELSE CAST(? AS text) END, %d FROM family)
- SELECT %s FROM next)`, d.entries(), isLive, behindAll, d.array)
+ SELECT %s FROM next)`, d.entries(), isLive, isLive, behindAll, d.array)
 }
 
 // behindAll is a place in the list that comes after all others.
