@@ -11,7 +11,8 @@ import (
 //
 // Implementations are safe for concurrent use and pass the contract suite in domain/domaintest. Besides the errors named
 // at each method, every method returns [ErrUnavailable] when the database cannot be reached or written, and the error of ctx
-// when it has ended. Users that methods return belong to the caller.
+// when it has ended. Arguments are judged before the account is looked for. A token or a lock whose time is the present
+// has expired. Users that methods return belong to the caller.
 type Repository interface {
 	UserReader
 	UserWriter
@@ -33,7 +34,7 @@ type UserReader interface {
 
 	// List returns one page of the accounts that match. It reads by keyset: pages neither repeat nor skip an account that
 	// exists throughout, however many others come and go. It returns ErrInvalid on the field "limit", "after", "order" or
-	// "search". The users have no password hash and no token digests.
+	// "search". The users have no password hash and no digests of one-time tokens.
 	List(ctx context.Context, query ListQuery) (Page, error)
 
 	// Count returns the number of accounts that match. It visits all of them, in an index where it can.
@@ -43,8 +44,9 @@ type UserReader interface {
 // UserWriter makes, changes and removes accounts. All methods that take an ID return ErrNotFound where there is no such
 // account.
 type UserWriter interface {
-	// Create stores a new account. It returns ErrTaken with the field "email", "username" or "phone", one of them if
-	// several are taken, and ErrConflict if the ID exists.
+	// Create stores a new account. It returns ErrInvalid for one without a password hash, as lists have them, or whose
+	// address or name the database does not hold to be canonical; ErrTaken with the field "email", "username" or "phone",
+	// one of them if several are taken; and ErrConflict if the ID exists.
 	Create(ctx context.Context, user *User) error
 
 	// Update reads the account, lets change work on it, and stores the outcome if nobody stored another one meanwhile;
@@ -86,7 +88,7 @@ type UserWriter interface {
 type CredentialStore interface {
 	// RecordFailure counts a failed sign-in, and locks the account when the policy's number of consecutive ones is reached. The
 	// first failure after a lock has ended counts as one. While a lock is in force nothing is counted and ErrLocked is
-	// returned, with its end.
+	// returned, with its end. An inactive account's failures count too.
 	RecordFailure(ctx context.Context, id ID, policy LockPolicy) (*User, error)
 
 	// RecordSuccess resets the counter, clears the lock, sets last_login and, unless better is absent, stores it in place of
@@ -146,11 +148,13 @@ type SessionStore interface {
 	CountSessions(ctx context.Context) (int, error)
 
 	// ListSessionCounts returns the accounts that have live sessions, in the order of their IDs, beginning behind after.
-	// At most limit are returned; fewer mean that there are no more.
+	// At most limit are returned; fewer mean that there are no more. It returns ErrInvalid on the field "limit" unless that is
+	// 1 to 100,000.
 	ListSessionCounts(ctx context.Context, after ID, limit int) ([]SessionCount, error)
 
 	// SweepSessions removes the expired entries of the next accounts behind after, in the order of their IDs, visiting at most
-	// limit of them, in one bounded step. Call it with Sweep.Next until Done; an account written meanwhile needs no sweep.
+	// limit of them, in one bounded step. Call it with Sweep.Next until Done; an account written meanwhile needs no sweep. It
+	// returns ErrInvalid on the field "limit" unless that is 1 to 100,000.
 	SweepSessions(ctx context.Context, after ID, limit int) (Sweep, error)
 }
 
