@@ -143,3 +143,32 @@ func plain(u *domain.User) any {
 		LiveSessions:      len(u.Sessions(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))),
 	}
 }
+
+// TestMigrationsLeaveOtherTablesAlone migrates a database that an application has tables in already.
+func TestMigrationsLeaveOtherTablesAlone(t *testing.T) {
+	check := func(t *testing.T, store *infra.Store, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = store.Close() })
+		if _, err := store.DB().Exec("CREATE TABLE orders (id integer PRIMARY KEY); INSERT INTO orders VALUES (42)"); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var id int
+		if err := store.DB().QueryRow("SELECT id FROM orders").Scan(&id); err != nil || id != 42 {
+			t.Errorf("the application's table: %d, %v", id, err)
+		}
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		store, err := sqlite.Open(t.Context(), ":memory:")
+		check(t, store, err)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		store, err := postgres.Open(t.Context(), postgrestest.Database(t))
+		check(t, store, err)
+	})
+}
