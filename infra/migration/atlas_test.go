@@ -285,6 +285,44 @@ func TestHalfAppliedByOneFinishedByTheOther(t *testing.T) {
 	})
 }
 
+func TestAtlasAppliesTheDocumentedFiles(t *testing.T) {
+	t.Parallel()
+	d := databases[0]
+	p := newProject(t)
+	url := d.url(t)
+	db := d.open(t, url)
+	mustUp(t, d.runner(t, db, os.DirFS(p.dir(d))))
+	mustExec(t, db, insertUsers)
+	p.write(t, d, documentedFiles(t))
+	p.mustAtlas(t, d, url, "apply")
+	runner := d.runner(t, db, os.DirFS(p.dir(d)))
+	if err := errors.Join(runner.Check(t.Context()), runner.Verify(t.Context(), withColumns(d.desired(t)), nil)); err != nil {
+		t.Error(err)
+	}
+	p.agree(t, d, url, runner)
+}
+
+func TestAtlasFinishesWhatWasKilled(t *testing.T) {
+	t.Parallel()
+	for i, d := range databases {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			p := newProject(t)
+			p.write(t, d, map[string]string{"29990101000000_last.sql": unbound})
+			j := job{Database: i, URL: d.url(t), Dir: p.dir(d), Statement: 3, Version: "29990101000000"}
+			j.killAt(t, "statement 3 of 29990101000000", func() {})
+			db := d.open(t, j.URL)
+			runner := d.runner(t, db, os.DirFS(p.dir(d)))
+			p.agree(t, d, j.URL, runner)
+			p.mustAtlas(t, d, j.URL, "apply")
+			p.agree(t, d, j.URL, runner)
+			if n := queryString(t, db, "SELECT count(*) FROM last"); n != "2" {
+				t.Errorf("%s rows; want 2", n)
+			}
+		})
+	}
+}
+
 // changes are what may happen to the desired state, by database: what is replaced, and by what. What
 // is missing here is in TestDiffWhereAtlasFails.
 var changes = map[string]map[string][2]string{

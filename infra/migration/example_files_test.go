@@ -162,7 +162,7 @@ func TestFillingIsKilledAndGoesOn(t *testing.T) {
 		"$$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN new; END $$",
 		"CREATE TRIGGER wait BEFORE UPDATE ON users FOR EACH ROW WHEN (new.id = '"+third+"') EXECUTE FUNCTION wait()")
 	const filled = "SELECT count(*) FROM users WHERE display_name IS NOT NULL"
-	j.killAt(t, "statement 3", func() {
+	j.killAt(t, "statement 3 of "+displayNameFile[:14], func() {
 		for queryString(t, db, filled) == "0" {
 		}
 	})

@@ -170,7 +170,7 @@ func sameStatements(f *file, revision *migrate.Revision, n int) bool {
 func (s *state) differs() error {
 	switch {
 	case s.newer:
-		return refuse(domain.ErrChecksum, "the database is at %s, newer than this program, which ends before", s.Current)
+		return refuse(domain.ErrChecksum, "the database is at %s, newer than this program", s.Current)
 	case len(s.Unknown) > 0:
 		return refuse(domain.ErrChecksum, "migration %s was applied, but this program does not know it", s.Unknown[0])
 	case len(s.OutOfOrder) > 0:

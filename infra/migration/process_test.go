@@ -21,7 +21,8 @@ import (
 type job struct {
 	Database  int // of databases
 	URL, Dir  string
-	Statement int // before which to stop and wait to be killed; zero means none
+	Statement int // of Version, before which to stop and wait to be killed; zero means none
+	Version   string
 }
 
 const jobVariable = "ACCOUNTS_MIGRATION_TEST_JOB"
@@ -49,8 +50,8 @@ func (j job) do() error {
 		return err
 	}
 	files, err := runner.Up(context.Background(), migration.UpOptions{Progress: func(s migration.Step) {
-		fmt.Println("statement", s.Statement)
-		if s.Statement == j.Statement {
+		fmt.Println("statement", s.Statement, "of", s.File.Version)
+		if s.Statement == j.Statement && s.File.Version == j.Version {
 			select {}
 		}
 	}})
@@ -176,8 +177,8 @@ func TestKilledBetweenStatements(t *testing.T) {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			dir := directory(t, map[string]string{third + "_last.sql": unbound})
-			j := job{Database: i, URL: d.url(t), Dir: onDisk(t, dir), Statement: 3}
-			j.killAt(t, "statement 3", func() {})
+			j := job{Database: i, URL: d.url(t), Dir: onDisk(t, dir), Statement: 3, Version: third}
+			j.killAt(t, "statement 3 of "+third, func() {})
 
 			db := d.open(t, j.URL)
 			runner := d.runner(t, db, dir)
@@ -207,8 +208,8 @@ func TestKilledInATransaction(t *testing.T) {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			dir := directory(t, twoFiles)
-			j := job{Database: i, URL: d.url(t), Dir: onDisk(t, dir), Statement: 2}
-			j.killAt(t, "statement 2", func() {})
+			j := job{Database: i, URL: d.url(t), Dir: onDisk(t, dir), Statement: 2, Version: second}
+			j.killAt(t, "statement 2 of "+second, func() {})
 
 			runner := d.runner(t, d.open(t, j.URL), dir)
 			mustUp(t, runner)
@@ -236,7 +237,7 @@ func TestKilledInAStatement(t *testing.T) {
 	)})
 	j := job{URL: d.url(t), Dir: onDisk(t, dir)}
 	db := d.open(t, j.URL)
-	j.killAt(t, "statement 2", func() {
+	j.killAt(t, "statement 2 of "+third, func() {
 		for queryString(t, db, "SELECT count(*) FROM batch") == "0" {
 		}
 	})
