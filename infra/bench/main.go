@@ -47,7 +47,7 @@ func run(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	var p plan
 	flags.StringVar(&p.url, "url", os.Getenv("ACCOUNTS_TEST_POSTGRES"), "`URL` of a server on which databases may be created; by default one is started")
-	quick := flags.Bool("quick", false, "100,000 rows, no added latency but for a few operations")
+	quick := flags.Bool("quick", false, "100,000 rows, 1 and 8 workers, no added latency")
 	full := flags.Bool("full", false, "100,000, 1 million and 10 million rows, latencies of 0, 0.5 and 2 ms")
 	rows := flags.String("rows", "100000", "`numbers` of accounts")
 	workers := flags.String("workers", "1,8", "`numbers` of concurrent workers")
