@@ -279,7 +279,10 @@ func TestExport(t *testing.T) {
 				t.Errorf("%d accounts; want %d", len(seen), len(users))
 			}
 		}
-		for range store.Export(t.Context(), false) {
+		for _, err := range store.Export(t.Context(), false) {
+			if err != nil {
+				t.Error(err)
+			}
 			break // leaves nothing open
 		}
 		ctx, cancel := context.WithCancel(t.Context())

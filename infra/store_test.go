@@ -341,7 +341,7 @@ func TestUnmigratedDatabase(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer store.Close() //nolint:errcheck // nothing was written
+		defer store.Close()
 		if err := store.CheckMigrations(t.Context()); !errors.Is(err, domain.ErrPendingMigrations) {
 			t.Errorf("check: %v", err)
 		}
@@ -441,7 +441,7 @@ func dumpUsers(t *testing.T, db *stdsql.DB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close() //nolint:errcheck // read to the end
+	defer rows.Close()
 	columns, err := rows.Columns()
 	if err != nil {
 		t.Fatal(err)

@@ -106,7 +106,7 @@ func (p *program) openImport(name string) (*importFile, error) {
 		}
 		return &importFile{Reader: p.lines}, nil
 	}
-	file, err := os.Open(name) //nolint:gosec // whoever runs the program names the file
+	file, err := os.Open(name)
 	if err != nil {
 		return nil, invalid("file", "cannot be opened: "+systemReason(errors.Unwrap(err)))
 	}
@@ -157,7 +157,7 @@ func (p *program) openRefusals(from *importFile, name string) (*refusals, error)
 	if err := differ(from.file, name); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // as above
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil, invalid("errors", "cannot be written: "+systemReason(errors.Unwrap(err)))
 	}

@@ -389,7 +389,7 @@ func TestDiffIsAtlasToTheByte(t *testing.T) {
 		for name, change := range changes[d.name] {
 			t.Run(name, func(t *testing.T) {
 				text := d.desired(t)
-				changed := strings.Replace(text, change[0], change[1], -1)
+				changed := strings.ReplaceAll(text, change[0], change[1])
 				if changed == text {
 					t.Fatalf("%q is not in the desired state", change[0])
 				}

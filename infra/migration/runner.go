@@ -173,7 +173,7 @@ func (r *Runner) pendingTo(ctx context.Context, q querier, version string) ([]pe
 	if i < 0 {
 		return nil, refuse(domain.ErrInvalid, "there is no migration %s", version)
 	}
-	last := slices.IndexFunc(state.pending, func(p pending) bool { return p.file.Version() == version })
+	last := slices.IndexFunc(state.pending, func(p pending) bool { return p.Version() == version })
 	if last < 0 && version < state.Current {
 		return nil, refuse(domain.ErrInvalid, "the database is at %s, after %s; to go back, run: accounts migrate down --to %s",
 			state.Current, version, version)

@@ -163,7 +163,7 @@ func TestCostsAreBounded(t *testing.T) {
 		"$P$J12345678" + strings.Repeat(".", 22):                      errCostly,
 		"$P$412345678" + strings.Repeat(".", 22):                      errMalformed,
 	} {
-		if _, err := parse(stored, true); err != want {
+		if _, err := parse(stored, true); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", stored, err, want)
 		}
 	}
@@ -320,7 +320,7 @@ func TestCancelLeavesTheQueue(t *testing.T) {
 			t.Errorf("%d of %d left the queue", len(answers), cap(answers))
 		}
 		for range len(answers) {
-			if err := <-answers; err != context.Canceled {
+			if err := <-answers; !errors.Is(err, context.Canceled) {
 				t.Errorf("got %v", err)
 			}
 		}
@@ -335,7 +335,7 @@ func TestContextThatIsOver(t *testing.T) {
 	h := newHasher(t, Policy{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := h.Hash(ctx, "password"); err != context.Canceled {
+	if _, err := h.Hash(ctx, "password"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"entgo.io/ent/dialect"
 	"entgo.io/ent/dialect/sql"
@@ -22,7 +23,7 @@ func copyRows(ctx context.Context, tx dialect.ExecQuerier, table string, columns
 	if !ok {
 		return fmt.Errorf("postgres: COPY in a %T", entTx.ExecQuerier)
 	}
-	statement, err := stdTx.PrepareContext(ctx, pq.CopyIn(table, columns...))
+	statement, err := stdTx.PrepareContext(ctx, "COPY "+pq.QuoteIdentifier(table)+" ("+identifiers(columns)+") FROM STDIN")
 	if err != nil {
 		return err
 	}
@@ -37,4 +38,12 @@ func copyRows(ctx context.Context, tx dialect.ExecQuerier, table string, columns
 	}
 	_, err = statement.ExecContext(ctx) // without values: the end
 	return err
+}
+
+func identifiers(columns []string) string {
+	quoted := make([]string, len(columns))
+	for i, column := range columns {
+		quoted[i] = pq.QuoteIdentifier(column)
+	}
+	return strings.Join(quoted, ", ")
 }
