@@ -43,23 +43,19 @@ type DownPlan struct {
 // It returns the plan, also when it does not carry it out. The errors are those of [Runner.Up], and [domain.ErrInvalid] if
 // the plan destroys data and AllowDestructive is not set.
 func (r *Runner) Down(ctx context.Context, options DownOptions) (plan DownPlan, err error) {
-	if options.LockTimeout == 0 {
-		options.LockTimeout = defaultLockTimeout
+	limits, err := newLimits(options.LockTimeout, options.Wait)
+	if err != nil {
+		return DownPlan{}, err
 	}
-	if options.Wait == 0 {
-		options.Wait = defaultWait
-	}
-	err = r.withSession(ctx, options.LockTimeout, func(s *session) error {
-		return s.locked(ctx, options.Wait, func() error {
-			if plan, err = r.planDown(ctx, s, options); err != nil || options.DryRun || len(plan.Versions) == 0 {
-				return err
-			}
-			if len(plan.Destructive) > 0 && !options.AllowDestructive {
-				return refuse(domain.ErrInvalid, "going back would destroy data: %s; to do so, run again with --allow-destructive",
-					strings.Join(plan.Destructive, ", "))
-			}
-			return r.applyDown(ctx, s, plan, options)
-		})
+	err = r.withLock(ctx, limits, func(s *session) error {
+		if plan, err = r.planDown(ctx, s, options); err != nil || options.DryRun || len(plan.Versions) == 0 {
+			return err
+		}
+		if len(plan.Destructive) > 0 && !options.AllowDestructive {
+			return refuse(domain.ErrInvalid, "going back would destroy data: %s; to do so, run again with --allow-destructive",
+				strings.Join(plan.Destructive, ", "))
+		}
+		return r.applyDown(ctx, s, plan, options)
 	})
 	return plan, err
 }

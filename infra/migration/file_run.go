@@ -48,17 +48,20 @@ func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any
 	if f.transactional {
 		return f.execute(ctx, statement, args...)
 	}
-	if f.database.dialect == Postgres && concurrently.MatchString(statement) {
+	isConcurrent := f.database.dialect == Postgres && concurrently.MatchString(statement)
+	if isConcurrent {
 		// It waits for other transactions without making any wait, and must not be given up half way.
-		if _, err := f.conn.ExecContext(ctx, f.setLockTimeout(0)); err != nil {
+		if err := f.exec(ctx, f.setLockTimeout(0)); err != nil {
 			return nil, err
 		}
-		defer func() { _, _ = f.conn.ExecContext(context.WithoutCancel(ctx), f.setLockTimeout(f.lockTimeout)) }()
-		if err := f.dropUnfinishedIndex(ctx, statement); err != nil {
-			return nil, err
-		}
+		defer func() { _ = f.exec(context.WithoutCancel(ctx), f.setLockTimeout(f.lockTimeout)) }()
 	}
 	for f.attempt = 1; ; f.attempt++ {
+		if isConcurrent {
+			if err := f.dropUnfinishedIndex(ctx, statement); err != nil {
+				return nil, err
+			}
+		}
 		result, err := f.execute(ctx, statement, args...)
 		if err == nil || f.attempt == attempts || !f.isLockTimeout(err) {
 			return result, err
@@ -99,12 +102,11 @@ func (f *fileRun) dropUnfinishedIndex(ctx context.Context, statement string) err
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
-	killed := f.statement == f.applied+1 && f.started && !f.stopped
+	killed := f.attempt == 1 && f.statement == f.applied+1 && f.started && !f.stopped
 	if err != nil || valid && (ifNotExists || !killed) {
 		return err
 	}
-	_, err = f.conn.ExecContext(ctx, "DROP INDEX CONCURRENTLY "+name)
-	return err
+	return f.exec(ctx, "DROP INDEX CONCURRENTLY "+name)
 }
 
 // inTx executes the file in a transaction, again and again if a lock was not to be had.

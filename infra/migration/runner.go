@@ -8,6 +8,7 @@
 package migration
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -57,7 +58,7 @@ type UpOptions struct {
 
 	// LockTimeout is how long a statement waits for a lock on a table while others queue behind it: PostgreSQL's
 	// lock_timeout. A file (outside a transaction: a statement) that waits longer is rolled back and tried again, after
-	// a pause that lets the others through, ten times in all. Zero means 5 s. CREATE and DROP INDEX CONCURRENTLY, which
+	// a pause that lets the others through, ten times in all. Zero means 5 s, less than 1 ms is refused. CREATE and DROP INDEX CONCURRENTLY, which
 	// stop nobody, wait as long as they need.
 	LockTimeout time.Duration
 
@@ -85,11 +86,22 @@ type File struct {
 	Transactional bool     `json:"transactional"` // all in one transaction; otherwise each in its own
 }
 
-const (
-	defaultLockTimeout = 5 * time.Second
-	defaultWait        = time.Minute
-	attempts           = 10
-)
+// attempts is how often a file, or outside a transaction a statement, is tried if it waits too long for a lock.
+const attempts = 10
+
+// limits say how long a run waits, for tables and for other runners.
+type limits struct{ lockTimeout, wait time.Duration }
+
+var defaultLimits = limits{5 * time.Second, time.Minute}
+
+func newLimits(lockTimeout, wait time.Duration) (limits, error) {
+	l := limits{cmp.Or(lockTimeout, defaultLimits.lockTimeout), cmp.Or(wait, defaultLimits.wait)}
+	if l.lockTimeout < time.Millisecond || l.wait < 0 {
+		// PostgreSQL counts in milliseconds, and takes none as no limit.
+		return limits{}, refuse(domain.ErrInvalid, "a lock is waited for at least a millisecond")
+	}
+	return l, nil
+}
 
 // Up applies the pending migrations in order and returns those it has applied, or with DryRun would apply. Each file is
 // one transaction; the statements of a file marked "-- atlas:txmode none" are executed one by one, and what was
@@ -98,16 +110,14 @@ const (
 //
 // The errors are:
 //   - [domain.ErrChecksum]: the database's history is not this directory's. Nothing was changed.
-//   - [domain.ErrInvalid]: To is not a version of the directory, or is behind the database.
+//   - [domain.ErrInvalid]: To is not a version of the directory, or is behind the database; or a limit is out of bounds.
 //   - [*StatementError]: a statement failed. Files before it are applied; its own file is rolled back, or, without a
 //     transaction, half applied.
 //   - [domain.ErrUnavailable]: the database cannot be reached, or another runner is at work for longer than Wait.
 func (r *Runner) Up(ctx context.Context, options UpOptions) ([]File, error) {
-	if options.LockTimeout == 0 {
-		options.LockTimeout = defaultLockTimeout
-	}
-	if options.Wait == 0 {
-		options.Wait = defaultWait
+	limits, err := newLimits(options.LockTimeout, options.Wait)
+	if err != nil {
+		return nil, err
 	}
 	// Most runs find nothing to do; they need no lock.
 	pending, err := r.pendingTo(ctx, r.db, options.To)
@@ -116,11 +126,9 @@ func (r *Runner) Up(ctx context.Context, options UpOptions) ([]File, error) {
 	}
 
 	var applied []File
-	err = r.withSession(ctx, options.LockTimeout, func(s *session) error {
-		return s.locked(ctx, options.Wait, func() error {
-			applied, err = r.applyPending(ctx, s, options)
-			return err
-		})
+	err = r.withLock(ctx, limits, func(s *session) error {
+		applied, err = r.applyPending(ctx, s, options)
+		return err
 	})
 	return applied, err
 }

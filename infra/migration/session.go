@@ -47,7 +47,7 @@ func (s *session) prepare(ctx context.Context) error {
 			return err
 		}
 		// From PostgreSQL 14 on, where the system allows it: if this process is killed, what it has begun ends soon.
-		_, _ = s.conn.ExecContext(ctx, "SET client_connection_check_interval = 1000")
+		_ = s.exec(ctx, "SET client_connection_check_interval = 1000")
 	} else if err := s.conn.QueryRowContext(ctx, "PRAGMA foreign_keys").Scan(&s.foreignKeys); err != nil {
 		return err
 	}
@@ -69,13 +69,15 @@ func (r *Runner) withSession(ctx context.Context, lockTimeout time.Duration, wor
 	return errors.Join(work(s), s.close())
 }
 
-// locked calls work while no other runner is at work.
-func (s *session) locked(ctx context.Context, wait time.Duration, work func() error) error {
-	unlock, err := s.lock(ctx, wait)
-	if err != nil {
-		return err
-	}
-	return errors.Join(work(), unlock())
+// withLock calls work with a session of its own, while no other runner is at work.
+func (r *Runner) withLock(ctx context.Context, limits limits, work func(*session) error) error {
+	return r.withSession(ctx, limits.lockTimeout, func(s *session) error {
+		unlock, err := s.lock(ctx, limits.wait)
+		if err != nil {
+			return err
+		}
+		return errors.Join(work(s), unlock())
+	})
 }
 
 // close gives SQLite's connection, which may hold the whole database, back to the pool. PostgreSQL's is closed, and the
@@ -93,7 +95,7 @@ func (s *session) createHistory(ctx context.Context) error {
 	// CREATE SCHEMA IF NOT EXISTS needs the right to create one even where it exists.
 	exists, err := s.database.historyExists(ctx, s.conn)
 	if err == nil && exists {
-		if _, err = s.conn.ExecContext(ctx, "SELECT 1 FROM "+s.database.history+" WHERE false"); err == nil {
+		if err = s.exec(ctx, "SELECT 1 FROM "+s.database.history+" WHERE false"); err == nil {
 			return nil
 		}
 		if !s.database.isUndefinedTable(err) {
@@ -166,10 +168,7 @@ func (s *session) lockSQLite(ctx context.Context) (func() error, error) {
 	if _, err := s.conn.ExecContext(ctx, "ATTACH ?1 AS migration_lock", path); err != nil {
 		return nil, err
 	}
-	detach := func() error {
-		_, err := s.conn.ExecContext(context.WithoutCancel(ctx), "DETACH migration_lock")
-		return err
-	}
+	detach := func() error { return s.exec(context.WithoutCancel(ctx), "DETACH migration_lock") }
 	err = s.withoutWaiting(ctx, func() error {
 		return s.exec(ctx,
 			"PRAGMA migration_lock.locking_mode = EXCLUSIVE",
@@ -216,50 +215,53 @@ func (s *session) exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// inTx runs fn in a transaction. On SQLite it is one that may break foreign keys in between, as rebuilding a table does,
+// inTx runs fn in a transaction. On SQLite it is one that may break foreign keys in between, as making a table anew does,
 // but not in the end.
 func (s *session) inTx(ctx context.Context, fn func() error) (err error) {
 	if s.database.dialect == Postgres {
-		return s.transaction(ctx, "BEGIN", fn, nil)
+		return s.transaction(ctx, "BEGIN", fn)
 	}
 	if !s.foreignKeys {
-		return s.transaction(ctx, "BEGIN IMMEDIATE", fn, nil)
+		return s.transaction(ctx, "BEGIN IMMEDIATE", fn)
 	}
 	if err := s.exec(ctx, "PRAGMA foreign_keys = off"); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.exec(context.WithoutCancel(ctx), "PRAGMA foreign_keys = on")) }()
-	return s.transaction(ctx, "BEGIN IMMEDIATE", fn, s.checkForeignKeys)
+	return s.transaction(ctx, "BEGIN IMMEDIATE", func() error {
+		before, err := s.brokenForeignKeys(ctx)
+		if err != nil {
+			return err
+		}
+		if err := fn(); err != nil {
+			return err
+		}
+		after, err := s.brokenForeignKeys(ctx)
+		if err == nil && after > before {
+			err = refuse(domain.ErrInvalid, "%d rows would refer to rows that do not exist", after-before)
+		}
+		return err
+	})
 }
 
-func (s *session) transaction(ctx context.Context, begin string, fn func() error, check func(context.Context) error) error {
-	if _, err := s.conn.ExecContext(ctx, begin); err != nil {
+func (s *session) transaction(ctx context.Context, begin string, fn func() error) error {
+	err := s.exec(ctx, begin)
+	if err != nil {
 		return err
 	}
-	err := fn()
-	if err == nil && check != nil {
-		err = check(ctx)
-	}
-	if err == nil {
-		if _, err = s.conn.ExecContext(ctx, "COMMIT"); err == nil {
+	if err = fn(); err == nil {
+		if err = s.exec(ctx, "COMMIT"); err == nil {
 			return nil
 		}
 	}
 	// After some errors the transaction, or the connection, is gone already.
-	_, _ = s.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+	_ = s.exec(context.WithoutCancel(ctx), "ROLLBACK")
 	return err
 }
 
-func (s *session) checkForeignKeys(ctx context.Context) (err error) {
-	rows, err := s.conn.QueryContext(ctx, "PRAGMA foreign_key_check")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	if rows.Next() {
-		return refuse(domain.ErrInvalid, "rows would refer to rows that do not exist")
-	}
-	return rows.Err()
+func (s *session) brokenForeignKeys(ctx context.Context) (n int, err error) {
+	err = s.conn.QueryRowContext(ctx, "SELECT count(*) FROM pragma_foreign_key_check").Scan(&n)
+	return n, err
 }
 
 // pause lets those through who waited behind this run's request for a lock.

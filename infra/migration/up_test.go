@@ -482,6 +482,17 @@ func TestUpGivesUp(t *testing.T) {
 	})
 }
 
+func TestLimitsOutOfBounds(t *testing.T) {
+	t.Parallel()
+	d := databases[1]
+	runner := d.runner(t, d.open(t, d.url(t)), directory(t, twoFiles))
+	for _, options := range []migration.UpOptions{{LockTimeout: time.Microsecond}, {LockTimeout: -1}, {Wait: -1}} {
+		if _, err := runner.Up(t.Context(), options); !errors.Is(err, domain.ErrInvalid) {
+			t.Errorf("%+v: %v; want invalid", options, err)
+		}
+	}
+}
+
 func TestUnreachableDatabase(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d testDatabase) {
@@ -559,6 +570,7 @@ func TestForeignKeysWhileATableIsRebuilt(t *testing.T) {
 	})
 	t.Run("may not lose a parent", func(t *testing.T) {
 		db := fill(t)
+		mustExec(t, db, "PRAGMA foreign_keys = off", "INSERT INTO child VALUES (9)", "PRAGMA foreign_keys = on") // broken before
 		losing := strings.Replace(rebuild, "FROM parent", "FROM parent WHERE id = 1", 1)
 		runner := d.runner(t, db, and(t, dir, map[string]string{second + "_y.sql": losing}))
 		if _, err := runner.Up(t.Context(), migration.UpOptions{}); !errors.Is(err, domain.ErrInvalid) {

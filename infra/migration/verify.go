@@ -35,7 +35,7 @@ func (*DriftError) Unwrap() error { return domain.ErrDrift }
 // be nil: then it is executed in a schema of its own, in a transaction that is rolled back, which needs the right to create
 // schemas.
 func (r *Runner) Verify(ctx context.Context, desired string, dev Dev) error {
-	return r.withSession(ctx, defaultLockTimeout, func(s *session) error {
+	return r.withSession(ctx, defaultLimits.lockTimeout, func(s *session) error {
 		var target *schema.Schema
 		lay := func(place *scratch) (err error) {
 			if err := place.executeText(ctx, desired); err != nil {
