@@ -117,8 +117,8 @@ func (l *load) start(t *testing.T) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var updates sync.WaitGroup
 	updates.Go(func() {
-		for n, begun := time.Duration(0), time.Now(); ctx.Err() == nil; n++ {
-			due := begun.Add(n * time.Second / updatesPerSecond)
+		for n, begun := 0, time.Now(); ctx.Err() == nil; n++ {
+			due := begun.Add(time.Duration(n) * (time.Second / updatesPerSecond))
 			timer := time.NewTimer(time.Until(due))
 			<-timer.C
 			l.mu.Lock()
