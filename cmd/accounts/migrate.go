@@ -19,7 +19,7 @@ func (p *program) migrateCommand() *cobra.Command {
 		p.migrateVerifyCommand(),
 		p.migrateDownCommand(),
 		p.migrateDiffCommand(),
-		p.migrateLintCommand(),
+		p.migrateLintCommand(), p.migrateHashCommand(),
 		p.migrateAdoptCommand(),
 	)
 }

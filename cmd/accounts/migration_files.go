@@ -127,6 +127,20 @@ accounts --database postgres://localhost/postgres migrate lint`
 	return c
 }
 
+func (p *program) migrateHashCommand() *cobra.Command {
+	const example = `accounts migrate hash
+accounts --database postgres: migrate hash`
+	c := p.migrationFilesCommand("hash", "Renew atlas.sum after a file was edited that nobody has applied yet", example, cobra.NoArgs,
+		func(_ context.Context, files migrationFiles, _ []string) error {
+			if err := migration.Hash(files.dir); err != nil {
+				return err
+			}
+			return p.print(record{{"file", filepath.Join(files.dir, "atlas.sum")}})
+		})
+	must(c.Flags().MarkHidden("dev-url")) // nothing is tried out
+	return c
+}
+
 func (p *program) printFindings(findings []migration.Finding) error {
 	if p.json {
 		rows := make([]record, len(findings))
