@@ -2,7 +2,6 @@ package infra
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"iter"
 	"strings"
@@ -79,7 +78,7 @@ func (s *Store) createAtOnce(ctx context.Context, users []*domain.User) error {
 // staging table, their place.
 func (s *Store) copyUsers(ctx context.Context, table string, columns []string, users []*domain.User, places []int) error {
 	tx := s.driver.(txDriver) // only ever called within one
-	if err := s.database.Copy(ctx, tx.ExecQuerier, table, columns, s.rows(columns, users, places)); err != nil {
+	if err := s.database.Copy(ctx, tx.ExecQuerier, table, columns, rows(columns, users, places)); err != nil {
 		return s.failure(ctx, "create users", err)
 	}
 	return nil
@@ -228,34 +227,15 @@ func idExists() error {
 	return &domain.Error{Kind: domain.ErrConflict, Field: user.FieldID, Reason: "exists already"}
 }
 
-// rows yields the columns of the accounts at some places. A row is valid until the next.
-func (s *Store) rows(columns []string, users []*domain.User, places []int) iter.Seq2[[]any, error] {
+// rows yields the accounts at some places, as user.Columns or, where place is among the columns, with that before them.
+func rows(columns []string, users []*domain.User, places []int) iter.Seq2[[]any, error] {
 	return func(yield func([]any, error) bool) {
-		mutation := s.client.User.Create().Mutation()
-		row := make([]any, len(columns))
 		for _, i := range places {
-			toRow(mutation, users[i])
-			for j, column := range columns {
-				switch column {
-				case user.FieldID:
-					row[j] = users[i].ID().String()
-				case user.FieldRefreshTokens:
-					list, err := json.Marshal(tokens(users[i].State().Sessions))
-					if err != nil {
-						yield(nil, err)
-						return
-					}
-					row[j] = string(list)
-				case place:
-					row[j] = i
-				default:
-					value, present := mutation.Field(column)
-					if row[j] = value; !present {
-						row[j] = nil
-					}
-				}
+			row, err := rowValues(users[i])
+			if columns[0] == place {
+				row = append([]any{i}, row...)
 			}
-			if !yield(row, nil) {
+			if !yield(row, err) || err != nil {
 				return
 			}
 		}

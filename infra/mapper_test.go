@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -135,6 +136,50 @@ func TestEveryFieldOfTheEntityIsStored(t *testing.T) {
 		reflect.ValueOf(&state).Elem().Field(i).Set(reflect.ValueOf(second.State()).Field(i))
 		if reflect.DeepEqual(written, write(state)) {
 			t.Errorf("UserState.%s is not stored: it is missing in toRow", reflect.TypeFor[domain.UserState]().Field(i).Name)
+		}
+	}
+}
+
+// TestRowValuesAreWhatToRowWrites compares the two ways to store an account, with all values present and with as many absent
+// as can be.
+func TestRowValuesAreWhatToRowWrites(t *testing.T) {
+	full, err := toDomain(sampleRow(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := full.State()
+	least, err := domain.RestoreUser(domain.UserState{ID: state.ID, Email: state.Email, Username: state.Username})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range []*domain.User{full, least} {
+		m := ent.NewClient().User.Create().Mutation()
+		toRow(m, u)
+		row, err := rowValues(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(row) != len(user.Columns) {
+			t.Fatalf("%d values for %d columns", len(row), len(user.Columns))
+		}
+		for i, column := range user.Columns {
+			var want any
+			if written, present := m.Field(column); present {
+				want = written
+			}
+			switch column {
+			case user.FieldID:
+				want = u.ID().String()
+			case user.FieldRefreshTokens:
+				list, err := json.Marshal(want)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want = string(list)
+			}
+			if !reflect.DeepEqual(row[i], want) {
+				t.Errorf("%s: %#v in rowValues, %#v in toRow", column, row[i], want)
+			}
 		}
 	}
 }

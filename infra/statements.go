@@ -20,6 +20,7 @@ type statements struct {
 	find   map[string]string // by a unique column; the argument is its value
 	exists map[string]string // likewise
 
+	create      string // rowValues
 	signIn      string // now twice, the ID
 	success     string // now, the next hash, now, the ID, the checked hash, now
 	hasToken    string // the ID, now, the session and digest
@@ -38,6 +39,7 @@ func newStatements(database string) statements {
 		s.find[column] = numbered(database, fmt.Sprintf("SELECT %s FROM users WHERE %s = ?", columns, column))
 		s.exists[column] = numbered(database, fmt.Sprintf("SELECT 1 FROM users WHERE %s = ?", column))
 	}
+	s.create = numbered(database, fmt.Sprintf("INSERT INTO users (%s) VALUES (?%s)", columns, strings.Repeat(", ?", len(user.Columns)-1)))
 	s.hasToken = numbered(database, "SELECT 1 FROM users WHERE id = ? AND is_active AND "+
 		d.hasEntry(substring(domain.EntrySession, domain.EntrySessionLen+1+domain.EntryDigestLen)+" = ?"))
 	s.signIn = numbered(database, "UPDATE users SET last_login = ?, version = version + 1, updated_at = ? WHERE id = ? RETURNING "+columns)

@@ -43,9 +43,11 @@ func (s *Store) Create(ctx context.Context, u *domain.User) error {
 	if u.State().PasswordHash.IsZero() { // as in a user that was read for a list
 		return wrap(op, required(user.FieldHashedPassword))
 	}
-	insert := s.client.User.Create()
-	toRow(insert.Mutation(), u)
-	if err := insert.Exec(ctx); err != nil {
+	row, err := rowValues(u)
+	if err != nil {
+		return wrap(op, err)
+	}
+	if err := s.driver.Exec(ctx, s.texts.create, row, nil); err != nil {
 		return s.failure(ctx, op, err)
 	}
 	return nil
