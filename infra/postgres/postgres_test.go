@@ -29,6 +29,28 @@ func TestContractUncached(t *testing.T) {
 	})
 }
 
+// TestContractOnANewerSchema runs the suite as this release will run while the next one is deployed: on a schema that has got
+// more columns meanwhile.
+func TestContractOnANewerSchema(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the suite runs once in short mode")
+	}
+	newer := func(url string) error {
+		store, err := postgres.Open(context.Background(), url)
+		if err != nil {
+			return err
+		}
+		err = store.Migrate(context.Background())
+		if err == nil {
+			_, err = store.DB().Exec("ALTER TABLE users ADD COLUMN nickname varchar(50), ADD COLUMN points integer NOT NULL DEFAULT 0")
+		}
+		return errors.Join(err, store.Close())
+	}
+	domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
+		return open(t, postgrestest.Clone(t, "newer", newer), infra.WithClock(clock))
+	})
+}
+
 // migrated returns the URL of a new database with all migrations applied.
 func migrated(t testing.TB) string {
 	t.Helper()
