@@ -169,7 +169,7 @@ func (s *Store) createTurn(ctx context.Context, users []*domain.User, turn []int
 		return err
 	}
 	stored := 0
-	if err := s.scan(ctx, op, insertStaged, func(rows *sql.Rows) error {
+	if err := s.scan(ctx, op, insertStaged, []any{}, func(rows *sql.Rows) error {
 		var id uuid.UUID
 		stored++
 		err := rows.Scan(&id)
@@ -180,7 +180,7 @@ func (s *Store) createTurn(ctx context.Context, users []*domain.User, turn []int
 	}
 
 	held := make(map[domain.ID]error, len(turn))
-	if err := s.scan(ctx, op, stagedHolders, func(rows *sql.Rows) error {
+	if err := s.scan(ctx, op, stagedHolders, []any{}, func(rows *sql.Rows) error {
 		var id uuid.UUID
 		holders := make([]*int, len(uniqueColumns))
 		targets := []any{&id}
@@ -216,17 +216,6 @@ func (s *Store) createTurn(ctx context.Context, users []*domain.User, turn []int
 	return nil
 }
 
-func collision(column string) error {
-	if column == user.FieldID {
-		return idExists()
-	}
-	return &domain.Error{Kind: domain.ErrTaken, Field: column, Reason: "is taken by another account"}
-}
-
-func idExists() error {
-	return &domain.Error{Kind: domain.ErrConflict, Field: user.FieldID, Reason: "exists already"}
-}
-
 // rows yields the accounts at some places, as user.Columns or, where place is among the columns, with that before them.
 func rows(columns []string, users []*domain.User, places []int) iter.Seq2[[]any, error] {
 	return func(yield func([]any, error) bool) {
@@ -244,28 +233,6 @@ func rows(columns []string, users []*domain.User, places []int) iter.Seq2[[]any,
 
 func (s *Store) execute(ctx context.Context, op, statement string) error {
 	if err := s.driver.Exec(ctx, statement, []any{}, nil); err != nil {
-		return s.failure(ctx, op, err)
-	}
-	return nil
-}
-
-// scan calls read for each row that the query returns.
-func (s *Store) scan(ctx context.Context, op, query string, read func(*sql.Rows) error) (err error) {
-	var rows sql.Rows
-	if err := s.driver.Query(ctx, query, []any{}, &rows); err != nil {
-		return s.failure(ctx, op, err)
-	}
-	defer func() {
-		if e := rows.Close(); e != nil && err == nil {
-			err = s.failure(ctx, op, e)
-		}
-	}()
-	for rows.Next() {
-		if err := read(&rows); err != nil {
-			return s.failure(ctx, op, err)
-		}
-	}
-	if err := rows.Err(); err != nil {
 		return s.failure(ctx, op, err)
 	}
 	return nil

@@ -77,7 +77,19 @@ func (s *Store) failure(ctx context.Context, op string, err error) error {
 
 func uniqueViolation(constraint string) error {
 	if field, ok := uniqueFields[constraint]; ok {
-		return &domain.Error{Kind: domain.ErrTaken, Field: field, Reason: "is taken by another account"}
+		return collision(field)
 	}
+	return collision("id")
+}
+
+// collision is the error of a value in a unique column that another account has.
+func collision(column string) error {
+	if column == "id" {
+		return idExists()
+	}
+	return &domain.Error{Kind: domain.ErrTaken, Field: column, Reason: "is taken by another account"}
+}
+
+func idExists() error {
 	return &domain.Error{Kind: domain.ErrConflict, Field: "id", Reason: "exists already"}
 }

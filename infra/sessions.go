@@ -240,15 +240,11 @@ func (d dialectSQL) liveSessions() string {
 func (s *Store) CountSessions(ctx context.Context) (int, error) {
 	const op = "count sessions"
 	text := fmt.Sprintf("SELECT CAST(coalesce(sum(sessions), 0) AS bigint) FROM (SELECT %s AS sessions FROM users) AS counted", s.sql().liveSessions())
-	rows, err := s.query(ctx, op, expression(text, domain.EntryTime(s.present())))
-	if err != nil {
-		return 0, err
-	}
-	n, err := sql.ScanInt(rows)
-	if err := errors.Join(err, rows.Close()); err != nil {
-		return 0, s.failure(ctx, op, err)
-	}
-	return n, nil
+	n := 0
+	err := s.scan(ctx, op, numbered(s.driver.Dialect(), text), []any{domain.EntryTime(s.present())}, func(rows *sql.Rows) error {
+		return rows.Scan(&n)
+	})
+	return n, err
 }
 
 // ListSessionCounts implements [domain.SessionStore].
@@ -259,22 +255,20 @@ func (s *Store) ListSessionCounts(ctx context.Context, after domain.ID, limit in
 	}
 	text := fmt.Sprintf("SELECT id, sessions FROM (SELECT id, %s AS sessions FROM users WHERE id > ?) AS counted"+
 		" WHERE sessions > 0 ORDER BY id LIMIT ?", s.sql().liveSessions())
-	rows, err := s.query(ctx, op, expression(text, domain.EntryTime(s.present()), after.UUID(), limit))
-	if err != nil {
-		return nil, err
-	}
 	var counts []domain.SessionCount
-	for rows.Next() {
+	args := []any{domain.EntryTime(s.present()), after.UUID(), limit}
+	err := s.scan(ctx, op, numbered(s.driver.Dialect(), text), args, func(rows *sql.Rows) error {
 		var id uuid.UUID
 		var count domain.SessionCount
 		if err := rows.Scan(&id, &count.Sessions); err != nil {
-			return nil, s.failure(ctx, op, errors.Join(err, rows.Close()))
+			return err
 		}
 		count.UserID = domain.IDFromUUID(id)
 		counts = append(counts, count)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return nil, s.failure(ctx, op, err)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return counts, nil
 }
@@ -339,15 +333,4 @@ func expression(text string, args ...any) sql.Querier {
 			b.WriteString(part)
 		}
 	})
-}
-
-func (s *Store) query(ctx context.Context, op string, q sql.Querier) (*sql.Rows, error) {
-	b := &sql.Builder{}
-	b.SetDialect(s.driver.Dialect())
-	query, args := b.Join(q).Query()
-	var rows sql.Rows
-	if err := s.driver.Query(ctx, query, args, &rows); err != nil {
-		return nil, s.failure(ctx, op, err)
-	}
-	return &rows, nil
 }

@@ -101,3 +101,25 @@ func (s *Store) exists(ctx context.Context, op, query string, args ...any) (bool
 	}
 	return exists, nil
 }
+
+// scan calls read for each row that the query returns.
+func (s *Store) scan(ctx context.Context, op, query string, args []any, read func(*sql.Rows) error) (err error) {
+	var rows sql.Rows
+	if err := s.driver.Query(ctx, query, args, &rows); err != nil {
+		return s.failure(ctx, op, err)
+	}
+	defer func() {
+		if e := rows.Close(); e != nil && err == nil {
+			err = s.failure(ctx, op, e)
+		}
+	}()
+	for rows.Next() {
+		if err := read(&rows); err != nil {
+			return s.failure(ctx, op, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return s.failure(ctx, op, err)
+	}
+	return nil
+}
