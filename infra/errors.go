@@ -2,6 +2,7 @@ package infra
 
 import (
 	"context"
+	"time"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent"
@@ -48,8 +49,8 @@ var checkFields = map[string]string{
 // failure turns any error below the store into one of the domain. op says what the store was about to do.
 func (s *Store) failure(ctx context.Context, op string, err error) error {
 	// A statement that was cancelled fails in many ways; the reason is the context's.
-	if ctx.Err() != nil {
-		return wrap(op, ctx.Err())
+	if ended := endOf(ctx); ended != nil {
+		return wrap(op, ended)
 	}
 	if ent.IsNotFound(err) {
 		return wrap(op, notFound())
@@ -73,6 +74,14 @@ func (s *Store) failure(ctx context.Context, op string, err error) error {
 	case NoFault:
 	}
 	return wrap(op, err)
+}
+
+// endOf is ctx.Err, and does not wait for the timer: a dial that was given the context's deadline can fail just before that.
+func endOf(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 func uniqueViolation(constraint string) error {

@@ -90,9 +90,10 @@ func TestLostReplyBeforeExecution(t *testing.T) {
 
 // proxy stands between a client and the server of a database.
 type proxy struct {
-	url   string
-	cut   atomic.Bool  // the next reply is thrown away and its connection closed
-	trips atomic.Int64 // times that a client sent something and then waited for the reply
+	url    string
+	cut    atomic.Bool  // the next reply is thrown away and its connection closed
+	silent atomic.Bool  // nothing goes through, and nobody is told
+	trips  atomic.Int64 // times that a client sent something and then waited for the reply
 }
 
 func newProxy(t testing.TB, address string) *proxy {
@@ -137,6 +138,9 @@ func (p *proxy) serve(client *net.TCPConn, target string) {
 			n, err := client.Read(buffer)
 			if n > 0 {
 				asked.Store(true)
+				if p.silent.Load() {
+					continue
+				}
 				if _, err := server.Write(buffer[:n]); err != nil {
 					return
 				}

@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"time"
 
-	"entgo.io/ent/dialect"
-	"entgo.io/ent/dialect/sql"
 	"github.com/lib/pq"
 
 	"github.com/softbee/accounts/domain"
@@ -83,7 +81,7 @@ func OpenPool(ctx context.Context, databaseURL string, pool Pool, options ...inf
 	}
 	return infra.New(infra.Database{
 		DB:       db,
-		Driver:   sql.OpenDB(dialect.Postgres, db),
+		Driver:   newPool(db),
 		Diagnose: diagnose,
 		Copy:     copyRows,
 	}, options...), nil

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"entgo.io/ent/dialect"
-	entsql "entgo.io/ent/dialect/sql"
 	"github.com/lib/pq"
 
 	"github.com/softbee/accounts/domain"
@@ -362,7 +361,7 @@ func recorded(t testing.TB, url string) (*infra.Store, *recorder) {
 	db := sql.OpenDB(newCachingConnector(connector, defaultStatements))
 	t.Cleanup(func() { _ = db.Close() })
 	db.SetMaxOpenConns(1)
-	statements := &recorder{Driver: entsql.OpenDB(dialect.Postgres, db)}
+	statements := &recorder{Driver: newPool(db)}
 	return infra.New(infra.Database{DB: db, Driver: statements, Diagnose: diagnose}), statements
 }
 

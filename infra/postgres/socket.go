@@ -44,13 +44,18 @@ func (c connectorOnce) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok || last == nil {
 		return nil, errors.Join(errNotPQ, conn.Close())
 	}
-	return c.wrap(&connOnce{wrapped, last}), nil
+	watcher, err := newWatcher(ctx, wrapped)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return c.wrap(&connOnce{wrapped, last, watcher}), nil
 }
 
 // connOnce executes a statement at most once.
 type connOnce struct {
 	pqConn
-	socket *socket
+	socket  *socket
+	watcher *watcher
 }
 
 func (c *connOnce) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
@@ -88,10 +93,19 @@ func (c *connOnce) ResetSession(ctx context.Context) error {
 	if err := c.pqConn.ResetSession(ctx); err != nil {
 		return err
 	}
-	if !c.socket.quiet() {
+	if c.watcher.spent || !c.socket.quiet() {
 		return driver.ErrBadConn
 	}
 	return nil
+}
+
+// IsValid is called when the connection goes back to the pool.
+func (c *connOnce) IsValid() bool { return !c.watcher.spent && c.pqConn.IsValid() }
+
+// Close ends the watching, too.
+func (c *connOnce) Close() error {
+	_ = c.watcher.rows.Close()
+	return c.pqConn.Close()
 }
 
 // once calls execute, and keeps database/sql from calling it again if it wrote something.

@@ -615,7 +615,7 @@ func TestConcurrentUse(t *testing.T) {
 func TestEntUsesTheCache(t *testing.T) {
 	t.Parallel()
 	ctx, db := t.Context(), cached.open(t, postgrestest.Database(t), 1)
-	drv := entsql.OpenDB(dialect.Postgres, db)
+	drv := newPool(db)
 	run := func(eq dialect.ExecQuerier) {
 		t.Helper()
 		var rows entsql.Rows

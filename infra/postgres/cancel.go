@@ -1,0 +1,155 @@
+package postgres
+
+import (
+	"context"
+	stdsql "database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"entgo.io/ent/dialect"
+	"entgo.io/ent/dialect/sql"
+)
+
+// For a context that can end, database/sql and lib/pq each start a goroutine with every statement, only to wait for that
+// end. In small reads the two are half of the time that an operation takes: docs/performance.md has the figures. Here a
+// goroutine is started when a context does end:
+//
+//   - A connection is taken from the pool under the caller's context, and runs the statement under one without an end.
+//   - Meanwhile the caller's context knows what to call when it ends (context.AfterFunc).
+//   - That has lib/pq cancel the statement, which alone knows the server's key for it. lib/pq does so when the context of
+//     a query ends whose rows are open. So each connection has such a query, an empty one, as long as it lives.
+//
+// In a transaction statements run as database/sql and lib/pq have it.
+
+// cancelTimeout is how long a statement whose context has ended may take to say so. After it the connection is given up,
+// so that no caller waits for a network that has gone silent.
+const cancelTimeout = 2 * time.Second
+
+// pool is ent's driver, with the statements outside transactions run as told above.
+type pool struct{ *sql.Driver }
+
+func newPool(db *stdsql.DB) dialect.Driver { return pool{sql.OpenDB(dialect.Postgres, db)} }
+
+// Query implements [dialect.Driver]. The connection is in use until the rows are closed.
+func (p pool) Query(ctx context.Context, query string, args, v any) error {
+	rows, ok := v.(*sql.Rows)
+	if !ok {
+		return fmt.Errorf("postgres: rows are not read into a %T", v)
+	}
+	return p.run(ctx, args, func(ctx context.Context, conn *watchedConn, args []any) error {
+		found, err := conn.QueryContext(ctx, query, args...) //nolint:rowserrcheck // by the reader of the rows
+		if err != nil {
+			conn.release()
+			return err
+		}
+		rows.ColumnScanner = watchedRows{found, conn}
+		return nil
+	})
+}
+
+// Exec implements [dialect.Driver].
+func (p pool) Exec(ctx context.Context, query string, args, v any) error {
+	result, ok := v.(*stdsql.Result)
+	if !ok && v != nil {
+		return fmt.Errorf("postgres: a result is not put into a %T", v)
+	}
+	return p.run(ctx, args, func(ctx context.Context, conn *watchedConn, args []any) error {
+		defer conn.release()
+		executed, err := conn.ExecContext(ctx, query, args...)
+		if err == nil && result != nil {
+			*result = executed
+		}
+		return err
+	})
+}
+
+// run calls execute with a connection and a context without an end, and again if that one turns out to be lost before anything
+// was executed. Execute releases the connection.
+func (p pool) run(ctx context.Context, args any, execute func(context.Context, *watchedConn, []any) error) error {
+	list, ok := args.([]any)
+	if !ok {
+		return fmt.Errorf("postgres: arguments are not taken from a %T", args)
+	}
+	const attempts = 3 // as database/sql has it
+	for attempt := 1; ; attempt++ {
+		conn, err := p.DB().Conn(ctx)
+		if err != nil {
+			return err
+		}
+		watched := &watchedConn{Conn: conn}
+		if err := conn.Raw(func(driverConn any) error {
+			watched.stop = driverConn.(interface{ watch(context.Context) func() }).watch(ctx)
+			return nil
+		}); err != nil {
+			return errors.Join(err, conn.Close())
+		}
+		err = execute(context.WithoutCancel(ctx), watched, list)
+		if attempt == attempts || !errors.Is(err, driver.ErrBadConn) {
+			return err
+		}
+	}
+}
+
+// watchedConn is a connection of the pool, in use for one statement.
+type watchedConn struct {
+	*stdsql.Conn
+	stop func()
+}
+
+// release gives the connection back, once.
+func (c *watchedConn) release() {
+	if c.stop == nil {
+		return
+	}
+	c.stop()
+	c.stop = nil
+	_ = c.Close() // fails only where the pool has taken it back already
+}
+
+// watchedRows release their connection when they are closed.
+type watchedRows struct {
+	*stdsql.Rows
+	conn *watchedConn
+}
+
+func (r watchedRows) Close() error {
+	defer r.conn.release()
+	return r.Rows.Close()
+}
+
+// watcher has lib/pq cancel what a connection executes.
+type watcher struct {
+	rows   driver.Rows // open as long as lib/pq shall watch
+	cancel context.CancelFunc
+	spent  bool // it has been told to cancel, and the connection can no longer be used
+}
+
+// newWatcher has lib/pq watch a new connection.
+func newWatcher(ctx context.Context, conn driver.QueryerContext) (*watcher, error) {
+	watched, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	rows, err := conn.QueryContext(watched, ";", nil)
+	if !stop() {
+		err = errors.Join(ctx.Err(), err)
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &watcher{rows: rows, cancel: cancel}, nil
+}
+
+// watch has the statement that is about to be executed cancelled when ctx ends, until the function that it returns is called.
+func (c *connOnce) watch(ctx context.Context) (stop func()) {
+	stopWatching := context.AfterFunc(ctx, func() {
+		_ = c.socket.SetDeadline(time.Now().Add(cancelTimeout))
+		c.watcher.cancel()
+	})
+	return func() {
+		if !stopWatching() {
+			c.watcher.spent = true // even where the statement was faster: what comes next must not be cancelled
+		}
+	}
+}

@@ -1,0 +1,204 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"entgo.io/ent/dialect"
+	entsql "entgo.io/ent/dialect/sql"
+
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+)
+
+// poolOf returns ent's driver over at most n connections.
+func (w way) poolOf(t testing.TB, address string, n int) dialect.Driver {
+	t.Helper()
+	return newPool(w.open(t, address, n))
+}
+
+// pooledInt runs a query that returns one number.
+func pooledInt(ctx context.Context, p dialect.Driver, query string, args ...any) (n int, err error) {
+	var rows entsql.Rows
+	if err := p.Query(ctx, query, args, &rows); err != nil {
+		return 0, err
+	}
+	for rows.Next() {
+		err = errors.Join(err, rows.Scan(&n))
+	}
+	return n, errors.Join(err, rows.Err(), rows.Close())
+}
+
+// The end of a context ends the statement on the server too, and no other one.
+func TestContextEndsStatement(t *testing.T) {
+	t.Parallel()
+	address := postgrestest.Database(t)
+	const active = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' AND state = 'active'"
+	for name, w := range map[string]way{"cached": cached, "uncached": uncached} {
+		t.Run(name, func(t *testing.T) {
+			p, other := w.poolOf(t, address, 1), plain.open(t, address, 1)
+			for _, run := range []func(context.Context) error{
+				func(ctx context.Context) error {
+					_, err := pooledInt(ctx, p, "SELECT $1::int FROM pg_sleep(60)", 1)
+					return err
+				},
+				func(ctx context.Context) error { return p.Exec(ctx, "SELECT pg_sleep($1)", []any{60}, nil) },
+				func(ctx context.Context) error { return p.Exec(ctx, "SELECT pg_sleep(60)", []any{}, nil) },
+			} {
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() {
+					defer cancel()
+					for queryInt(t, other, active) == 0 {
+					}
+				}()
+				if err := run(ctx); err == nil {
+					t.Error("it ended by itself")
+				}
+				for range 3 {
+					if n, err := pooledInt(t.Context(), p, "SELECT $1::int", 7); n != 7 || err != nil {
+						t.Errorf("after it: %d, %v", n, err)
+					}
+				}
+				if n := queryInt(t, other, active); n != 0 {
+					t.Errorf("%d statements go on", n)
+				}
+			}
+		})
+	}
+}
+
+// A context that ends while rows are read ends the reading.
+func TestContextEndsRows(t *testing.T) {
+	t.Parallel()
+	p := cached.poolOf(t, postgrestest.Database(t), 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	var rows entsql.Rows
+	if err := p.Query(ctx, "SELECT * FROM generate_series(1, $1)", []any{100_000_000}, &rows); err != nil {
+		t.Fatal(err)
+	}
+	rows.Next()
+	cancel()
+	for rows.Next() { // ends
+	}
+	if rows.Err() == nil {
+		t.Error("all rows were read")
+	}
+	_ = rows.Close()
+	if n, err := pooledInt(t.Context(), p, "SELECT $1::int", 7); n != 7 || err != nil {
+		t.Errorf("after it: %d, %v", n, err)
+	}
+}
+
+// A call ends with its context, though nothing comes back from the network.
+func TestContextEndsOnASilentNetwork(t *testing.T) {
+	t.Parallel()
+	proxy := newProxy(t, postgrestest.Database(t))
+	p := cached.poolOf(t, proxy.url, 1)
+	if _, err := pooledInt(t.Context(), p, "SELECT $1::int", 1); err != nil {
+		t.Fatal(err)
+	}
+	proxy.silent.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	ended := make(chan error)
+	go func() {
+		_, err := pooledInt(ctx, p, "SELECT $1::int", 1)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("a reply came from nowhere")
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the call goes on")
+	}
+	proxy.silent.Store(false)
+	if n, err := pooledInt(t.Context(), p, "SELECT $1::int", 7); n != 7 || err != nil {
+		t.Errorf("after it: %d, %v", n, err)
+	}
+}
+
+// A statement is not hit by the end of the context of one that ran before it on its connection.
+func TestContextsEndAnyTime(t *testing.T) {
+	t.Parallel()
+	p := cached.poolOf(t, postgrestest.Database(t), 4)
+	var group sync.WaitGroup
+	for g := range 8 {
+		group.Go(func() {
+			for i := range 150 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(600))*time.Microsecond)
+				_, err := pooledInt(ctx, p, "SELECT $1::int FROM pg_sleep(0.0002)", i)
+				if end, _ := ctx.Deadline(); err != nil && time.Now().Before(end) {
+					t.Errorf("within its time: %v", err)
+				}
+				cancel()
+				if n, err := pooledInt(t.Context(), p, "SELECT $1::int", g*1000+i); n != g*1000+i || err != nil {
+					t.Errorf("without an end: %d, %v; want %d", n, err, g*1000+i)
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// Statements start no goroutines, and a connection's ends with it.
+func TestGoroutines(t *testing.T) { // not parallel: it counts all
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	address := postgrestest.Database(t)
+	before := runtime.NumGoroutine()
+	db := cached.open(t, address, 1)
+	p := newPool(db)
+	if _, err := pooledInt(ctx, p, "SELECT $1::int", 1); err != nil {
+		t.Fatal(err)
+	}
+	idle := runtime.NumGoroutine()
+	var rows entsql.Rows
+	if err := p.Query(ctx, "SELECT $1::int", []any{1}, &rows); err != nil {
+		t.Fatal(err)
+	}
+	if n := runtime.NumGoroutine(); n > idle {
+		t.Errorf("a statement has %d goroutines", n-idle)
+	}
+	for range 2 { // the second time does nothing
+		if err := rows.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines are left", runtime.NumGoroutine()-before)
+		}
+	}
+}
+
+// Preparing is tried again on another connection, and executing is not.
+func TestPoolTriesAgain(t *testing.T) {
+	t.Parallel()
+	proxy := newProxy(t, postgrestest.Database(t))
+	p := cached.poolOf(t, proxy.url, 1)
+	if err := p.Exec(t.Context(), "CREATE SEQUENCE executions", []any{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	const query = "SELECT nextval($1::regclass)"
+	proxy.cut.Store(true)
+	if n, err := pooledInt(t.Context(), p, query, "executions"); n != 1 || err != nil {
+		t.Errorf("a lost reply to the preparation: %d, %v", n, err)
+	}
+	proxy.cut.Store(true)
+	if _, err := pooledInt(t.Context(), p, query, "executions"); diagnose(err).Fault != infra.UnavailableFault {
+		t.Errorf("a lost reply to the execution: %v", err)
+	}
+	if n, err := pooledInt(t.Context(), p, query, "executions"); n != 3 || err != nil {
+		t.Errorf("after it: %d, %v; want 3", n, err)
+	}
+}
