@@ -2,10 +2,12 @@ package infra
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 
 	"entgo.io/ent/dialect"
 
+	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/migrate"
 	"github.com/softbee/accounts/infra/migration"
 )
@@ -23,20 +25,25 @@ func (s *Store) Migrations() (*migration.Runner, error) {
 	return migration.New(s.database.DB, s.driver.Dialect(), dir)
 }
 
-// Migrate applies the pending migrations. Several programs may call it at once: one applies them, the others wait. It
-// returns [domain.ErrChecksum] when the database's history is not this program's; see the errors of [migration.Runner.Up].
+// Migrate applies the pending migrations, if there are any. Several programs may call it at once: one applies them, the
+// others wait. A database that is newer than the program is left as it is. It returns [domain.ErrChecksum] when the
+// database's history is not this program's; see the errors of [migration.Runner.Up].
 func (s *Store) Migrate(ctx context.Context) error {
 	runner, err := s.Migrations()
 	if err != nil {
 		return err
 	}
-	_, err = runner.Up(ctx, migration.UpOptions{})
+	err = runner.Check(ctx)
+	if errors.Is(err, domain.ErrPendingMigrations) {
+		_, err = runner.Up(ctx, migration.UpOptions{})
+	}
 	return err
 }
 
 // CheckMigrations returns [domain.ErrPendingMigrations] when the database is older than the program, and
-// [domain.ErrChecksum] when it is newer or has another history. It is one cheap query, for the start of a program that
-// does not migrate by itself.
+// [domain.ErrChecksum] when its history is not this program's. It may be newer, as it is for the instances of a release
+// that start while the next one is deployed. It is one cheap query, for the start of a program that does not migrate by
+// itself.
 func (s *Store) CheckMigrations(ctx context.Context) error {
 	runner, err := s.Migrations()
 	if err != nil {

@@ -53,10 +53,11 @@ func (r *Runner) Status(ctx context.Context) (Status, error) {
 	return compare(r.dir, revisions).Status, nil
 }
 
-// Check returns nil if the database stands exactly where the directory ends. It is one query, cheap enough for every
-// start of a program. Otherwise the error is:
+// Check returns nil if every file of the directory was applied as it is. The database may be newer: while a release is
+// deployed, its migrations come first, and the instances of the one before may still start. It is one query, cheap enough
+// for every start of a program. Otherwise the error is:
 //   - [domain.ErrPendingMigrations]: the database is older, or a file was not finished. Up mends it.
-//   - [domain.ErrChecksum]: an applied file was edited or left out, or the database is newer than the directory.
+//   - [domain.ErrChecksum]: an applied file was edited, or the histories have parted.
 //   - [domain.ErrUnavailable]: the history cannot be read.
 func (r *Runner) Check(ctx context.Context) error {
 	revisions, err := history{querier: r.db, database: r.database}.read(ctx)
@@ -64,7 +65,10 @@ func (r *Runner) Check(ctx context.Context) error {
 		return err
 	}
 	state := compare(r.dir, revisions)
-	if err := state.differs(); err != nil {
+	if state.newer {
+		state.Unknown = nil
+	}
+	if err := state.parted(); err != nil {
 		return err
 	}
 	switch {
@@ -83,7 +87,7 @@ func (r *Runner) Check(ctx context.Context) error {
 type state struct {
 	Status
 	pending []pending
-	newer   bool // the history goes beyond the directory
+	newer   bool // the history goes on where the directory ends, as far as versions tell
 }
 
 // pending is a file of which the first applied statements are done.
@@ -104,7 +108,7 @@ func (p pending) describe() File {
 
 // compare works out what the history, ordered by version, means for the directory.
 func compare(d *directory, revisions []*migrate.Revision) state {
-	s := state{Status: Status{Pending: []string{}}}
+	s := state{Status: Status{Pending: []string{}}, newer: len(d.files) > 0}
 	byVersion := make(map[string]*migrate.Revision, len(revisions))
 	var baseline string
 	for _, r := range revisions {
@@ -115,9 +119,10 @@ func compare(d *directory, revisions []*migrate.Revision) state {
 		}
 		if !slices.ContainsFunc(d.files, func(f *file) bool { return f.Version() == r.Version }) {
 			s.Unknown = append(s.Unknown, r.Version)
-			s.newer = len(d.files) == 0 || r.Version > d.files[len(d.files)-1].Version()
+			s.newer = s.newer && r.Version > d.files[len(d.files)-1].Version()
 		}
 	}
+	s.newer = s.newer && len(s.Unknown) > 0
 	for _, f := range d.files {
 		revision, recorded := byVersion[f.Version()]
 		switch {
@@ -166,11 +171,17 @@ func sameStatements(f *file, revision *migrate.Revision, n int) bool {
 	return true
 }
 
-// differs returns an error if the database has another history than the directory.
+// differs returns an error if the database has another history than the directory, or a longer one.
 func (s *state) differs() error {
-	switch {
-	case s.newer:
+	if s.newer {
 		return refuse(domain.ErrChecksum, "the database is at %s, newer than this program", s.Current)
+	}
+	return s.parted()
+}
+
+// parted returns an error if neither of the histories of the database and the directory is the beginning of the other.
+func (s *state) parted() error {
+	switch {
 	case len(s.Unknown) > 0:
 		return refuse(domain.ErrChecksum, "migration %s was applied, but this program does not know it", s.Unknown[0])
 	case len(s.OutOfOrder) > 0:
