@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"entgo.io/ent/dialect"
@@ -99,8 +100,12 @@ func (s *viaEnt) lastLogin(ctx context.Context, id domain.ID) error {
 }
 
 func (s *viaEnt) listPage(ctx context.Context, createdAt time.Time, id domain.ID) error {
-	_, err := s.client.User.Query().Where(func(s *entsql.Selector) {
-		s.Where(entsql.CompositeGT([]string{s.C(user.FieldCreatedAt), s.C(user.FieldID)}, createdAt, id.UUID()))
-	}).Order(user.ByCreatedAt(), user.ByID()).Limit(51).All(ctx)
+	query := s.client.User.Query()
+	if !createdAt.IsZero() {
+		query.Where(func(s *entsql.Selector) {
+			s.Where(entsql.CompositeGT([]string{s.C(user.FieldCreatedAt), s.C(user.FieldID)}, createdAt, id.UUID()))
+		})
+	}
+	_, err := query.Order(user.ByCreatedAt(), user.ByID()).Limit(pageSize + 1).Select(strings.Split(listedColumns, ", ")...).All(ctx)
 	return err
 }

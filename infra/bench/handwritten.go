@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,7 +24,8 @@ const (
 	loginText = "UPDATE users SET last_login = $1, failed_login_attempts = 0, locked_until = NULL, version = version + 1, " +
 		"updated_at = $1 WHERE id = $2 AND hashed_password = $3 AND is_active AND (locked_until IS NULL OR locked_until <= $1) RETURNING " + columns
 	lastLoginText = "UPDATE users SET last_login = $1, version = version + 1, updated_at = $1 WHERE id = $2 RETURNING " + columns
-	listText      = "SELECT " + columns + " FROM users WHERE (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT 51"
+	listText      = "SELECT " + listedColumns + " FROM users WHERE (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT 51"
+	listFirstText = "SELECT " + listedColumns + " FROM users ORDER BY created_at, id LIMIT 51"
 )
 
 func createArgs(u *domain.User) []any {
@@ -37,7 +39,8 @@ func createArgs(u *domain.User) []any {
 type viaPQ struct {
 	db *sql.DB
 
-	findIDStmt, findEmailStmt, existsStmt, hasStmt, createStmt, issueStmt, rotateStmt, loginStmt, lastLoginStmt, listStmt *sql.Stmt
+	findIDStmt, findEmailStmt, existsStmt, hasStmt, createStmt, issueStmt, rotateStmt, loginStmt, lastLoginStmt *sql.Stmt
+	listStmt, listFirstStmt                                                                                     *sql.Stmt
 }
 
 func openPQ(ctx context.Context, address string, workers int, texts statements) (system, error) {
@@ -51,6 +54,7 @@ func openPQ(ctx context.Context, address string, workers int, texts statements) 
 	for text, statement := range map[string]**sql.Stmt{
 		findIDText: &s.findIDStmt, findEmailText: &s.findEmailStmt, existsText: &s.existsStmt, texts.has: &s.hasStmt, createText: &s.createStmt,
 		texts.issue: &s.issueStmt, texts.rotate: &s.rotateStmt, loginText: &s.loginStmt, lastLoginText: &s.lastLoginStmt, listText: &s.listStmt,
+		listFirstText: &s.listFirstStmt,
 	} {
 		if *statement, err = s.db.PrepareContext(ctx, text); err != nil {
 			return nil, err
@@ -121,24 +125,31 @@ func (s *viaPQ) lastLogin(ctx context.Context, id domain.ID) error {
 }
 
 func (s *viaPQ) listPage(ctx context.Context, createdAt time.Time, id domain.ID) error {
-	rows, err := s.listStmt.QueryContext(ctx, createdAt, id.UUID())
+	statement, args := s.listStmt, []any{createdAt, id.UUID()}
+	if createdAt.IsZero() {
+		statement, args = s.listFirstStmt, nil
+	}
+	rows, err := statement.QueryContext(ctx, args...)
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	var page []record
+	_, err = scanPage(rows)
+	return errors.Join(err, rows.Close())
+}
+
+func scanPage(rows *sql.Rows) (page []record, err error) {
 	for rows.Next() {
 		var r record
 		var list []byte
-		if err := rows.Scan(r.pointers(&list)...); err != nil {
-			return err
+		if err := rows.Scan(r.listed(&list)...); err != nil {
+			return nil, err
 		}
 		if err := json.Unmarshal(list, &r.RefreshTokens); err != nil {
-			return err
+			return nil, err
 		}
 		page = append(page, r)
 	}
-	return rows.Err()
+	return page, rows.Err()
 }
 
 // viaPGX is pgx with its own pool, which prepares and caches by itself.
@@ -212,12 +223,16 @@ func (s *viaPGX) lastLogin(ctx context.Context, id domain.ID) error {
 }
 
 func (s *viaPGX) listPage(ctx context.Context, createdAt time.Time, id domain.ID) error {
-	rows, err := s.pool.Query(ctx, listText, createdAt, id.UUID())
+	text, args := listText, []any{createdAt, id.UUID()}
+	if createdAt.IsZero() {
+		text, args = listFirstText, nil
+	}
+	rows, err := s.pool.Query(ctx, text, args...)
 	if err != nil {
 		return err
 	}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r record, err error) {
-		return r, row.Scan(r.pointers(&r.RefreshTokens)...)
+		return r, row.Scan(r.listed(&r.RefreshTokens)...)
 	})
 	return err
 }

@@ -19,13 +19,15 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/postgres/postgrestest"
 )
 
 var operationNames = []string{
-	"find_id", "find_email", "exists_email", "has_token", "create", "issue_token", "rotate_token", "login", "last_login", "list_page",
+	"find_id", "find_email", "exists_email", "has_token", "create", "issue_token", "rotate_token", "login", "last_login", "list_page", "list_first", "list_10000th",
 }
+
+// lastPage is the one that list_10000th reads.
+const lastPage = 10_000
 
 // measure fills a table of each size and lets the systems take turns on it.
 func measure(ctx context.Context, p plan, out io.Writer) error {
@@ -34,15 +36,26 @@ func measure(ctx context.Context, p plan, out io.Writer) error {
 		defer func() { tb.end() }()
 		p.url = postgrestest.Server(&tb)
 	}
+	var networks []network
+	for _, latency := range p.latencies {
+		n, err := calibrate(ctx, latency)
+		if err != nil {
+			return err
+		}
+		if latency > 0 {
+			fmt.Fprintf(os.Stderr, "latency of %v: the proxy waits twice %v, an echo takes %v longer\n", latency, n.wait, n.measured)
+		}
+		networks = append(networks, n)
+	}
 	for _, rows := range p.rows {
-		if err := measureRows(ctx, p, rows, out); err != nil {
+		if err := measureRows(ctx, p, networks, rows, out); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func measureRows(ctx context.Context, p plan, rows int, out io.Writer) error {
+func measureRows(ctx context.Context, p plan, networks []network, rows int, out io.Writer) error {
 	address, err := url.Parse(p.url)
 	if err != nil {
 		return errors.New("the URL is not one")
@@ -51,28 +64,37 @@ func measureRows(ctx context.Context, p plan, rows int, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer admin.Close()
+	defer func() { _ = admin.Close() }()
 	name := fmt.Sprintf("accounts_bench_%d_%d", os.Getpid(), rows)
-	if _, err := admin.Exec("CREATE DATABASE " + pq.QuoteIdentifier(name) + " TEMPLATE template0 ENCODING 'UTF8'"); err != nil {
+	if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+pq.QuoteIdentifier(name)+" TEMPLATE template0 ENCODING 'UTF8'"); err != nil {
 		return err
 	}
-	defer func() { _, _ = admin.Exec("DROP DATABASE " + pq.QuoteIdentifier(name) + " WITH (FORCE)") }()
+	defer func() {
+		_, _ = admin.ExecContext(context.WithoutCancel(ctx), "DROP DATABASE "+pq.QuoteIdentifier(name)+" WITH (FORCE)")
+	}()
 	address.Path = "/" + name
 
+	if rows < lastPage*pageSize && slices.Contains(p.operations, "list_10000th") {
+		fmt.Fprintf(os.Stderr, "%d rows: no list_10000th, they are fewer than %d pages\n", rows, lastPage)
+		p.operations = slices.DeleteFunc(slices.Clone(p.operations), func(name string) bool { return name == "list_10000th" })
+	}
 	fmt.Fprintf(os.Stderr, "%d rows: filling", rows)
 	start := time.Now()
-	if err := fill(ctx, address.String(), rows); err != nil {
+	if err := fill(ctx, address.String(), rows, p.ids); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, " took %v\n", time.Since(start).Round(time.Second))
-	texts, err := capture(ctx, address.String())
+	if err := writeSizes(ctx, address.String(), rows, p.ids, out); err != nil {
+		return err
+	}
+	texts, err := capture(ctx, address.String(), p.ids.filled(1))
 	if err != nil {
 		return err
 	}
-	for _, latency := range p.latencies {
+	for _, network := range networks {
 		near := *address
-		if latency > 0 {
-			host, stop, err := startProxy(address.Host, latency)
+		if network.latency > 0 {
+			host, stop, err := startProxy(ctx, address.Host, network.wait)
 			if err != nil {
 				return err
 			}
@@ -80,9 +102,31 @@ func measureRows(ctx context.Context, p plan, rows int, out io.Writer) error {
 			near.Host = host
 		}
 		for _, workers := range p.workers {
-			if err := measureTurns(ctx, p, near.String(), texts, rows, workers, latency, out); err != nil {
+			if p.full && network.latency > 0 && workers > 1 {
+				continue
+			}
+			if err := measureTurns(ctx, p, near.String(), texts, rows, workers, network, out); err != nil {
 				return err
 			}
+		}
+	}
+	return writeSizes(ctx, address.String(), rows, p.ids, out)
+}
+
+func writeSizes(ctx context.Context, address string, rows int, v ids, out io.Writer) error {
+	db, err := sql.Open("postgres", address)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	all, err := sizes(ctx, db, rows, v)
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		fmt.Fprintf(os.Stderr, "%d accounts: %s takes %.1f MB\n", s.Accounts, s.Relation, float64(s.Bytes)/1e6)
+		if err := write(out, s); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -90,7 +134,7 @@ func measureRows(ctx context.Context, p plan, rows int, out io.Writer) error {
 
 // measureTurns lets each system do each operation once in each round, in an order that changes.
 func measureTurns(
-	ctx context.Context, p plan, address string, texts statements, rows, workers int, latency time.Duration, out io.Writer,
+	ctx context.Context, p plan, address string, texts statements, rows, workers int, network network, out io.Writer,
 ) error {
 	systems := make(map[string]system)
 	for _, name := range p.systems {
@@ -104,9 +148,9 @@ func measureTurns(
 	type turn struct{ operation, system string }
 	samples := make(map[turn][]sample)
 	loads := make(map[string][]*load)
-	for name, s := range systems {
-		for range workers {
-			l := &load{system: s, rows: rows, random: rand.New(rand.NewPCG(uint64(len(loads)), uint64(rows)))}
+	for i, name := range p.systems {
+		for worker := range workers { // no two of them draw the same accounts
+			l := &load{system: systems[name], rows: rows, ids: p.ids, random: rand.New(rand.NewPCG(uint64(i), uint64(worker)))}
 			if err := l.prepare(ctx); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
@@ -115,7 +159,7 @@ func measureTurns(
 	}
 	order := slices.Clone(p.systems)
 	for round := range p.rounds + 1 { // the first one warms up
-		fmt.Fprintf(os.Stderr, "%d rows, %v, %d workers: round %d of %d\n", rows, latency, workers, round, p.rounds)
+		fmt.Fprintf(os.Stderr, "%d rows, %v, %d workers: round %d of %d\n", rows, network.latency, workers, round, p.rounds)
 		for _, operation := range p.operations {
 			rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 			for _, name := range order {
@@ -141,10 +185,13 @@ func measureTurns(
 				return values
 			}
 			median := func(value func(sample) float64) float64 { v := middle(value); return v[len(v)/2] }
-			rates := middle(func(s sample) float64 { return s.rate })
+			means := middle(func(s sample) float64 { return s.mean })
+			mean := means[len(means)/2]
 			r := result{
-				Operation: operation, System: name, Workers: workers, Rows: rows, LatencyMS: float64(latency.Microseconds()) / 1000,
-				OpsPerS: rates[len(rates)/2], Spread: (rates[len(rates)*3/4] - rates[len(rates)/4]) / rates[len(rates)/2],
+				Operation: operation, System: name, Workers: workers, Rows: rows, IDs: p.ids,
+				LatencyMS: milliseconds(network.latency), MeasuredMS: milliseconds(network.measured),
+				OpsPerS: median(func(s sample) float64 { return s.rate }),
+				Mean:    mean, Spread: (means[len(means)*3/4] - means[len(means)/4]) / mean,
 				P50: median(func(s sample) float64 { return s.p50 }), P99: median(func(s sample) float64 { return s.p99 }),
 				CPU: median(func(s sample) float64 { return s.cpu }), Allocs: median(func(s sample) float64 { return s.allocs }),
 				Rounds: len(taken),
@@ -157,7 +204,9 @@ func measureTurns(
 	return nil
 }
 
-type sample struct{ rate, p50, p99, cpu, allocs float64 }
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+type sample struct{ rate, mean, p50, p99, cpu, allocs float64 }
 
 // work lets each load do an operation again and again for some time.
 func work(ctx context.Context, loads []*load, operation string, slice time.Duration) (sample, error) {
@@ -190,10 +239,14 @@ func work(ctx context.Context, loads []*load, operation string, slice time.Durat
 	}
 	all := slices.Concat(taken...)
 	slices.Sort(all)
+	var sum time.Duration // workers x elapsed, but for the end, where one worker is still at it and the others are not
+	for _, t := range all {
+		sum += t
+	}
 	n := float64(len(all))
 	micro := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 	return sample{
-		rate: n / elapsed.Seconds(), p50: micro(all[len(all)/2]), p99: micro(all[len(all)*99/100]),
+		rate: n / elapsed.Seconds(), mean: micro(sum) / n, p50: micro(all[len(all)/2]), p99: micro(all[len(all)*99/100]),
 		cpu: micro(cpu) / n, allocs: float64(after.Mallocs-before.Mallocs) / n,
 	}, nil
 }
@@ -209,6 +262,7 @@ func cpuTime() time.Duration {
 type load struct {
 	system system
 	rows   int
+	ids    ids
 	random *rand.Rand
 	tokens []domain.RefreshToken
 	next   int
@@ -230,7 +284,12 @@ func (l *load) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (l *load) id() domain.ID { return filledID(1 + l.random.IntN(l.rows)) }
+func (l *load) id() domain.ID { return l.ids.filled(1 + l.random.IntN(l.rows)) }
+
+// listAfter lists the page after the i-th account.
+func (l *load) listAfter(ctx context.Context, i int) error {
+	return l.system.listPage(ctx, filledAt(i), l.ids.filled(i))
+}
 
 func (l *load) do(ctx context.Context, operation string) (err error) {
 	l.next = (l.next + 1) % len(l.tokens)
@@ -244,7 +303,7 @@ func (l *load) do(ctx context.Context, operation string) (err error) {
 	case "has_token":
 		return l.system.hasToken(ctx, l.tokens[l.next])
 	case "create":
-		u, err := newUser()
+		u, err := l.ids.newUser()
 		if err != nil {
 			return err
 		}
@@ -260,7 +319,11 @@ func (l *load) do(ctx context.Context, operation string) (err error) {
 	case "last_login":
 		return l.system.lastLogin(ctx, l.id())
 	case "list_page":
-		return l.system.listPage(ctx, filledAt(1+l.random.IntN(l.rows)), l.id())
+		return l.listAfter(ctx, 1+l.random.IntN(l.rows))
+	case "list_first":
+		return l.system.listPage(ctx, time.Time{}, domain.ID{})
+	case "list_10000th":
+		return l.listAfter(ctx, (lastPage-1)*pageSize)
 	}
 	return fmt.Errorf("no operation %s", operation)
 }
@@ -280,31 +343,4 @@ func (p *program) end() {
 	for _, f := range slices.Backward(p.cleanups) {
 		f()
 	}
-}
-
-// fill migrates a database and stores accounts with two sessions each.
-func fill(ctx context.Context, address string, rows int) error {
-	store, err := postgres.Open(ctx, address)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	if err := store.Migrate(ctx); err != nil {
-		return err
-	}
-	const entry = `$2 || '.' || left(md5(i || '%[1]d') || md5(i || '.'), 22) || '.' || md5(i || '%[1]d!') || left(md5(i || '%[1]d?'), 11)
-		|| '.' || $3 || '.' || $2 || '.' || $3`
-	at := func(d time.Duration) string { return domain.EntryTime(time.Now().Add(d)) }
-	const batch = 500_000
-	for first := 1; first <= rows; first += batch {
-		if _, err := store.DB().ExecContext(ctx, `INSERT INTO users (id, email, username, hashed_password, refresh_tokens, created_at, updated_at)
-			SELECT md5(i::text)::uuid, 'user' || i || '@example.org', 'user' || i, $4,
-				jsonb_build_array(`+fmt.Sprintf(entry, 1)+`, `+fmt.Sprintf(entry, 2)+`), made, made
-			FROM generate_series($1::int, $6::int) AS i, LATERAL (SELECT $5::timestamptz + i * interval '1 s' AS made) AS m`,
-			first, at(30*24*time.Hour), at(-time.Hour), passwordHash, filledFrom, min(first+batch-1, rows)); err != nil {
-			return err
-		}
-	}
-	_, err = store.DB().ExecContext(ctx, "VACUUM ANALYZE users")
-	return err
 }

@@ -44,6 +44,14 @@ func (s *viaGORM) close() {
 	}
 }
 
+// found is the error of a statement; of one that found no row too, which GORM does not take for an error.
+func found(done *gorm.DB) error {
+	if done.Error == nil && done.RowsAffected == 0 {
+		return gorm.ErrRecordNotFound
+	}
+	return done.Error
+}
+
 func (s *viaGORM) findID(ctx context.Context, id domain.ID) error {
 	var r record
 	return s.db.WithContext(ctx).Where("id = ?", id.UUID()).Take(&r).Error
@@ -56,12 +64,12 @@ func (s *viaGORM) findEmail(ctx context.Context, email string) error {
 
 func (s *viaGORM) existsEmail(ctx context.Context, email string) error {
 	var one int
-	return s.db.WithContext(ctx).Model(&record{}).Select("1").Where("email = ?", email).Limit(1).Scan(&one).Error
+	return found(s.db.WithContext(ctx).Model(&record{}).Select("1").Where("email = ?", email).Limit(1).Scan(&one))
 }
 
 func (s *viaGORM) hasToken(ctx context.Context, token domain.RefreshToken) error {
 	var one int
-	return s.db.WithContext(ctx).Raw(s.texts.has, hasArgs(token)...).Scan(&one).Error
+	return found(s.db.WithContext(ctx).Raw(s.texts.has, hasArgs(token)...).Scan(&one))
 }
 
 func (s *viaGORM) create(ctx context.Context, u *domain.User) error {
@@ -70,7 +78,7 @@ func (s *viaGORM) create(ctx context.Context, u *domain.User) error {
 
 func (s *viaGORM) raw(ctx context.Context, text string, args []any) error {
 	var r record
-	return s.db.WithContext(ctx).Raw(text, args...).Scan(&r).Error
+	return found(s.db.WithContext(ctx).Raw(text, args...).Scan(&r))
 }
 
 func (s *viaGORM) issueToken(ctx context.Context, id domain.ID) (domain.RefreshToken, error) {
@@ -92,24 +100,27 @@ func (s *viaGORM) rotateToken(ctx context.Context, presented domain.RefreshToken
 func (s *viaGORM) login(ctx context.Context, id domain.ID) error {
 	now := time.Now()
 	var r record
-	return s.db.WithContext(ctx).Model(&r).Clauses(clause.Returning{}).
+	return found(s.db.WithContext(ctx).Model(&r).Clauses(clause.Returning{}).
 		Where("id = ? AND hashed_password = ? AND is_active AND (locked_until IS NULL OR locked_until <= ?)", id.UUID(), passwordHash, now).
 		Updates(map[string]any{
 			"last_login": now, "failed_login_attempts": 0, "locked_until": nil, "version": gorm.Expr("version + 1"), "updated_at": now,
-		}).Error
+		}))
 }
 
 func (s *viaGORM) lastLogin(ctx context.Context, id domain.ID) error {
 	now := time.Now()
 	var r record
-	return s.db.WithContext(ctx).Model(&r).Clauses(clause.Returning{}).Where("id = ?", id.UUID()).
-		Updates(map[string]any{"last_login": now, "version": gorm.Expr("version + 1"), "updated_at": now}).Error
+	return found(s.db.WithContext(ctx).Model(&r).Clauses(clause.Returning{}).Where("id = ?", id.UUID()).
+		Updates(map[string]any{"last_login": now, "version": gorm.Expr("version + 1"), "updated_at": now}))
 }
 
 func (s *viaGORM) listPage(ctx context.Context, createdAt time.Time, id domain.ID) error {
 	var page []record
-	return s.db.WithContext(ctx).Where("(created_at, id) > (?, ?)", createdAt, id.UUID()).
-		Order("created_at, id").Limit(51).Find(&page).Error
+	query := s.db.WithContext(ctx).Select(listedColumns)
+	if !createdAt.IsZero() {
+		query = query.Where("(created_at, id) > (?, ?)", createdAt, id.UUID())
+	}
+	return query.Order("created_at, id").Limit(pageSize + 1).Find(&page).Error
 }
 
 // viaBun is bun with its own driver, which puts the arguments into the statement's text.
@@ -191,5 +202,9 @@ func (s *viaBun) lastLogin(ctx context.Context, id domain.ID) error {
 
 func (s *viaBun) listPage(ctx context.Context, createdAt time.Time, id domain.ID) error {
 	var page []record
-	return s.db.NewSelect().Model(&page).Where("(created_at, id) > (?, ?)", createdAt, id.UUID()).OrderExpr("created_at, id").Limit(51).Scan(ctx)
+	query := s.db.NewSelect().Model(&page).ColumnExpr(listedColumns)
+	if !createdAt.IsZero() {
+		query.Where("(created_at, id) > (?, ?)", createdAt, id.UUID())
+	}
+	return query.OrderExpr("created_at, id").Limit(pageSize + 1).Scan(ctx)
 }

@@ -3,8 +3,8 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +15,7 @@ type setting struct {
 	rows      int
 	latencyMS float64
 	workers   int
+	ids       ids
 }
 
 func (s setting) String() string {
@@ -25,89 +26,139 @@ func (s setting) String() string {
 	if s.latencyMS > 0 {
 		text += fmt.Sprintf(", %v ms of latency", s.latencyMS)
 	}
+	if s.ids == v7 {
+		text += ", UUIDs of version 7"
+	}
 	return text
 }
 
-// writeReport writes tables and plots of the results in a file.
-func writeReport(results, docs string) error {
-	file, err := os.Open(results)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	found := make(map[setting]map[string]map[string]result) // operation, system
-	var settings []setting
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		var r result
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return err
-		}
-		s := setting{r.Rows, r.LatencyMS, r.Workers}
-		if found[s] == nil {
-			found[s] = make(map[string]map[string]result)
-			settings = append(settings, s)
-		}
-		if found[s][r.Operation] == nil {
-			found[s][r.Operation] = make(map[string]result)
-		}
-		found[s][r.Operation][r.System] = r
-	}
-	if docs == "" {
-		for _, s := range settings {
-			writeTable(os.Stdout, s, found[s])
-		}
-		return nil
-	}
-	report, err := os.Create(filepath.Join(docs, "report.md"))
-	if err != nil {
-		return err
-	}
-	defer report.Close()
-	for _, s := range settings {
-		writeTable(report, s, found[s])
-		name := fmt.Sprintf("%d-rows-%d-workers-%v-ms.svg", s.rows, s.workers, s.latencyMS)
-		if err := os.WriteFile(filepath.Join(docs, name), plot(s, found[s]), 0o644); err != nil {
-			return err
-		}
-		fmt.Fprintf(report, "![Median time for one operation, %s](performance/%s)\n\n", s, name)
-	}
-	return nil
+// byOperation are the results of one setting, by operation and system.
+type byOperation map[string]map[string]result
+
+// results are the lines of a file.
+type results struct {
+	settings []setting
+	of       map[setting]byOperation
+	sizes    []size
 }
 
-// writeTable writes, for each operation, the median time and the client's processor time of each system, and the ratio of the
-// store's median time to the other's.
-func writeTable(out io.Writer, s setting, found map[string]map[string]result) {
-	fmt.Fprintf(out, "### %s\n\n| operation |", s)
-	for _, name := range systemNames {
-		fmt.Fprintf(out, " %s |", name)
+func readResults(path string) (results, error) {
+	all := results{of: make(map[setting]byOperation)}
+	file, err := os.Open(path)
+	if err != nil {
+		return all, err
 	}
-	fmt.Fprintf(out, " spread |\n|%s\n", strings.Repeat(" --- |", len(systemNames)+2))
+	defer func() { _ = file.Close() }()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		var r result
+		var z size
+		if err := errors.Join(json.Unmarshal(lines.Bytes(), &r), json.Unmarshal(lines.Bytes(), &z)); err != nil {
+			return all, err
+		}
+		if z.Relation != "" {
+			all.sizes = append(all.sizes, z)
+			continue
+		}
+		s := setting{r.Rows, r.LatencyMS, r.Workers, r.IDs}
+		if all.of[s] == nil {
+			all.of[s] = make(byOperation)
+			all.settings = append(all.settings, s)
+		}
+		if all.of[s][r.Operation] == nil {
+			all.of[s][r.Operation] = make(map[string]result)
+		}
+		all.of[s][r.Operation][r.System] = r
+	}
+	return all, lines.Err()
+}
+
+// writeReport writes tables and plots of the results in a file.
+func writeReport(path, docs string) error {
+	all, err := readResults(path)
+	if err != nil {
+		return err
+	}
+	var report strings.Builder
+	for _, s := range all.settings {
+		all.writeTables(&report, s)
+		if docs == "" {
+			continue
+		}
+		name := fmt.Sprintf("%d-rows-%d-workers-%v-ms.svg", s.rows, s.workers, s.latencyMS)
+		if s.ids == v7 {
+			name = "uuid-v7-" + name
+		}
+		if err := os.WriteFile(filepath.Join(docs, name), plot(s, all.of[s]), 0o600); err != nil {
+			return err
+		}
+		fmt.Fprintf(&report, "![Mean time of one operation, %s](performance/%s)\n\n", s, name)
+	}
+	all.writeSizes(&report)
+	if docs == "" {
+		_, err = os.Stdout.WriteString(report.String())
+		return err
+	}
+	return os.WriteFile(filepath.Join(docs, "report.md"), []byte(report.String()), 0o600)
+}
+
+func (all results) writeTables(out *strings.Builder, s setting) {
+	fmt.Fprintf(out, "### %s\n\n", s)
+	store := func(operation string) result { return all.of[s][operation][systemNames[0]] }
+	all.writeTable(out, s, func(r result) string {
+		cell := fmt.Sprintf("%.0f µs (%.0f %%, %.0f)", r.Mean, 100*r.Spread, r.CPU)
+		if of := store(r.Operation); r.System != of.System && of.Mean > 0 {
+			cell += fmt.Sprintf(" %.2f×", of.Mean/r.Mean)
+		}
+		return cell
+	})
+	near := s
+	near.latencyMS = 0
+	if s.latencyMS == 0 || all.of[near] == nil {
+		return
+	}
+	fmt.Fprint(out, "Divided by the sum of the latency and the time without it:\n\n")
+	all.writeTable(out, s, func(r result) string {
+		without, ok := all.of[near][r.Operation][r.System]
+		if !ok {
+			return ""
+		}
+		return fmt.Sprintf("%.2f", r.Mean/(1000*r.MeasuredMS+without.Mean))
+	})
+}
+
+// writeTable writes a line for each operation and in it a cell for each system.
+func (all results) writeTable(out *strings.Builder, s setting, cell func(result) string) {
+	fmt.Fprintf(out, "| operation | %s |\n|%s\n", strings.Join(systemNames, " | "), strings.Repeat(" --- |", len(systemNames)+1))
 	for _, operation := range operationNames {
-		results := found[operation]
-		if results == nil {
+		if all.of[s][operation] == nil {
 			continue
 		}
 		fmt.Fprintf(out, "| %s |", operation)
-		spread := 0.0
 		for _, name := range systemNames {
-			r, ok := results[name]
-			switch {
-			case !ok:
-				fmt.Fprint(out, " |")
-			case name == systemNames[0]:
-				fmt.Fprintf(out, " %.0f µs (%.0f) |", r.P50, r.CPU)
-			default:
-				fmt.Fprintf(out, " %.0f (%.0f) %.2f× |", r.P50, r.CPU, results[systemNames[0]].P50/r.P50)
+			if r, ok := all.of[s][operation][name]; ok {
+				fmt.Fprintf(out, " %s", cell(r))
 			}
-			spread = max(spread, r.Spread)
+			fmt.Fprint(out, " |")
 		}
-		fmt.Fprintf(out, " %.0f %% |\n", 100*spread)
+		fmt.Fprintln(out)
 	}
 	fmt.Fprintln(out)
 }
 
-// plot draws a bar for each operation and system, as long as the median time, in SVG.
-func plot(s setting, found map[string]map[string]result) []byte {
+func (all results) writeSizes(out *strings.Builder) {
+	if len(all.sizes) == 0 {
+		return
+	}
+	fmt.Fprint(out, "### Sizes\n\n| relation | UUIDs | accounts | MB | bytes for each account |\n| --- | --- | --- | --- | --- |\n")
+	for _, z := range all.sizes {
+		fmt.Fprintf(out, "| %s | %s | %d | %.1f | %.0f |\n", z.Relation, z.IDs, z.Accounts, float64(z.Bytes)/1e6, float64(z.Bytes)/float64(z.Accounts))
+	}
+	fmt.Fprintln(out)
+}
+
+// plot draws a bar for each operation and system, as long as the mean time, in SVG.
+func plot(s setting, found byOperation) []byte {
 	const (
 		left, width, bar, gap = 110, 560, 9, 12
 		top                   = 46
@@ -121,13 +172,13 @@ func plot(s setting, found map[string]map[string]result) []byte {
 		}
 		shown = append(shown, operation)
 		for _, r := range found[operation] {
-			longest = max(longest, r.P50)
+			longest = max(longest, r.Mean)
 		}
 	}
 	height := top + len(shown)*(len(systemNames)*bar+gap)
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="9">`, left+width+60, height)
-	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="8" y="16" font-size="12">Median time for one operation, µs: %s</text>`, s)
+	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="8" y="16" font-size="12">Mean time of one operation, µs: %s</text>`, s)
 	for i, name := range systemNames {
 		fmt.Fprintf(&b, `<rect x="%d" y="24" width="9" height="9" fill="%s"/><text x="%d" y="32">%s</text>`, left+i*70, colors[i], left+i*70+13, name)
 	}
@@ -136,9 +187,9 @@ func plot(s setting, found map[string]map[string]result) []byte {
 		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end" font-size="10">%s</text>`, left-8, y+len(systemNames)*bar/2+3, operation)
 		for i, name := range systemNames {
 			if r, ok := found[operation][name]; ok {
-				length := r.P50 / longest * width
+				length := r.Mean / longest * width
 				fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/><text x="%.1f" y="%d" font-size="8">%.0f</text>`,
-					left, y, length, bar-1, colors[i], left+length+3, y+bar-2, r.P50)
+					left, y, length, bar-1, colors[i], left+length+3, y+bar-2, r.Mean)
 			}
 			y += bar
 		}

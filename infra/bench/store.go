@@ -75,6 +75,10 @@ func (s viaStore) lastLogin(ctx context.Context, id domain.ID) error {
 }
 
 func (s viaStore) listPage(ctx context.Context, createdAt time.Time, id domain.ID) error {
+	if createdAt.IsZero() {
+		_, err := s.store.List(ctx, domain.ListQuery{})
+		return err
+	}
 	u, err := domain.RestoreUser(domain.UserState{ID: id, Email: anyEmail, Username: anyUsername, CreatedAt: createdAt})
 	if err != nil {
 		return err

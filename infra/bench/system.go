@@ -26,9 +26,12 @@ type system interface {
 	rotateToken(ctx context.Context, token domain.RefreshToken) (domain.RefreshToken, error)
 	login(ctx context.Context, id domain.ID) error
 	lastLogin(ctx context.Context, id domain.ID) error
+	// listPage reads 50 accounts and one more after the one with this time and ID; the first ones, if the time is zero.
 	listPage(ctx context.Context, createdAt time.Time, id domain.ID) error
 	close()
 }
+
+const pageSize = domain.DefaultPageSize
 
 // The store comes first: ratios are to it.
 var systemNames = []string{"store", "pq", "pgx", "ent", "gorm", "bun"}
@@ -65,16 +68,16 @@ func (s statements) questionMarks() statements {
 var numbered = regexp.MustCompile(`\$\d+`)
 
 // capture has the store send them.
-func capture(ctx context.Context, address string) (statements, error) {
+func capture(ctx context.Context, address string, account domain.ID) (statements, error) {
 	db, err := sql.Open("postgres", address)
 	if err != nil {
 		return statements{}, err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	sent := &capturing{Driver: entsql.OpenDB(dialect.Postgres, db)}
 	store := infra.New(infra.Database{DB: db, Driver: sent, Diagnose: func(error) infra.Diagnosis { return infra.Diagnosis{} }})
 	var texts statements
-	grant, err := store.IssueToken(ctx, filledID(1), policy)
+	grant, err := store.IssueToken(ctx, account, policy)
 	if err != nil {
 		return texts, err
 	}
