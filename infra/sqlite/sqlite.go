@@ -39,9 +39,7 @@ func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Sto
 	}
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxLifetime(0)
-	// Opening is lazy, and so is reading the file: this tells whether it is a database.
-	var tables int
-	if err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
+	if err := connect(ctx, db); err != nil {
 		return nil, errors.Join(unavailable(err), db.Close())
 	}
 	return infra.New(infra.Database{
@@ -50,6 +48,26 @@ func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Sto
 		Diagnose: diagnose,
 		Copy:     copyRows,
 	}, options...), nil
+}
+
+// connect makes the connection. Opening is lazy, and so is reading the file: reading tells whether it is a database. When
+// another process switches a new file to the write-ahead log at that moment, SQLite does not wait for it.
+func connect(ctx context.Context, db *stdsql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
+	defer cancel()
+	for {
+		var tables int
+		err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables)
+		var e *sqlite.Error
+		if !errors.As(err, &e) || e.Code()&primaryCode != sqlite3.SQLITE_BUSY {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }
 
 func dsn(path string) string {
@@ -78,6 +96,9 @@ func unavailable(err error) error {
 	return &domain.Error{Kind: domain.ErrUnavailable, Field: "database", Reason: reason}
 }
 
+// primaryCode is what an extended result code says in general.
+const primaryCode = 0xff
+
 // diagnose tells errors by their result codes (https://sqlite.org/rescode.html). Which constraint failed is in the text
 // alone; it names columns and checks, never values.
 func diagnose(err error) infra.Diagnosis {
@@ -89,7 +110,6 @@ func diagnose(err error) infra.Diagnosis {
 		return infra.Diagnosis{}
 	}
 	d := infra.Diagnosis{Fault: infra.OtherFault, Code: strconv.Itoa(e.Code())}
-	const primaryCode = 0xff
 	switch e.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 		d.Fault, d.Constraint = infra.UniqueFault, uniqueName(failed(e, "UNIQUE"))
