@@ -36,30 +36,30 @@ func measure(ctx context.Context, p plan, out io.Writer) error {
 		defer func() { tb.end() }()
 		p.url = postgrestest.Server(&tb)
 	}
+	server, err := url.Parse(p.url)
+	if err != nil {
+		return errors.New("the URL is not one")
+	}
 	var networks []network
 	for _, latency := range p.latencies {
-		n, err := calibrate(ctx, latency)
+		n, err := calibrate(ctx, server, latency)
 		if err != nil {
 			return err
 		}
 		if latency > 0 {
-			fmt.Fprintf(os.Stderr, "latency of %v: the proxy waits twice %v, an echo takes %v longer\n", latency, n.wait, n.measured)
+			fmt.Fprintf(os.Stderr, "latency of %v: the proxy waits twice %v, an empty statement takes %v longer\n", latency, n.wait, n.measured)
 		}
 		networks = append(networks, n)
 	}
 	for _, rows := range p.rows {
-		if err := measureRows(ctx, p, networks, rows, out); err != nil {
+		if err := measureRows(ctx, p, *server, networks, rows, out); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func measureRows(ctx context.Context, p plan, networks []network, rows int, out io.Writer) error {
-	address, err := url.Parse(p.url)
-	if err != nil {
-		return errors.New("the URL is not one")
-	}
+func measureRows(ctx context.Context, p plan, address url.URL, networks []network, rows int, out io.Writer) error {
 	admin, err := sql.Open("postgres", p.url)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func measureRows(ctx context.Context, p plan, networks []network, rows int, out 
 		return err
 	}
 	for _, network := range networks {
-		near := *address
+		near := address
 		if network.latency > 0 {
 			host, stop, err := startProxy(ctx, address.Host, network.wait)
 			if err != nil {

@@ -5,53 +5,43 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/url"
 	"slices"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // network is what a proxy adds to a round trip.
 type network struct {
 	latency  time.Duration // as wanted
 	wait     time.Duration // of the proxy before it passes on what it has read
-	measured time.Duration // by which an echo through the proxy takes longer, in the median
+	measured time.Duration // by which the emptiest statement takes longer through the proxy, in the median
 }
 
 // calibrate finds how long a proxy must wait for a round trip through it to take longer by the latency. That is less than
-// half of the latency in each direction: a round trip also takes four more wake-ups and the timers come late.
-func calibrate(ctx context.Context, latency time.Duration) (network, error) {
+// half of the latency in each direction: timers come late, and who has had nothing to do for so long, the proxy, the server
+// or their processor, takes a while to wake up. All of that a statement finds out that does nothing else; against an echo
+// of this process alone the server's part would be taken for the systems'.
+func calibrate(ctx context.Context, server *url.URL, latency time.Duration) (network, error) {
 	n := network{latency: latency}
 	if latency == 0 {
 		return n, nil
 	}
-	listener, err := listen(ctx)
-	if err != nil {
-		return n, err
-	}
-	defer func() { _ = listener.Close() }()
-	go func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = io.Copy(client, client)
-				_ = client.Close()
-			}()
-		}
-	}()
-	direct, err := echo(ctx, listener.Addr().String())
+	direct, err := ping(ctx, server)
 	if err != nil {
 		return n, err
 	}
 	n.wait = latency / 2
 	const tries = 5
 	for try := range tries {
-		address, stop, err := startProxy(ctx, listener.Addr().String(), n.wait)
+		host, stop, err := startProxy(ctx, server.Host, n.wait)
 		if err != nil {
 			return n, err
 		}
-		through, err := echo(ctx, address)
+		far := *server
+		far.Host = host
+		through, err := ping(ctx, &far)
 		stop()
 		if err != nil {
 			return n, err
@@ -64,21 +54,17 @@ func calibrate(ctx context.Context, latency time.Duration) (network, error) {
 	return n, nil
 }
 
-// echo returns the median time of a round trip to a server that sends back what it gets.
-func echo(ctx context.Context, address string) (time.Duration, error) {
-	connection, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+// ping returns the median time of an empty statement.
+func ping(ctx context.Context, server *url.URL) (time.Duration, error) {
+	connection, err := pgx.Connect(ctx, server.String())
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = connection.Close() }()
-	message := make([]byte, 200) // about as much as a lookup
+	defer func() { _ = connection.Close(context.WithoutCancel(ctx)) }()
 	var taken []time.Duration
 	for range 501 {
 		start := time.Now()
-		if _, err := connection.Write(message); err != nil {
-			return 0, err
-		}
-		if _, err := io.ReadFull(connection, message); err != nil {
+		if err := connection.Ping(ctx); err != nil {
 			return 0, err
 		}
 		taken = append(taken, time.Since(start))
@@ -89,7 +75,7 @@ func echo(ctx context.Context, address string) (time.Duration, error) {
 
 // startProxy returns the address of a proxy before a server, which waits before it passes on what it has read.
 func startProxy(ctx context.Context, target string, wait time.Duration) (address string, stop func(), err error) {
-	listener, err := listen(ctx)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
 	}
@@ -109,10 +95,6 @@ func startProxy(ctx context.Context, target string, wait time.Duration) (address
 		}
 	}()
 	return listener.Addr().String(), func() { _ = listener.Close() }, nil
-}
-
-func listen(ctx context.Context) (net.Listener, error) {
-	return new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 }
 
 type packet struct {
