@@ -202,3 +202,29 @@ func TestPoolTriesAgain(t *testing.T) {
 		t.Errorf("after it: %d, %v; want 3", n, err)
 	}
 }
+
+// BenchmarkContext measures what it costs that a statement can be cancelled: by database/sql and lib/pq, and here.
+func BenchmarkContext(b *testing.B) {
+	db := cached.open(b, postgrestest.Database(b), 1)
+	endless := context.Background()
+	ending, cancel := context.WithCancel(endless)
+	defer cancel()
+	for _, way := range []struct {
+		name   string
+		ctx    context.Context
+		driver dialect.Driver
+	}{
+		{"database sql, a context without end", endless, entsql.OpenDB(dialect.Postgres, db)},
+		{"database sql", ending, entsql.OpenDB(dialect.Postgres, db)},
+		{"pool", ending, newPool(db)},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := pooledInt(way.ctx, way.driver, "SELECT $1::int", 1); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
