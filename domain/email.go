@@ -99,6 +99,9 @@ func canonicalDomain(text string) (string, error) {
 	if err != nil || strings.HasSuffix(host, ".") {
 		return "", invalid(field, "has no valid domain name after the @")
 	}
+	if host == text {
+		return host, nil
+	}
 	// UTS 46 maps some symbols to letters that run in another direction than what it judged: such an A-label is not valid.
 	if again, err := mailDomain.ToASCII(host); err != nil || again != host {
 		return "", invalid(field, "has no valid domain name after the @")

@@ -18,6 +18,14 @@ const maxDecomposition = 3
 // cleanText checks what holds for every text that reaches the database: valid UTF-8 without control characters (NUL
 // above all, which PostgreSQL refuses), at most maxRunes code points in NFC, as varchar(n) counts them once the text is stored.
 func cleanText(field, text string, maxRunes int) error {
+	if isPrintableASCII(text) && len(text) <= maxRunes {
+		return nil
+	}
+	return cleanUnicode(field, text, maxRunes)
+}
+
+// cleanUnicode is cleanText for any alphabet.
+func cleanUnicode(field, text string, maxRunes int) error {
 	// A code point takes at most four bytes, so a longer text is refused before it is read.
 	if len(text) > maxRunes*utf8.UTFMax*maxDecomposition {
 		return tooLong(field, maxRunes)
@@ -38,6 +46,14 @@ func cleanText(field, text string, maxRunes int) error {
 // NFC, until none of it changes the text any more: a composed letter can have a lower-case form that is not composed,
 // and the reverse.
 func foldText(text string) string {
+	if isPrintableASCII(text) {
+		return strings.ToLower(text)
+	}
+	return foldUnicode(text)
+}
+
+// foldUnicode is foldText for any alphabet.
+func foldUnicode(text string) string {
 	for range 3 {
 		folded := norm.NFC.String(cases.Lower(language.Und, cases.HandleFinalSigma(false)).String(width.Fold.String(text)))
 		if folded == text {
@@ -46,6 +62,17 @@ func foldText(text string) string {
 		text = folded
 	}
 	return text
+}
+
+// isPrintableASCII tells whether text has no characters but those from space to tilde. What cleanUnicode and foldUnicode make
+// of such a text is known beforehand. Most addresses are, and ParseEmail then takes a fifth of the time.
+func isPrintableASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // personName returns a first or last name trimmed and in NFC. Empty means absent.
