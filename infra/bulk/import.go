@@ -218,7 +218,11 @@ func readChunks(ctx context.Context, lines *lineReader, work chan<- chunk, order
 }
 
 func readChunk(lines *lineReader) (chunk, error) {
-	c := chunk{parsed: make(chan []row, 1)}
+	c := chunk{
+		text:   make([]byte, 0, chunkBytes+chunkBytes/8), // the last line goes beyond
+		lines:  make([]line, 0, chunkLines),
+		parsed: make(chan []row, 1),
+	}
 	for len(c.lines) < chunkLines && len(c.text) < chunkBytes {
 		text, tooLong, err := lines.appendLine(c.text)
 		if err != nil {
@@ -238,6 +242,7 @@ func (c chunk) rows(parse parser, checkHash func(domain.PasswordHash) error) []r
 	rows := make([]row, 0, len(c.lines))
 	now := time.Now()
 	start := 0
+	var d draft
 	for _, l := range c.lines {
 		text := c.text[start:l.end]
 		start = l.end
@@ -245,7 +250,7 @@ func (c chunk) rows(parse parser, checkHash func(domain.PasswordHash) error) []r
 		case l.tooLong:
 			rows = append(rows, row{line: l.number, err: errTooLong})
 		case len(bytes.TrimSpace(text)) > 0:
-			var d draft
+			d = draft{}
 			r := row{line: l.number}
 			if r.err = parse(text, &d); r.err == nil {
 				r.user, r.err = d.user(checkHash, now)
