@@ -2,7 +2,7 @@
 // through accounts, over TCP, with and without a network's latency. docs/performance.md shows its report.
 //
 //	go run . -quick                    about three minutes, 100,000 rows
-//	go run . -full -url postgres://…   less than an hour; 8 GB of disk
+//	go run . -full -url postgres://…   about half an hour; 10 GB of disk
 //	go run . -report results.jsonl     the report of an earlier run
 //
 // -full measures at 100,000, 1 million and 10 million rows: with 1 and 8 workers without latency, and with 1 worker at 0.5 ms
