@@ -143,7 +143,7 @@ func (s *session) lockPostgres(ctx context.Context) (func() error, error) {
 		return nil, err
 	}
 	return func() error {
-		// The connection is closed next, which is the sure way; this is the prompt one.
+		// The end of the connection is the sure way; this is the prompt one.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_, _ = s.conn.ExecContext(ctx, "SELECT pg_advisory_unlock($1)", int64(name.Sum32()))
@@ -165,16 +165,23 @@ func (s *session) lockSQLite(ctx context.Context) (func() error, error) {
 	}
 	path += "-migration"
 	before, missing := os.Stat(path)
-	if _, err := s.conn.ExecContext(ctx, "ATTACH ?1 AS migration_lock", path); err != nil {
-		return nil, err
-	}
-	detach := func() error { return s.exec(context.WithoutCancel(ctx), "DETACH migration_lock") }
-	err = s.withoutWaiting(ctx, func() error {
+	attached := false
+	err = s.withoutWaiting(ctx, func() error { // for which ATTACH waits, too
+		if _, err := s.conn.ExecContext(ctx, "ATTACH ?1 AS migration_lock", path); err != nil {
+			return err
+		}
+		attached = true
 		return s.exec(ctx,
 			"PRAGMA migration_lock.locking_mode = EXCLUSIVE",
 			"PRAGMA migration_lock.journal_mode = OFF",
 			"PRAGMA migration_lock.user_version = 1")
 	})
+	detach := func() error {
+		if !attached {
+			return nil
+		}
+		return s.exec(context.WithoutCancel(ctx), "DETACH migration_lock")
+	}
 	// Whoever had the lock before has removed the file, so this may be a lock on what is no file any more.
 	after, gone := os.Stat(path)
 	switch {
