@@ -23,7 +23,7 @@ var mayImport = map[string][]string{
 	"domain/domaintest":           {module + "/domain"},
 	"infra":                       {module + "/domain", module + "/ent", "entgo.io/ent", "github.com/google/uuid", module + "/infra/migration"},
 	"infra/migration":             {module + "/domain", module + "/ent/migrate", "ariga.io/atlas"},
-	"infra/adoption":              {module + "/domain", module + "/ent/migrate", "ariga.io/atlas", "github.com/google/uuid", "golang.org/x/text"},
+	"infra/adoption":              {module + "/domain", module + "/ent/migrate", module + "/infra/migration", "ariga.io/atlas", "github.com/google/uuid", "golang.org/x/text"},
 	"infra/bulk":                  {module + "/domain", "github.com/go-json-experiment/json"},
 	"infra/postgres":              {module + "/domain", module + "/infra", "entgo.io/ent", "github.com/lib/pq"},
 	"infra/sqlite":                {module + "/domain", module + "/infra", "entgo.io/ent", "modernc.org/sqlite"},

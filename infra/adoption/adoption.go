@@ -17,12 +17,15 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io/fs"
 	"time"
 
 	"ariga.io/atlas/sql/migrate"
 	"ariga.io/atlas/sql/postgres"
 
 	"github.com/softbee/accounts/domain"
+	declared "github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/infra/migration"
 )
 
 // Rule says which of several accounts that would have the same e-mail address or username is kept.
@@ -66,6 +69,7 @@ type Adoption struct {
 
 	conn    *sql.Conn
 	driver  migrate.Driver
+	runner  *migration.Runner
 	options Options
 	source  *source
 	target  *target
@@ -108,11 +112,19 @@ func Inspect(ctx context.Context, db *sql.DB, options Options) (_ *Adoption, err
 	default:
 		return nil, refuse(domain.ErrInvalid, "on_collision", "is neither newest, oldest nor fail")
 	}
+	runner, err := embedded(db)
+	if err != nil {
+		return nil, err
+	}
+	migrations, err := runner.Status(ctx)
+	if err != nil {
+		return nil, interrupted(ctx, err)
+	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, failure("connect", err)
 	}
-	a := &Adoption{conn: conn, options: options}
+	a := &Adoption{conn: conn, runner: runner, options: options}
 	defer func() {
 		if err = interrupted(ctx, err); err != nil {
 			err = errors.Join(err, a.Close())
@@ -135,13 +147,22 @@ func Inspect(ctx context.Context, db *sql.DB, options Options) (_ *Adoption, err
 	if err := a.checkZone(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.checkHistory(ctx); err != nil {
-		return nil, err
+	if migrations.Current != "" {
+		return nil, refuse(domain.ErrConflict, "", "the database has a history of migrations: its table users is this program's already")
 	}
 	if a.source, err = a.readSource(ctx); err != nil {
 		return nil, err
 	}
 	return a, a.plan(ctx)
+}
+
+// embedded returns the runner of this program's migrations, at whose last one the history is to begin.
+func embedded(db *sql.DB) (*migration.Runner, error) {
+	dir, err := fs.Sub(declared.Files, "postgres")
+	if err != nil {
+		return nil, err
+	}
+	return migration.New(db, migration.Postgres, dir)
 }
 
 // Close gives up the connection, and with it the settings and what was noted for a report.
@@ -191,15 +212,11 @@ func (a *Adoption) Adopt(ctx context.Context, each func(Problem) error) (_ Summa
 		return Summary{}, refuse(domain.ErrInvalid, "zone", "must be given, because the times of column "+a.source.naive()+
 			" have none; the predecessor and most others keep UTC")
 	}
-	if err := a.lock(ctx); err != nil {
+	unlock, err := a.runner.Lock(ctx, a.conn)
+	if err != nil {
 		return Summary{}, err
 	}
-	defer func() {
-		unlocked := a.unlock(context.WithoutCancel(ctx))
-		if err == nil { // otherwise the connection may be gone, and the lock with it
-			err = unlocked
-		}
-	}()
+	defer func() { err = errors.Join(err, unlock()) }()
 	notes := &staging{a, sideSchema + ".canonical", "UNLOGGED TABLE"}
 	if a.done, err = a.finished(ctx); err != nil {
 		return Summary{}, err

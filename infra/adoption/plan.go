@@ -13,7 +13,6 @@ import (
 	"ariga.io/atlas/sql/postgres"
 	"ariga.io/atlas/sql/schema"
 
-	"github.com/softbee/accounts/domain"
 	declared "github.com/softbee/accounts/ent/migrate"
 )
 
@@ -27,10 +26,9 @@ type ColumnChange struct {
 
 // target is what the table is to become.
 type target struct {
-	table       *schema.Table
-	version     string // of the newest embedded migration
-	description string
-	storage     []string // statements of the migrations that the declared schema cannot say
+	table   *schema.Table
+	version string   // of the newest embedded migration
+	storage []string // statements of the migrations that the declared schema cannot say
 }
 
 // readTarget lets the database itself say what the declared schema means, in a transaction that is rolled back.
@@ -215,7 +213,7 @@ func (t *target) readMigrations() error {
 			return err
 		}
 		file := migrate.NewLocalFile(path.Base(name), text)
-		t.version, t.description = file.Version(), file.Desc()
+		t.version = file.Version()
 		statements, err := (*postgres.Driver)(nil).ScanStmts(string(text))
 		if err != nil {
 			return err
@@ -225,9 +223,6 @@ func (t *target) readMigrations() error {
 				t.storage = append(t.storage, strings.TrimSuffix(statement.Text, ";"))
 			}
 		}
-	}
-	if t.version == "" {
-		return refuse(domain.ErrInvalid, "", "the program has no migrations")
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (a *Adoption) takeOver(ctx context.Context, notes *staging) (err error) {
 	if err := a.compare(ctx); err != nil {
 		return err
 	}
-	if err := a.begin(ctx); err != nil {
+	if err := a.runner.Baseline(ctx, a.conn); err != nil {
 		return err
 	}
 	if err := a.finish(ctx, &summary); err != nil {

@@ -220,6 +220,28 @@ func TestWeApplyWhatAtlasReports(t *testing.T) {
 	})
 }
 
+func TestAtlasGoesOnFromOurBaseline(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d testDatabase) {
+		p := newProject(t)
+		url := d.url(t)
+		db := d.open(t, url)
+		if err := baseline(t, db, d.runner(t, db, os.DirFS(p.dir(d))), "COMMIT"); err != nil {
+			t.Fatal(err)
+		}
+		p.write(t, d, map[string]string{"29990101000000_last.sql": unbound})
+		runner := d.runner(t, db, os.DirFS(p.dir(d)))
+		if s := p.status(t, d, url); len(s.Pending) != 1 || s.Next != "29990101000000" {
+			t.Errorf("atlas says %+v", s)
+		}
+		p.mustAtlas(t, d, url, "apply")
+		if err := runner.Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+		p.agree(t, d, url, runner)
+	})
+}
+
 func historyColumns(t *testing.T, d testDatabase, url string) string {
 	t.Helper()
 	db := d.open(t, url)

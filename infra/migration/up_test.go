@@ -341,31 +341,6 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestBaselineStandsForEarlierFiles(t *testing.T) {
-	t.Parallel()
-	onEach(t, func(t *testing.T, d testDatabase) {
-		db := d.open(t, d.url(t))
-		mustUp(t, d.runner(t, db, directory(t, nil))) // makes no history: nothing is pending
-		mustUp(t, d.runner(t, db, directory(t, map[string]string{first + "_things.sql": twoFiles[first+"_things.sql"]})))
-		history := historyTable(d)
-		mustExec(t, db, "UPDATE "+history+" SET type = 1, applied = 0, total = 0, hash = '', version = '"+second+"'")
-
-		runner := d.runner(t, db, and(t, directory(t, twoFiles), map[string]string{third + "_last.sql": unbound}))
-		wantStatus(t, runner, migration.Status{Current: second, Pending: []string{third}, Applied: 1})
-		mustUp(t, runner)
-		if err := runner.Check(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func historyTable(d testDatabase) string {
-	if d.dialect == migration.Postgres {
-		return "accounts_migrations.atlas_schema_revisions"
-	}
-	return "atlas_schema_revisions"
-}
-
 func TestSessionIsLeftAsItWas(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d testDatabase) {
