@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strconv"
 	"strings"
 
+	"entgo.io/ent/dialect"
 	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 
@@ -15,8 +17,8 @@ import (
 
 // CreateMany stores accounts as if Create were called for one after the other, at a fraction of the cost: some thousand at a
 // time are best. For each it returns what Create would have returned: nil; [domain.ErrConflict] on the field "id" where the
-// ID exists; [domain.ErrTaken]; or [domain.ErrInvalid] for a value that the database refuses. Accounts among them that
-// collide with each other are told from the first.
+// ID exists, whatever else is wrong; [domain.ErrTaken]; or [domain.ErrInvalid] for a value that the database refuses. Accounts
+// among them that collide with each other are told from the first.
 //
 // The error beside them is for what concerns all, such as [domain.ErrUnavailable]; then any number of them may be stored, each
 // whole or not at all, and a second call with the same accounts goes on. Within [Store.InTx] a refused value is such an error
@@ -93,8 +95,14 @@ var (
 		" WHERE true ORDER BY " + place + " ON CONFLICT DO NOTHING RETURNING " + user.FieldID // SQLite's grammar needs the WHERE
 	clearStaging  = "DELETE FROM " + staging
 	dropStaging   = "DROP TABLE " + staging
-	stagedHolders = "SELECT " + user.FieldID + holders() + " FROM " + staging + " AS staged"
+	stagedHolders = "SELECT " + user.FieldID + ", " + heldColumn() + " FROM " + staging + " AS staged"
 )
+
+// storedIDs tells which IDs of a list are stored.
+var storedIDs = map[string]string{
+	dialect.Postgres: "SELECT " + user.FieldID + " FROM " + user.Table + " WHERE " + user.FieldID + " = ANY ($1::uuid[])",
+	dialect.SQLite:   "SELECT " + user.FieldID + " FROM " + user.Table + " WHERE " + user.FieldID + " IN (SELECT value FROM json_each(?))",
+}
 
 const (
 	staging = "accounts_staging"
@@ -110,27 +118,37 @@ var uniqueColumns = []string{
 	user.FieldID, user.FieldEmail, user.FieldUsername, user.FieldPhone, user.FieldResetToken, user.FieldVerificationToken,
 }
 
-// holders returns for each unique column an expression that tells whether an account holds the staged value. As subqueries
-// for one value they are looked up in the index, whatever the planner believes of the table's size.
-func holders() string {
+// heldColumn returns an expression for the place among uniqueColumns of the first whose staged value an account holds. As
+// subqueries for one value they are looked up in the index, whatever the planner believes of the table's size.
+func heldColumn() string {
 	var list strings.Builder
-	for _, column := range uniqueColumns {
-		list.WriteString(", (SELECT 1 FROM " + user.Table + " AS u WHERE u." + column + " = staged." + column + ")")
+	for i, column := range uniqueColumns {
+		list.WriteString(" WHEN (SELECT 1 FROM " + user.Table + " AS u WHERE u." + column + " = staged." + column + ") = 1 THEN " + strconv.Itoa(i))
 	}
-	return list.String()
+	return "CASE" + list.String() + " END"
 }
 
 // createStaged stores accounts within a transaction by way of a staging table. IDs are what tells its rows apart, so that
 // accounts with one ID take turns.
 func (s *Store) createStaged(ctx context.Context, users []*domain.User, refusals []error) error {
 	const op = "create users"
-	if err := s.execute(ctx, op, createStaging); err != nil {
+	known, err := s.stored(ctx, users)
+	if err != nil {
 		return err
 	}
-	known := make(map[domain.ID]bool, len(users)) // IDs that are stored by now
-	pending := make([]int, len(users))
-	for i := range pending {
-		pending[i] = i
+	var pending []int
+	for i, u := range users {
+		if known[u.ID()] {
+			refusals[i] = idExists()
+		} else {
+			pending = append(pending, i)
+		}
+	}
+	if len(pending) == 0 { // as when an import is repeated
+		return nil
+	}
+	if err := s.execute(ctx, op, createStaging); err != nil {
+		return err
 	}
 	for first := true; len(pending) > 0; first = false {
 		if !first {
@@ -159,6 +177,26 @@ func (s *Store) createStaged(ctx context.Context, users []*domain.User, refusals
 	return s.execute(ctx, op, dropStaging)
 }
 
+// stored returns the IDs of users that are stored already.
+func (s *Store) stored(ctx context.Context, users []*domain.User) (map[domain.ID]bool, error) {
+	ids := make([]string, len(users))
+	for i, u := range users {
+		ids[i] = u.ID().String()
+	}
+	list := "{" + strings.Join(ids, ",") + "}"
+	if s.driver.Dialect() == dialect.SQLite {
+		list = `["` + strings.Join(ids, `","`) + `"]`
+	}
+	stored := make(map[domain.ID]bool)
+	err := s.scan(ctx, "create users", storedIDs[s.driver.Dialect()], []any{list}, func(rows *sql.Rows) error {
+		var id uuid.UUID
+		err := rows.Scan(&id)
+		stored[domain.IDFromUUID(id)] = true
+		return err
+	})
+	return stored, err
+}
+
 // createTurn stores the accounts at the places of turn, whose IDs differ.
 func (s *Store) createTurn(ctx context.Context, users []*domain.User, turn []int, known map[domain.ID]bool, refusals []error) error {
 	const op = "create users"
@@ -182,17 +220,10 @@ func (s *Store) createTurn(ctx context.Context, users []*domain.User, turn []int
 	held := make(map[domain.ID]error, len(turn))
 	if err := s.scan(ctx, op, stagedHolders, []any{}, func(rows *sql.Rows) error {
 		var id uuid.UUID
-		holders := make([]*int, len(uniqueColumns))
-		targets := []any{&id}
-		for i := range holders {
-			targets = append(targets, &holders[i])
-		}
-		err := rows.Scan(targets...)
-		for i, holder := range holders {
-			if holder != nil {
-				held[domain.IDFromUUID(id)] = collision(uniqueColumns[i])
-				break
-			}
+		var holder *int
+		err := rows.Scan(&id, &holder)
+		if holder != nil {
+			held[domain.IDFromUUID(id)] = collision(uniqueColumns[*holder])
 		}
 		return err
 	}); err != nil {
