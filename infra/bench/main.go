@@ -131,8 +131,9 @@ func list[T any](text string, parse func(string) (T, error)) ([]T, error) {
 	return values, nil
 }
 
-// result is one line of output. Numbers are medians over the rounds. MeasuredMS is by how much the proxy made a round trip longer;
-// Mean is the workers' time divided by the operations, and Spread the middle half of its rounds, relative to the median.
+// result is one line of output. Numbers are medians over the rounds. MeasuredMS is by how much an empty statement took longer
+// through the proxy at that time; Mean is the workers' time divided by the operations, and Spread the middle half of its
+// rounds, relative to the median.
 type result struct {
 	Operation  string  `json:"operation"`
 	System     string  `json:"system"`

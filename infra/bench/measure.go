@@ -40,26 +40,15 @@ func measure(ctx context.Context, p plan, out io.Writer) error {
 	if err != nil {
 		return errors.New("the URL is not one")
 	}
-	var networks []network
-	for _, latency := range p.latencies {
-		n, err := calibrate(ctx, server, latency)
-		if err != nil {
-			return err
-		}
-		if latency > 0 {
-			fmt.Fprintf(os.Stderr, "latency of %v: the proxy waits twice %v, an empty statement takes %v longer\n", latency, n.wait, n.measured)
-		}
-		networks = append(networks, n)
-	}
 	for _, rows := range p.rows {
-		if err := measureRows(ctx, p, *server, networks, rows, out); err != nil {
+		if err := measureRows(ctx, p, *server, rows, out); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func measureRows(ctx context.Context, p plan, address url.URL, networks []network, rows int, out io.Writer) error {
+func measureRows(ctx context.Context, p plan, address url.URL, rows int, out io.Writer) error {
 	admin, err := sql.Open("postgres", p.url)
 	if err != nil {
 		return err
@@ -91,21 +80,20 @@ func measureRows(ctx context.Context, p plan, address url.URL, networks []networ
 	if err != nil {
 		return err
 	}
-	for _, network := range networks {
-		near := address
-		if network.latency > 0 {
-			host, stop, err := startProxy(ctx, address.Host, network.wait)
-			if err != nil {
+	for _, latency := range p.latencies {
+		n := network{direct: address, far: address}
+		if latency > 0 {
+			var stop func()
+			if n, stop, err = openNetwork(ctx, address, latency); err != nil {
 				return err
 			}
 			defer stop()
-			near.Host = host
 		}
 		for _, workers := range p.workers {
-			if p.full && network.latency > 0 && workers > 1 {
+			if p.full && latency > 0 && workers > 1 {
 				continue
 			}
-			if err := measureTurns(ctx, p, near.String(), texts, rows, workers, network, out); err != nil {
+			if err := measureTurns(ctx, p, n, texts, rows, workers, out); err != nil {
 				return err
 			}
 		}
@@ -134,11 +122,11 @@ func writeSizes(ctx context.Context, address string, rows int, v ids, out io.Wri
 
 // measureTurns lets each system do each operation once in each round, in an order that changes.
 func measureTurns(
-	ctx context.Context, p plan, address string, texts statements, rows, workers int, network network, out io.Writer,
+	ctx context.Context, p plan, n network, texts statements, rows, workers int, out io.Writer,
 ) error {
 	systems := make(map[string]system)
 	for _, name := range p.systems {
-		opened, err := openSystem(ctx, name, address, workers, texts)
+		opened, err := openSystem(ctx, name, n.far.String(), workers, texts)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -157,9 +145,17 @@ func measureTurns(
 			loads[name] = append(loads[name], l)
 		}
 	}
+	var added []time.Duration
 	order := slices.Clone(p.systems)
 	for round := range p.rounds + 1 { // the first one warms up
-		fmt.Fprintf(os.Stderr, "%d rows, %v, %d workers: round %d of %d\n", rows, network.latency, workers, round, p.rounds)
+		fmt.Fprintf(os.Stderr, "%d rows, %v, %d workers: round %d of %d\n", rows, n.latency, workers, round, p.rounds)
+		if n.latency > 0 {
+			took, err := n.measure(ctx)
+			if err != nil {
+				return err
+			}
+			added = append(added, took)
+		}
 		for _, operation := range p.operations {
 			rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 			for _, name := range order {
@@ -172,6 +168,12 @@ func measureTurns(
 				}
 			}
 		}
+	}
+	var measured time.Duration
+	if n.latency > 0 {
+		slices.Sort(added)
+		measured = added[len(added)/2]
+		fmt.Fprintf(os.Stderr, "latency of %v: an empty statement took %v longer\n", n.latency, measured)
 	}
 	for _, operation := range p.operations {
 		for _, name := range p.systems {
@@ -189,7 +191,7 @@ func measureTurns(
 			mean := means[len(means)/2]
 			r := result{
 				Operation: operation, System: name, Workers: workers, Rows: rows, IDs: p.ids,
-				LatencyMS: milliseconds(network.latency), MeasuredMS: milliseconds(network.measured),
+				LatencyMS: milliseconds(n.latency), MeasuredMS: milliseconds(measured),
 				OpsPerS: median(func(s sample) float64 { return s.rate }),
 				Mean:    mean, Spread: (means[len(means)*3/4] - means[len(means)/4]) / mean,
 				P50: median(func(s sample) float64 { return s.p50 }), P99: median(func(s sample) float64 { return s.p99 }),

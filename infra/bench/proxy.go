@@ -3,74 +3,71 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
-	"slices"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// network is what a proxy adds to a round trip.
+// network is the way to the server, directly and through a proxy that makes each round trip longer.
 type network struct {
-	latency  time.Duration // as wanted
-	wait     time.Duration // of the proxy before it passes on what it has read
-	measured time.Duration // by which the emptiest statement takes longer through the proxy, in the median
+	latency     time.Duration
+	direct, far url.URL
 }
 
-// calibrate finds how long a proxy must wait for a round trip through it to take longer by the latency. That is less than
+// openNetwork finds how long a proxy must wait for a round trip through it to take longer by the latency. That is less than
 // half of the latency in each direction: timers come late, and who has had nothing to do for so long, the proxy, the server
 // or their processor, takes a while to wake up. All of that a statement finds out that does nothing else; against an echo
 // of this process alone the server's part would be taken for the systems'.
-func calibrate(ctx context.Context, server *url.URL, latency time.Duration) (network, error) {
-	n := network{latency: latency}
-	if latency == 0 {
-		return n, nil
-	}
-	direct, err := ping(ctx, server)
-	if err != nil {
-		return n, err
-	}
-	n.wait = latency / 2
-	const tries = 5
-	for try := range tries {
-		host, stop, err := startProxy(ctx, server.Host, n.wait)
-		if err != nil {
-			return n, err
+func openNetwork(ctx context.Context, server url.URL, latency time.Duration) (n network, stop func(), err error) {
+	n = network{latency: latency, direct: server, far: server}
+	wait := latency / 2
+	const tries = 4
+	for range tries {
+		if n.far.Host, stop, err = startProxy(ctx, server.Host, wait); err != nil {
+			return n, nil, err
 		}
-		far := *server
-		far.Host = host
-		through, err := ping(ctx, &far)
+		took, err := n.measure(ctx)
 		stop()
 		if err != nil {
-			return n, err
+			return n, nil, err
 		}
-		n.measured = through - direct
-		if try < tries-1 {
-			n.wait = max(0, n.wait-(n.measured-latency)/2)
-		}
+		wait = max(0, wait-(took-latency)/2)
 	}
-	return n, nil
+	fmt.Fprintf(os.Stderr, "latency of %v: the proxy waits %v in each direction\n", latency, wait)
+	n.far.Host, stop, err = startProxy(ctx, server.Host, wait)
+	return n, stop, err
 }
 
-// ping returns the median time of an empty statement.
-func ping(ctx context.Context, server *url.URL) (time.Duration, error) {
+// measure returns by how much an empty statement takes longer through the proxy.
+func (n network) measure(ctx context.Context) (time.Duration, error) {
+	direct, err := ping(ctx, n.direct)
+	if err != nil {
+		return 0, err
+	}
+	far, err := ping(ctx, n.far)
+	return far - direct, err
+}
+
+// ping returns the mean time of an empty statement.
+func ping(ctx context.Context, server url.URL) (time.Duration, error) {
 	connection, err := pgx.Connect(ctx, server.String())
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = connection.Close(context.WithoutCancel(ctx)) }()
-	var taken []time.Duration
-	for range 501 {
-		start := time.Now()
+	const times = 300
+	start := time.Now()
+	for range times {
 		if err := connection.Ping(ctx); err != nil {
 			return 0, err
 		}
-		taken = append(taken, time.Since(start))
 	}
-	slices.Sort(taken)
-	return taken[len(taken)/2], nil
+	return time.Since(start) / times, nil
 }
 
 // startProxy returns the address of a proxy before a server, which waits before it passes on what it has read.
