@@ -11,9 +11,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/password"
-	"github.com/softbee/accounts/infra/postgres"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
-	"github.com/softbee/accounts/infra/sqlite"
+	"github.com/softbee/accounts/internal/storetest"
 )
 
 // BenchmarkRefusal shows that an unknown account cannot be told from a wrong password by the time of the answer: it tries
@@ -22,26 +20,14 @@ import (
 // The throw-away PostgreSQL does not wait for its disk. To see one that does, name it in ACCOUNTS_TEST_POSTGRES.
 func BenchmarkRefusal(b *testing.B) {
 	b.Run("sqlite", func(b *testing.B) {
-		store, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "accounts.db"))
-		if err != nil {
-			b.Fatal(err)
-		}
-		benchmarkRefusal(b, store)
+		benchmarkRefusal(b, storetest.OpenSQLite(b, filepath.Join(b.TempDir(), "accounts.db")))
 	})
 	b.Run("postgres", func(b *testing.B) {
-		store, err := postgres.Open(b.Context(), postgrestest.Database(b))
-		if err != nil {
-			b.Fatal(err)
-		}
-		benchmarkRefusal(b, store)
+		benchmarkRefusal(b, storetest.OpenPostgres(b, storetest.PostgresURL(b)))
 	})
 }
 
 func benchmarkRefusal(b *testing.B, store *infra.Store) {
-	b.Cleanup(func() { _ = store.Close() })
-	if err := store.Migrate(b.Context()); err != nil {
-		b.Fatal(err)
-	}
 	hasher, err := password.New(password.Policy{})
 	if err != nil {
 		b.Fatal(err)

@@ -12,12 +12,13 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/internal/storetest"
 )
 
-// edited returns an account like newUser's with another state.
+// edited returns an account like storetest.NewUser's with another state.
 func edited(t testing.TB, name string, edit func(*domain.UserState)) *domain.User {
 	t.Helper()
-	state := newUser(t, name).State()
+	state := storetest.NewUser(t, name).State()
 	edit(&state)
 	u, err := domain.RestoreUser(state)
 	if err != nil {
@@ -45,7 +46,7 @@ func count(t testing.TB, store *infra.Store) int {
 }
 
 func TestCreateManyStoresWhatCreateStores(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		phone, _ := domain.ParsePhone("+573001112233")
 		at := domain.StoredTime(time.Date(1999, 12, 31, 23, 59, 59, 123_456_789, time.FixedZone("", 5*3600)))
 		full := edited(t, "full", func(s *domain.UserState) {
@@ -56,7 +57,7 @@ func TestCreateManyStoresWhatCreateStores(t *testing.T) {
 			s.Sessions = domain.SessionList{"a", `b"\`}
 			s.CreatedAt, s.UpdatedAt = at, at.Add(time.Hour)
 		})
-		bare := newUser(t, "bare")
+		bare := storetest.NewUser(t, "bare")
 		for i, err := range createMany(t, store, full, bare) {
 			if err != nil {
 				t.Errorf("user %d: %v", i, err)
@@ -81,7 +82,7 @@ func TestCreateManyStoresWhatCreateStores(t *testing.T) {
 // TestCreateManyRefusesAsCreateDoes compares one call with as many of Create, on every kind of collision, with stored accounts
 // and with each other.
 func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		phone, _ := domain.ParsePhone("+573001112233")
 		reset, verification := domain.NewOneTimeToken().Digest(), domain.NewOneTimeToken().Digest()
 		stored := edited(t, "stored", func(s *domain.UserState) {
@@ -90,7 +91,7 @@ func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
 		if err := store.Create(t.Context(), stored); err != nil {
 			t.Fatal(err)
 		}
-		first := newUser(t, "first")
+		first := storetest.NewUser(t, "first")
 		taker := edited(t, "taker", func(s *domain.UserState) { s.Email = stored.Email() })
 		users := []*domain.User{
 			first,
@@ -105,7 +106,7 @@ func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
 			edited(t, "other6", func(s *domain.UserState) { s.ResetToken = reset }),
 			edited(t, "other7", func(s *domain.UserState) { s.VerificationToken = verification }),
 			edited(t, "other8", func(s *domain.UserState) { s.FailedLoginAttempts = -1 }),
-			newUser(t, "last"),
+			storetest.NewUser(t, "last"),
 		}
 		var want []string
 		for _, u := range users {
@@ -148,11 +149,11 @@ func told(err error) string {
 }
 
 func TestCreateManyOfNoneAndOfMany(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		createMany(t, store)
 		var users []*domain.User
 		for i := range 203 {
-			u := newUser(t, fmt.Sprintf("user%d", i))
+			u := storetest.NewUser(t, fmt.Sprintf("user%d", i))
 			if i%80 == 7 { // what the checks refuse, in places that halves part
 				u = edited(t, fmt.Sprintf("user%d", i), func(s *domain.UserState) { s.Version = 0 })
 			}
@@ -170,11 +171,11 @@ func TestCreateManyOfNoneAndOfMany(t *testing.T) {
 }
 
 func TestCreateManyInATransaction(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		boom := errors.New("boom")
 		err := store.InTx(t.Context(), func(tx *infra.Store) error {
 			for _, name := range []string{"one", "two"} { // twice: the staging table must not be in the way
-				if refusals, err := tx.CreateMany(t.Context(), []*domain.User{newUser(t, name)}); err != nil || refusals[0] != nil {
+				if refusals, err := tx.CreateMany(t.Context(), []*domain.User{storetest.NewUser(t, name)}); err != nil || refusals[0] != nil {
 					return errors.Join(err, refusals[0])
 				}
 			}
@@ -190,13 +191,13 @@ func TestCreateManyInATransaction(t *testing.T) {
 }
 
 func TestCreateManyEndsWithItsContext(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := store.CreateMany(ctx, []*domain.User{newUser(t, "ana")}); !errors.Is(err, context.Canceled) {
+		if _, err := store.CreateMany(ctx, []*domain.User{storetest.NewUser(t, "ana")}); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v", err)
 		}
-		if refusals := createMany(t, store, newUser(t, "ana")); refusals[0] != nil {
+		if refusals := createMany(t, store, storetest.NewUser(t, "ana")); refusals[0] != nil {
 			t.Error(refusals[0])
 		}
 	})
@@ -204,11 +205,11 @@ func TestCreateManyEndsWithItsContext(t *testing.T) {
 
 // TestCreateManyAtOnce lets several callers store the same accounts: each is stored by one of them.
 func TestCreateManyAtOnce(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		const callers, accounts = 4, 300
 		var users []*domain.User
 		for i := range accounts {
-			users = append(users, newUser(t, fmt.Sprintf("user%d", i)))
+			users = append(users, storetest.NewUser(t, fmt.Sprintf("user%d", i)))
 		}
 		var stored [callers]int
 		var wait sync.WaitGroup
@@ -235,9 +236,9 @@ func TestCreateManyAtOnce(t *testing.T) {
 }
 
 func TestCreateManyWithoutPreparedStatements(t *testing.T) {
-	store := openPostgres(t, migratedPostgres(t)+"&statement_cache=0")
+	store := storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&statement_cache=0")
 	var got []string
-	for _, err := range createMany(t, store, newUser(t, "ana"), newUser(t, "ana"), edited(t, "bob", func(s *domain.UserState) { s.Version = -1 })) {
+	for _, err := range createMany(t, store, storetest.NewUser(t, "ana"), storetest.NewUser(t, "ana"), edited(t, "bob", func(s *domain.UserState) { s.Version = -1 })) {
 		got = append(got, told(err))
 	}
 	if want := []string{"<nil>", "taken email", "invalid version"}; !reflect.DeepEqual(got, want) {
@@ -249,7 +250,7 @@ func TestCreateManyWithoutPreparedStatements(t *testing.T) {
 }
 
 func TestExport(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		at := domain.StoredTime(time.Now())
 		var users []*domain.User
 		for i := range 2050 { // three pages, in which some accounts are of one time

@@ -5,7 +5,6 @@ import (
 	stdsql "database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -17,79 +16,12 @@ import (
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/postgres/postgrestest"
 	"github.com/softbee/accounts/infra/sqlite"
+	"github.com/softbee/accounts/internal/storetest"
 )
-
-// onBoth runs a test on a fresh store in each database.
-func onBoth(t *testing.T, test func(t *testing.T, store *infra.Store)) {
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		test(t, openSQLite(t, filepath.Join(t.TempDir(), "accounts.db")))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		test(t, openPostgres(t, migratedPostgres(t)))
-	})
-}
-
-func openSQLite(t testing.TB, path string) *infra.Store {
-	t.Helper()
-	store, err := sqlite.Open(context.Background(), path)
-	return migrated(t, store, err)
-}
-
-func openPostgres(t testing.TB, url string) *infra.Store {
-	t.Helper()
-	store, err := postgres.Open(context.Background(), url)
-	return migrated(t, store, err)
-}
-
-func migrated(t testing.TB, store *infra.Store, err error) *infra.Store {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() }) // a test may have closed it
-	if err := store.Migrate(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	return store
-}
-
-func migratedPostgres(t testing.TB) string {
-	t.Helper()
-	return postgrestest.Clone(t, "migrated", func(url string) error {
-		store, err := postgres.Open(context.Background(), url)
-		if err != nil {
-			return err
-		}
-		return errors.Join(store.Migrate(context.Background()), store.Close())
-	})
-}
-
-func newUser(t testing.TB, name string) *domain.User {
-	t.Helper()
-	email, err := domain.ParseEmail(name + "@example.org")
-	if err != nil {
-		t.Fatal(err)
-	}
-	username, err := domain.ParseUsername(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hash, err := domain.ParsePasswordHash("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$c2VjcmV0c2VjcmV0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	u, err := domain.NewUser(domain.Registration{Email: email, Username: username, PasswordHash: hash}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
 
 func created(t testing.TB, store *infra.Store, name string) *domain.User {
 	t.Helper()
-	u := newUser(t, name)
+	u := storetest.NewUser(t, name)
 	if err := store.Create(context.Background(), u); err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +33,7 @@ func isPostgres(store *infra.Store) bool {
 }
 
 func TestPlainInsertGivesACompleteRow(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		before := time.Now().Add(-2 * time.Second)
 		if _, err := store.DB().Exec("INSERT INTO users (email, username, hashed_password) VALUES ('a@x.org', 'ana', '$2b$10$hash')"); err != nil {
 			t.Fatal(err)
@@ -127,7 +59,7 @@ func TestPlainInsertGivesACompleteRow(t *testing.T) {
 }
 
 func TestDatabaseRefusesWhatIsNotCanonical(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		created(t, store, "ana")
 		for name, values := range map[string]string{
 			"capitals in the address":  "'Ana@example.org', 'other', 'h'",
@@ -156,13 +88,13 @@ func TestDatabaseRefusesWhatIsNotCanonical(t *testing.T) {
 
 // TestCanonicalFormsPassTheChecks holds the program's idea of lower case against the database's.
 func TestCanonicalFormsPassTheChecks(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		for i, local := range []string{"ΩmegaΣ", "straße", "ISTANBUL", "İstanbul", "ıI", "ǅ", "ﬁn", "ｆｕｌｌ", "ЙОЖ", "naïve", "Åse", "Ⅷ", "Ⓐ", "Ꮳ", "ᲀ", "Ა"} {
 			email, err := domain.ParseEmail(local + "@example.org")
 			if err != nil {
 				continue // what the program refuses, the database need not know
 			}
-			u := newUser(t, fmt.Sprintf("user%d", i))
+			u := storetest.NewUser(t, fmt.Sprintf("user%d", i))
 			if err := u.ChangeEmail(email); err != nil {
 				t.Fatal(err)
 			}
@@ -180,7 +112,7 @@ func TestTimesKeepTheirInstant(t *testing.T) {
 	}
 	at := time.Date(2026, 3, 29, 1, 30, 0, 123_456_789, location)
 	check := func(t *testing.T, store *infra.Store) {
-		u := newUser(t, "ana")
+		u := storetest.NewUser(t, "ana")
 		state := u.State()
 		state.LastLogin, state.CreatedAt = domain.StoredTime(at), domain.StoredTime(at)
 		u, err := domain.RestoreUser(state)
@@ -199,15 +131,15 @@ func TestTimesKeepTheirInstant(t *testing.T) {
 			t.Errorf("stored %v, found %v and %v", want, found.LastLogin(), found.CreatedAt())
 		}
 	}
-	t.Run("sqlite", func(t *testing.T) { check(t, openSQLite(t, ":memory:")) })
+	t.Run("sqlite", func(t *testing.T) { check(t, storetest.OpenSQLite(t, ":memory:")) })
 	for _, zone := range []string{"UTC", "Pacific/Kiritimati", "America/St_Johns"} {
-		t.Run("postgres in "+zone, func(t *testing.T) { check(t, openPostgres(t, migratedPostgres(t)+"&timezone="+zone)) })
+		t.Run("postgres in "+zone, func(t *testing.T) { check(t, storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&timezone="+zone)) })
 	}
 }
 
 // TestReturnedRowsAreTheStoredOnes holds the statements that return a row against a read of it.
 func TestReturnedRowsAreTheStoredOnes(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		ctx := t.Context()
 		id := created(t, store, "ana").ID()
 		other, _ := domain.ParsePasswordHash("$2b$10$other")
@@ -254,10 +186,10 @@ func TestReturnedRowsAreTheStoredOnes(t *testing.T) {
 }
 
 func TestTransaction(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		ctx := t.Context()
 		failed := errors.New("failed")
-		u := newUser(t, "ana")
+		u := storetest.NewUser(t, "ana")
 		if err := store.InTx(ctx, func(tx *infra.Store) error {
 			return errors.Join(tx.Create(ctx, u), failed)
 		}); !errors.Is(err, failed) {
@@ -292,7 +224,7 @@ func TestTransaction(t *testing.T) {
 }
 
 func TestStoredRowsThatAreNotAccounts(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		for column, value := range map[string]string{
 			"email": "'nothing'", "hashed_password": "''", "refresh_tokens": "'[1]'", "reset_token": "'short'",
 		} {
@@ -321,7 +253,7 @@ func TestStoredRowsThatAreNotAccounts(t *testing.T) {
 }
 
 func TestClosedStore(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		u := created(t, store, "ana")
 		if err := store.Close(); err != nil {
 			t.Fatal(err)
@@ -367,7 +299,7 @@ func TestUnmigratedDatabase(t *testing.T) {
 
 // TestErrorsCarryNoValues provokes errors of the database and looks in their text for what was to be stored.
 func TestErrorsCarryNoValues(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		first := created(t, store, "secretname")
 		second := created(t, store, "second")
 		var errs []error
@@ -399,7 +331,7 @@ func TestErrorsCarryNoValues(t *testing.T) {
 
 // TestDumpHoldsNoSecret looks for tokens in everything that is stored.
 func TestDumpHoldsNoSecret(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		ctx := t.Context()
 		id := created(t, store, "ana").ID()
 		grant, err := store.IssueToken(ctx, id, domain.SessionPolicy{})
@@ -472,7 +404,7 @@ func dumpUsers(t *testing.T, db *stdsql.DB) string {
 
 // TestSweepDoesNotUndoConcurrentRotations runs the sweep against rotations of the same rows.
 func TestSweepDoesNotUndoConcurrentRotations(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		ctx := t.Context()
 		id := created(t, store, "ana").ID()
 		grant, err := store.IssueToken(ctx, id, domain.SessionPolicy{})

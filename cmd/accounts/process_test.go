@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/internal/storetest"
 )
 
 const testPassword = "correct horse battery"
@@ -85,7 +86,7 @@ func createAnn(t *testing.T, database string) {
 
 func TestProcessesGuessAtOnce(t *testing.T) {
 	t.Parallel()
-	database := migratedPostgres(t)
+	database := storetest.PostgresURL(t)
 	createAnn(t, database)
 	guess := func(maxFailures string) []outcome {
 		return atOnce(t, func() outcome {
@@ -111,7 +112,7 @@ func TestProcessesGuessAtOnce(t *testing.T) {
 
 func TestProcessesRotateOneToken(t *testing.T) {
 	t.Parallel()
-	database := migratedPostgres(t)
+	database := storetest.PostgresURL(t)
 	createAnn(t, database)
 	rotate := func(token any, grace string) outcome {
 		return accounts(t, database, token.(string), "session", "rotate", "--grace", grace)
@@ -152,7 +153,7 @@ func TestProcessesRotateOneToken(t *testing.T) {
 
 func TestProcessesIssueAtOnce(t *testing.T) {
 	t.Parallel()
-	database := migratedPostgres(t)
+	database := storetest.PostgresURL(t)
 	createAnn(t, database)
 	got := kinds(atOnce(t, func() outcome { return accounts(t, database, "", "session", "issue", "ann") }))
 	if got[""] != 16 {
@@ -165,7 +166,7 @@ func TestProcessesIssueAtOnce(t *testing.T) {
 
 func TestProcessesCreateOneAccount(t *testing.T) {
 	t.Parallel()
-	database := migratedPostgres(t)
+	database := storetest.PostgresURL(t)
 	got := kinds(atOnce(t, func() outcome {
 		return accounts(t, database, testPassword, "user", "create", "--email", "ann@example.org", "--username", "ann", "--password-stdin")
 	}))

@@ -15,8 +15,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/internal/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -30,7 +30,7 @@ func TestScripts(t *testing.T) {
 		onSQLite: func(_ testing.TB, env *testscript.Env) string {
 			return "sqlite:" + filepath.Join(env.WorkDir, "accounts.db")
 		},
-		onPostgres: func(t testing.TB, _ *testscript.Env) string { return migratedPostgres(t) },
+		onPostgres: func(t testing.TB, _ *testscript.Env) string { return storetest.PostgresURL(t) },
 	}
 	migrations, err := filepath.Abs("../../ent/migrate")
 	if err != nil {
@@ -95,19 +95,6 @@ func setUpBadInput(env *testscript.Env) error {
 		os.WriteFile(filepath.Join(env.WorkDir, "nul"), []byte("correct\x00horse battery\n"), 0o600),
 		os.WriteFile(filepath.Join(env.WorkDir, "notutf8"), []byte("correct horse \xff battery\n"), 0o600),
 	)
-}
-
-// migratedPostgres returns the URL of a new PostgreSQL database with the program's schema.
-func migratedPostgres(t testing.TB) string {
-	t.Helper()
-	return postgrestest.Clone(t, "accounts", func(url string) error {
-		ctx := context.Background()
-		store, err := postgres.Open(ctx, url)
-		if err != nil {
-			return err
-		}
-		return errors.Join(store.Migrate(ctx), store.Close())
-	})
 }
 
 // scriptExits is exec for a program that must end with a certain status: exits STATUS PROGRAM ARGS…

@@ -24,6 +24,7 @@ import (
 	"github.com/softbee/accounts/infra/bulk"
 	"github.com/softbee/accounts/infra/password"
 	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/internal/storetest"
 )
 
 // rowsVariable is how many accounts BenchmarkImport imports, 100,000 if it is not set.
@@ -54,12 +55,12 @@ func BenchmarkImport(b *testing.B) {
 
 	seconds := make(map[string][]float64)
 	took := func(system string, load func(url string)) {
-		url := migratedPostgres(b)
+		url := storetest.PostgresURL(b)
 		checkpoint(b, url)
 		start := time.Now()
 		load(url)
 		seconds[system] = append(seconds[system], time.Since(start).Seconds())
-		if n := count(b, openPostgres(b, url)); n != rows {
+		if n := count(b, storetest.OpenPostgres(b, url)); n != rows {
 			b.Fatalf("%s: %d accounts; want %d", system, n, rows)
 		}
 	}
@@ -71,8 +72,8 @@ func BenchmarkImport(b *testing.B) {
 				b.Fatalf("%v: %s", err, output)
 			}
 		})
-		took("csv", func(url string) { importFile(b, openPostgres(b, url), csvFile, bulk.CSV, rows) })
-		took("jsonl", func(url string) { importFile(b, openPostgres(b, url), jsonFile, bulk.JSONLines, rows) })
+		took("csv", func(url string) { importFile(b, storetest.OpenPostgres(b, url), csvFile, bulk.CSV, rows) })
+		took("jsonl", func(url string) { importFile(b, storetest.OpenPostgres(b, url), jsonFile, bulk.JSONLines, rows) })
 	}
 	copying := median(seconds["copy"])
 	for _, system := range []string{"copy", "csv", "jsonl"} {
@@ -112,7 +113,7 @@ func median(values []float64) float64 {
 // checkpoint lets each system begin with no writes of an earlier one outstanding. Only a superuser may.
 func checkpoint(b *testing.B, url string) {
 	b.Helper()
-	if _, err := openPostgres(b, url).DB().Exec("CHECKPOINT"); err != nil {
+	if _, err := storetest.OpenPostgres(b, url).DB().Exec("CHECKPOINT"); err != nil {
 		b.Logf("no checkpoint: %v", err)
 	}
 }

@@ -23,58 +23,11 @@ import (
 	"github.com/softbee/accounts/infra/bulk"
 	"github.com/softbee/accounts/infra/password"
 	"github.com/softbee/accounts/infra/postgres"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
 	"github.com/softbee/accounts/infra/sqlite"
+	"github.com/softbee/accounts/internal/storetest"
 )
 
 const hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-
-// onBoth runs a test on a fresh store in each database.
-func onBoth(t *testing.T, test func(t *testing.T, store *infra.Store)) {
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		test(t, openSQLite(t, filepath.Join(t.TempDir(), "accounts.db")))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		test(t, openPostgres(t, migratedPostgres(t)))
-	})
-}
-
-func openSQLite(t testing.TB, path string) *infra.Store {
-	t.Helper()
-	store, err := sqlite.Open(context.Background(), path)
-	return migrated(t, store, err)
-}
-
-func openPostgres(t testing.TB, url string) *infra.Store {
-	t.Helper()
-	store, err := postgres.Open(context.Background(), url)
-	return migrated(t, store, err)
-}
-
-func migrated(t testing.TB, store *infra.Store, err error) *infra.Store {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
-	if err := store.Migrate(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	return store
-}
-
-func migratedPostgres(t testing.TB) string {
-	t.Helper()
-	return postgrestest.Clone(t, "migrated", func(url string) error {
-		store, err := postgres.Open(context.Background(), url)
-		if err != nil {
-			return err
-		}
-		return errors.Join(store.Migrate(context.Background()), store.Close())
-	})
-}
 
 func count(t testing.TB, store *infra.Store) int {
 	t.Helper()
@@ -142,7 +95,7 @@ func expect(t testing.TB, summary, wantSummary bulk.Summary, refusals, wantRefus
 }
 
 func TestHostileJSON(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		lines := []string{
 			"\ufeff" + object("ann", ""), // a byte order mark
 			"",
@@ -205,7 +158,7 @@ func TestHostileJSON(t *testing.T) {
 }
 
 func TestHostileCSV(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		quoted := `"` + hash + `"` // it has commas
 		lines := []string{
 			"\ufeffusername,email,hashed_password,is_active,last_name\r",
@@ -258,7 +211,7 @@ func TestBadHeaders(t *testing.T) {
 // TestCollisions has every way in which an account can be in the way of another, within a batch, in an earlier one, and stored
 // before.
 func TestCollisions(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		const id, otherID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427", "1b4e28ba-2fa1-11d2-883f-0016d3cca428"
 		summary, refusals := load(t, store, bulk.JSONLines, object("stored", `,"id":"`+id+`","phone":"+573001112233"`))
 		expect(t, summary, bulk.Summary{Imported: 1}, refusals, nil)
@@ -304,7 +257,7 @@ func TestCollisions(t *testing.T) {
 // TestRoundTrip exports accounts with their hashes, imports them elsewhere, and finds the same ones; lines are split as a
 // slow pipe would.
 func TestRoundTrip(t *testing.T) {
-	onBoth(t, func(t *testing.T, store *infra.Store) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		var file strings.Builder
 		for i := range 300 {
 			file.WriteString(object(fmt.Sprintf("User%d-ö", i), fmt.Sprintf(`,"id":"1b4e28ba-2fa1-11d2-883f-%012d","first_name":"%d\"\\ ,é","is_active":%t,`+
@@ -314,7 +267,7 @@ func TestRoundTrip(t *testing.T) {
 		summary, refusals := loadFrom(t, store, bulk.JSONLines, iotest.HalfReader(strings.NewReader(file.String())))
 		expect(t, summary, bulk.Summary{Imported: 300}, refusals, nil)
 		exported := export(t, store)
-		second := openSQLite(t, filepath.Join(t.TempDir(), "copy.db"))
+		second := storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "copy.db"))
 		summary, refusals = load(t, second, bulk.JSONLines, file.String())
 		expect(t, summary, bulk.Summary{Imported: 300}, refusals, nil)
 		if copied := export(t, second); !reflect.DeepEqual(copied, exported) {
@@ -350,7 +303,7 @@ func TestImportEndsWithItsContext(t *testing.T) {
 }
 
 func TestImportReportsWhatEndsIt(t *testing.T) {
-	store := openSQLite(t, filepath.Join(t.TempDir(), "accounts.db"))
+	store := storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"))
 	broken := io.MultiReader(strings.NewReader(object("ann", "")+"\n"+object("bob", "")), iotest.ErrReader(errors.New("hunter2")))
 	summary, err := bulk.Import(t.Context(), store, broken, bulk.Options{Format: bulk.JSONLines})
 	if !errors.Is(err, domain.ErrUnavailable) || strings.Contains(err.Error(), "hunter2") || summary != (bulk.Summary{Imported: 1}) {
@@ -447,11 +400,11 @@ func TestImportGoesOnAfterAKill(t *testing.T) {
 	}
 	t.Run("sqlite", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "accounts.db")
-		kill(t, openSQLite(t, path), path)
+		kill(t, storetest.OpenSQLite(t, path), path)
 	})
 	t.Run("postgres", func(t *testing.T) {
-		url := migratedPostgres(t)
-		kill(t, openPostgres(t, url), url)
+		url := storetest.PostgresURL(t)
+		kill(t, storetest.OpenPostgres(t, url), url)
 	})
 }
 
@@ -477,7 +430,7 @@ func (s *source) Read(p []byte) (int, error) {
 // TestLongLinesTakeBoundedMemory reads a file of 300 MB whose lines are just below the bound.
 func TestLongLinesTakeBoundedMemory(t *testing.T) {
 	const lines = 300
-	store := openSQLite(t, filepath.Join(t.TempDir(), "accounts.db"))
+	store := storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	summary, err := bulk.Import(t.Context(), store, &source{lines: lines}, bulk.Options{Format: bulk.JSONLines})

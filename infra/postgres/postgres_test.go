@@ -11,11 +11,12 @@ import (
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/internal/storetest"
 )
 
 func TestContract(t *testing.T) {
 	domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
-		return open(t, migrated(t), infra.WithClock(clock))
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock))
 	})
 }
 
@@ -25,7 +26,7 @@ func TestContractUncached(t *testing.T) {
 		t.Skip("the suite runs once in short mode")
 	}
 	domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
-		return open(t, migrated(t)+"&statement_cache=0", infra.WithClock(clock))
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&statement_cache=0", infra.WithClock(clock))
 	})
 }
 
@@ -53,32 +54,6 @@ func TestContractOnANewerSchema(t *testing.T) {
 		return errors.Join(err, store.Close())
 	}
 	domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
-		return open(t, postgrestest.Clone(t, "newer", newer), infra.WithClock(clock))
+		return storetest.OpenPostgres(t, postgrestest.Clone(t, "newer", newer), infra.WithClock(clock))
 	})
-}
-
-// migrated returns the URL of a new database with all migrations applied.
-func migrated(t testing.TB) string {
-	t.Helper()
-	return postgrestest.Clone(t, "migrated", func(url string) error {
-		store, err := postgres.Open(context.Background(), url)
-		if err != nil {
-			return err
-		}
-		return errors.Join(store.Migrate(context.Background()), store.Close())
-	})
-}
-
-func open(t testing.TB, url string, options ...infra.Option) *infra.Store {
-	t.Helper()
-	store, err := postgres.Open(t.Context(), url, options...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return store
 }

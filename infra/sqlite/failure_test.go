@@ -8,32 +8,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/sqlite"
+	"github.com/softbee/accounts/internal/storetest"
 )
-
-func user(t *testing.T, name string) *domain.User {
-	t.Helper()
-	email, err := domain.ParseEmail(name + "@example.org")
-	if err != nil {
-		t.Fatal(err)
-	}
-	username, err := domain.ParseUsername(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hash, err := domain.ParsePasswordHash("$2b$10$hash")
-	if err != nil {
-		t.Fatal(err)
-	}
-	u, err := domain.NewUser(domain.Registration{Email: email, Username: username, PasswordHash: hash}, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
 
 func TestOpenRefusesWhatIsNoDatabase(t *testing.T) {
 	directory := t.TempDir()
@@ -74,7 +53,7 @@ func truncated(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(store.Migrate(t.Context()), store.Create(t.Context(), user(t, "ana")), store.Close()); err != nil {
+	if err := errors.Join(store.Migrate(t.Context()), store.Create(t.Context(), storetest.NewUser(t, "ana")), store.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Truncate(path, 100); err != nil {
@@ -123,7 +102,7 @@ func TestPathsAreTakenLiterally(t *testing.T) {
 // TestFullDisk lets the database grow no further, which is what SQLite meets on a full disk.
 func TestFullDisk(t *testing.T) {
 	store := open(t)
-	first := user(t, "first")
+	first := storetest.NewUser(t, "first")
 	if err := store.Create(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +116,7 @@ func TestFullDisk(t *testing.T) {
 	created := 0
 	var err error
 	for i := range 10_000 {
-		if err = store.Create(t.Context(), user(t, fmt.Sprintf("user%d", i))); err != nil {
+		if err = store.Create(t.Context(), storetest.NewUser(t, fmt.Sprintf("user%d", i))); err != nil {
 			break
 		}
 		created++
@@ -159,7 +138,7 @@ func TestReadOnlyDatabase(t *testing.T) {
 	if _, err := store.DB().Exec("PRAGMA query_only = 1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Create(t.Context(), user(t, "ana")); !errors.Is(err, domain.ErrUnavailable) {
+	if err := store.Create(t.Context(), storetest.NewUser(t, "ana")); !errors.Is(err, domain.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 }

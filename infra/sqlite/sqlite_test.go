@@ -1,7 +1,6 @@
 package sqlite_test
 
 import (
-	"context"
 	"path/filepath"
 	"testing"
 	"time"
@@ -9,7 +8,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/domain/domaintest"
 	"github.com/softbee/accounts/infra"
-	"github.com/softbee/accounts/infra/sqlite"
+	"github.com/softbee/accounts/internal/storetest"
 )
 
 func TestContract(t *testing.T) { contract(t, "") }
@@ -40,17 +39,5 @@ func contract(t *testing.T, change string) {
 // open returns a migrated store in a new file.
 func open(t *testing.T, options ...infra.Option) *infra.Store {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "accounts.db"), options...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := store.Migrate(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	return store
+	return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), options...)
 }

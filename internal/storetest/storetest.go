@@ -1,0 +1,94 @@
+// Package storetest opens stores for tests. PostgreSQL is the server of postgrestest.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/sqlite"
+)
+
+// OnBoth runs a test on a new store in each database.
+func OnBoth(t *testing.T, test func(t *testing.T, store *infra.Store)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db")))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, OpenPostgres(t, PostgresURL(t)))
+	})
+}
+
+// OpenSQLite returns a migrated store in a file, new or not, which is closed when the test ends.
+func OpenSQLite(t testing.TB, path string, options ...infra.Option) *infra.Store {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), path, options...)
+	return migrated(t, store, err)
+}
+
+// OpenPostgres returns a migrated store in a database, new or not, which is closed when the test ends.
+func OpenPostgres(t testing.TB, url string, options ...infra.Option) *infra.Store {
+	t.Helper()
+	store, err := postgres.Open(t.Context(), url, options...)
+	return migrated(t, store, err)
+}
+
+func migrated(t testing.TB, store *infra.Store, err error) *infra.Store {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+// PostgresURL returns the URL of a new database with all migrations applied: a copy of one that is migrated once.
+func PostgresURL(t testing.TB) string {
+	t.Helper()
+	return postgrestest.Clone(t, "migrated", func(url string) error {
+		store, err := postgres.Open(context.Background(), url)
+		if err != nil {
+			return err
+		}
+		return errors.Join(store.Migrate(context.Background()), store.Close())
+	})
+}
+
+// NewUser returns an account that is not stored: NAME with the address NAME@example.org, and nothing that may be absent. No
+// password fits its hash, which is as long as those of the default policy.
+func NewUser(t testing.TB, name string) *domain.User {
+	t.Helper()
+	email, err := domain.ParseEmail(name + "@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	username, err := domain.ParseUsername(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, err := domain.ParsePasswordHash("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := domain.NewUser(domain.Registration{Email: email, Username: username, PasswordHash: hash}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
