@@ -150,11 +150,11 @@ func measureTurns(
 	for round := range p.rounds + 1 { // the first one warms up
 		fmt.Fprintf(os.Stderr, "%d rows, %v, %d workers: round %d of %d\n", rows, n.latency, workers, round, p.rounds)
 		if n.latency > 0 {
-			took, err := n.measure(ctx)
+			mean, _, err := n.measure(ctx)
 			if err != nil {
 				return err
 			}
-			added = append(added, took)
+			added = append(added, mean)
 		}
 		for _, operation := range p.operations {
 			rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,43 +32,48 @@ func openNetwork(ctx context.Context, server url.URL, latency time.Duration) (n 
 		if n.far.Host, stop, err = startProxy(ctx, server.Host, wait); err != nil {
 			return n, nil, err
 		}
-		took, err := n.measure(ctx)
+		_, median, err := n.measure(ctx)
 		stop()
 		if err != nil {
 			return n, nil, err
 		}
-		wait = max(0, wait-(took-latency)/2)
+		wait = max(0, wait-(median-latency)/2)
 	}
 	fmt.Fprintf(os.Stderr, "latency of %v: the proxy waits %v in each direction\n", latency, wait)
 	n.far.Host, stop, err = startProxy(ctx, server.Host, wait)
 	return n, stop, err
 }
 
-// measure returns by how much an empty statement takes longer through the proxy.
-func (n network) measure(ctx context.Context) (time.Duration, error) {
-	direct, err := ping(ctx, n.direct)
+// measure returns by how much an empty statement takes longer through the proxy. The mean has the hiccups of the machine in
+// it, as the times of the systems do.
+func (n network) measure(ctx context.Context) (mean, median time.Duration, err error) {
+	directMean, directMedian, err := ping(ctx, n.direct)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	far, err := ping(ctx, n.far)
-	return far - direct, err
+	mean, median, err = ping(ctx, n.far)
+	return mean - directMean, median - directMedian, err
 }
 
-// ping returns the mean time of an empty statement.
-func ping(ctx context.Context, server url.URL) (time.Duration, error) {
+// ping returns the time of an empty statement.
+func ping(ctx context.Context, server url.URL) (mean, median time.Duration, err error) {
 	connection, err := pgx.Connect(ctx, server.String())
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { _ = connection.Close(context.WithoutCancel(ctx)) }()
 	const times = 300
-	start := time.Now()
+	var taken []time.Duration
 	for range times {
+		start := time.Now()
 		if err := connection.Ping(ctx); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
+		taken = append(taken, time.Since(start))
+		mean += taken[len(taken)-1] / times
 	}
-	return time.Since(start) / times, nil
+	slices.Sort(taken)
+	return mean, taken[times/2], nil
 }
 
 // startProxy returns the address of a proxy before a server, which waits before it passes on what it has read.
