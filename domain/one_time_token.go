@@ -4,9 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
-	"io"
-	"log/slog"
 )
 
 const oneTimeTokenBytes = 32
@@ -14,13 +11,16 @@ const oneTimeTokenBytes = 32
 // OneTimeToken is what a link for a password reset or an e-mail verification carries: 256 bits from crypto/rand (ASVS 5.0
 // 11.5.1 demands 128). Only its digest is stored. It redacts itself in fmt, JSON, text and slog. The zero value means
 // "absent".
-type OneTimeToken struct{ text string }
+type OneTimeToken struct {
+	redaction
+	text string
+}
 
 // NewOneTimeToken returns a random token.
 func NewOneTimeToken() OneTimeToken {
 	secret := make([]byte, oneTimeTokenBytes)
 	_, _ = rand.Read(secret) // never fails: it crashes the program instead
-	return OneTimeToken{base64url.EncodeToString(secret)}
+	return OneTimeToken{text: base64url.EncodeToString(secret)}
 }
 
 // ParseOneTimeToken reads the text that Reveal gave. It returns [ErrTokenInvalid] on the field "token".
@@ -28,7 +28,7 @@ func ParseOneTimeToken(text string) (OneTimeToken, error) {
 	if len(text) == base64url.EncodedLen(oneTimeTokenBytes) {
 		secret, err := base64url.DecodeString(text)
 		if err == nil && len(secret) == oneTimeTokenBytes { // the decoder skips line ends
-			return OneTimeToken{text}, nil
+			return OneTimeToken{text: text}, nil
 		}
 	}
 	return OneTimeToken{}, tokenInvalid()
@@ -40,28 +40,19 @@ func (t OneTimeToken) Reveal() string { return t.text }
 // Digest returns what is stored of the token.
 func (t OneTimeToken) Digest() TokenDigest {
 	sum := sha256.Sum256([]byte(t.text))
-	return TokenDigest{hex.EncodeToString(sum[:])}
+	return TokenDigest{hex: hex.EncodeToString(sum[:])}
 }
 
 // IsZero tells whether the token is absent.
 func (t OneTimeToken) IsZero() bool { return t.text == "" }
 
-// String returns "[redacted]".
-func (t OneTimeToken) String() string { return redacted }
-
-// Format writes "[redacted]" for every verb.
-func (t OneTimeToken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// MarshalText writes "[redacted]".
-func (t OneTimeToken) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// LogValue returns "[redacted]".
-func (t OneTimeToken) LogValue() slog.Value { return slog.StringValue(redacted) }
-
 // TokenDigest is the SHA-256 digest of a [OneTimeToken], in hexadecimal, as it is stored. Since the token is random, the
 // digest needs no salt, and looking it up in an index tells a guesser nothing. It redacts itself like the token. The zero
 // value means "absent"; TokenDigests are comparable.
-type TokenDigest struct{ hex string }
+type TokenDigest struct {
+	redaction
+	hex string
+}
 
 // RestoreTokenDigest returns a digest as it was stored, checking its form only; "" gives the zero TokenDigest. It returns
 // [ErrInvalid] on the given field.
@@ -72,7 +63,7 @@ func RestoreTokenDigest(field, stored string) (TokenDigest, error) {
 	if len(stored) != hex.EncodedLen(sha256.Size) {
 		return TokenDigest{}, invalid(field, "is not in the form of a stored digest")
 	}
-	return TokenDigest{stored}, nil
+	return TokenDigest{hex: stored}, nil
 }
 
 // Stored returns the digest as the database holds it.
@@ -80,15 +71,3 @@ func (d TokenDigest) Stored() string { return d.hex }
 
 // IsZero tells whether the digest is absent.
 func (d TokenDigest) IsZero() bool { return d.hex == "" }
-
-// String returns "[redacted]".
-func (d TokenDigest) String() string { return redacted }
-
-// Format writes "[redacted]" for every verb.
-func (d TokenDigest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// MarshalText writes "[redacted]".
-func (d TokenDigest) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// LogValue returns "[redacted]".
-func (d TokenDigest) LogValue() slog.Value { return slog.StringValue(redacted) }

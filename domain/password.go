@@ -1,21 +1,16 @@
 package domain
 
-import (
-	"context"
-	"fmt"
-	"io"
-	"log/slog"
-)
+import "context"
 
 const maxPasswordHashBytes = 255 // the column's width
-
-// redacted is what secrets print of themselves.
-const redacted = "[redacted]"
 
 // PasswordHash is a password's hash in the form in which it is stored, such as "$argon2id$v=19$…". It redacts itself in
 // fmt, JSON, text and slog; only Stored gives it away, which the store and the hasher alone need. The zero value means
 // "absent".
-type PasswordHash struct{ stored string }
+type PasswordHash struct {
+	redaction
+	stored string
+}
 
 // ParsePasswordHash wraps a stored or imported hash: 1 to 255 printable ASCII characters. Whether anything can verify it is
 // for the [PasswordHasher] to say, so that an account with an unknown hash can be kept until its owner resets it. It
@@ -32,7 +27,7 @@ func ParsePasswordHash(stored string) (PasswordHash, error) {
 			return PasswordHash{}, invalid("hashed_password", "has a character that a hash cannot have")
 		}
 	}
-	return PasswordHash{stored}, nil
+	return PasswordHash{stored: stored}, nil
 }
 
 // Stored returns the hash as the database holds it. It is a secret: do not print it.
@@ -40,18 +35,6 @@ func (h PasswordHash) Stored() string { return h.stored }
 
 // IsZero tells whether the hash is absent.
 func (h PasswordHash) IsZero() bool { return h.stored == "" }
-
-// String returns "[redacted]".
-func (h PasswordHash) String() string { return redacted }
-
-// Format writes "[redacted]" for every verb.
-func (h PasswordHash) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// MarshalText writes "[redacted]".
-func (h PasswordHash) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// LogValue returns "[redacted]".
-func (h PasswordHash) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // PasswordHasher makes and checks hashes. Implementations are safe for concurrent use and bound how many hashes they
 // compute at once; while waiting for their turn both methods honour ctx and return its error.

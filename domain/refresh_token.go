@@ -6,9 +6,6 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
-	"io"
-	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,7 +39,10 @@ var base64url = base64.RawURLEncoding.Strict()
 // no salt and no slow hash, since nobody can guess 256 random bits.
 //
 // It redacts itself in fmt, JSON, text and slog; only Reveal gives it away. The zero value means "absent".
-type RefreshToken struct{ raw string }
+type RefreshToken struct {
+	redaction
+	raw string
+}
 
 // ParseRefreshToken reads the text that Reveal gave. It returns [ErrTokenInvalid] on the field "token" for everything
 // else: a checksum makes a cut or altered token known before the database is asked. The checksum is no secret and
@@ -59,7 +59,7 @@ func ParseRefreshToken(text string) (RefreshToken, error) {
 	if subtle.ConstantTimeCompare(raw[tokenChecksumAt:], checksum[:tokenBytes-tokenChecksumAt]) != 1 {
 		return RefreshToken{}, tokenInvalid()
 	}
-	token := RefreshToken{string(raw)}
+	token := RefreshToken{raw: string(raw)}
 	if token.UserID().IsZero() {
 		return RefreshToken{}, tokenInvalid()
 	}
@@ -77,7 +77,7 @@ func mintToken(user ID, familySecret string, expiry, absolute int64) RefreshToke
 	raw = appendMillis(raw, absolute)
 	checksum := tokenHash(labelChecksum, raw)
 	raw = append(raw, checksum[:tokenBytes-tokenChecksumAt]...)
-	return RefreshToken{string(raw)}
+	return RefreshToken{raw: string(raw)}
 }
 
 // Reveal returns the token as the client must present it. It is a secret: hand it to the client and nobody else.
@@ -121,18 +121,6 @@ func (t RefreshToken) Digest() string {
 
 // IsZero tells whether the token is absent.
 func (t RefreshToken) IsZero() bool { return t.raw == "" }
-
-// String returns "[redacted]".
-func (t RefreshToken) String() string { return redacted }
-
-// Format writes "[redacted]" for every verb.
-func (t RefreshToken) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// MarshalText writes "[redacted]".
-func (t RefreshToken) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// LogValue returns "[redacted]".
-func (t RefreshToken) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 func (t RefreshToken) familySecret() string { return t.raw[tokenFamilySecretAt:tokenSecretAt] }
 
