@@ -46,8 +46,8 @@ var broken = map[string]struct {
 	"skips ties":                             {func(m *model) domain.Repository { return skipsTies{m} }, "Listing/gives each order by any size of page, ties in time by ID, texts by their bytes"},
 	"reads by offset":                        {func(m *model) domain.Repository { return offsets{m, map[domain.Cursor]int{}} }, "Listing/neither repeats nor skips an account while others come and go"},
 	"lists hashes":                           {func(m *model) domain.Repository { return listsHashes{m} }, "Listing/returns everything but the password hash and the digests of one-time tokens"},
-	"loses failures":                         {func(m *model) domain.Repository { return losesFailures{m} }, "Credentials/RecordFailure by 64 at once, five times each, is exact up to the lock"},
-	"counts on after a lock":                 {func(m *model) domain.Repository { return countsOn{m} }, "Credentials/RecordFailure counts from one once the lock has ended, and can lock again"},
+	"loses failures":                         {func(m *model) domain.Repository { return countsFromBefore{m} }, "Credentials/RecordFailure by 64 at once, five times each, is exact up to the lock"},
+	"counts on after a lock":                 {func(m *model) domain.Repository { return countsFromBefore{m} }, "Credentials/RecordFailure counts from one once the lock has ended, and can lock again"},
 	"puts back an old hash":                  {func(m *model) domain.Repository { return looksThenRecords{m} }, "Credentials/RecordSuccess never puts back a hash that was replaced meanwhile"},
 	"keeps all sessions at a new password":   {func(m *model) domain.Repository { return keepsAll{m} }, "Credentials/SetPassword ends all sessions but one, drops the pending tokens and clears the lock"},
 	"consumes a token many times":            {func(m *model) domain.Repository { return looksThenConsumes{m} }, "Credentials/ConsumeReset by 64 at once succeeds once, with the winner's password"},
@@ -325,21 +325,9 @@ func (b listsHashes) List(ctx context.Context, query domain.ListQuery) (domain.P
 	return page, err
 }
 
-type losesFailures struct{ *model }
+type countsFromBefore struct{ *model }
 
-func (b losesFailures) RecordFailure(ctx context.Context, id domain.ID, policy domain.LockPolicy) (*domain.User, error) {
-	before := b.load(id)
-	u, err := b.model.RecordFailure(ctx, id, policy)
-	u, err = altered(u, err, func(s *domain.UserState) { s.FailedLoginAttempts = before.FailedLoginAttempts + 1 })
-	if err == nil {
-		b.store(u.State())
-	}
-	return u, err
-}
-
-type countsOn struct{ *model }
-
-func (b countsOn) RecordFailure(ctx context.Context, id domain.ID, policy domain.LockPolicy) (*domain.User, error) {
+func (b countsFromBefore) RecordFailure(ctx context.Context, id domain.ID, policy domain.LockPolicy) (*domain.User, error) {
 	before := b.load(id)
 	u, err := b.model.RecordFailure(ctx, id, policy)
 	u, err = altered(u, err, func(s *domain.UserState) { s.FailedLoginAttempts = before.FailedLoginAttempts + 1 })
