@@ -50,7 +50,7 @@ func TestCreateManyStoresWhatCreateStores(t *testing.T) {
 		phone, _ := domain.ParsePhone("+573001112233")
 		at := domain.StoredTime(time.Date(1999, 12, 31, 23, 59, 59, 123_456_789, time.FixedZone("", 5*3600)))
 		full := edited(t, "full", func(s *domain.UserState) {
-			s.FirstName, s.LastName, s.Phone = "tab\\t \\N \"'", "Ω\\.", phone
+			s.FirstName, s.LastName, s.Phone = "tab\\t \\N \"'", "Ω\\.\t\r\n", phone
 			s.Active, s.Verified, s.FailedLoginAttempts, s.Version = false, true, 3, 7
 			s.LastLogin, s.LockedUntil, s.ResetTokenExpiry, s.VerificationTokenExpiry = at, at, at, at
 			s.ResetToken, s.VerificationToken = domain.NewOneTimeToken().Digest(), domain.NewOneTimeToken().Digest()

@@ -3,10 +3,13 @@ package postgres
 import (
 	"context"
 	stdsql "database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
+	"time"
 
 	"entgo.io/ent/dialect"
 	"entgo.io/ent/dialect/sql"
@@ -28,16 +31,109 @@ func copyRows(ctx context.Context, tx dialect.ExecQuerier, table string, columns
 		return err
 	}
 	defer func() { err = errors.Join(err, statement.Close()) }()
+	lines := make([]byte, 0, copiedBytes+copiedBytes/8) // the last one goes beyond
 	for row, err := range rows {
 		if err != nil {
 			return err
 		}
-		if _, err := statement.ExecContext(ctx, row...); err != nil {
+		if lines, err = appendRow(lines, row); err != nil {
 			return err
 		}
+		if len(lines) >= copiedBytes {
+			if err := copyLines(ctx, statement, lines); err != nil {
+				return err
+			}
+			lines = lines[:0]
+		}
 	}
-	_, err = statement.ExecContext(ctx) // without values: the end
+	if err := copyLines(ctx, statement, lines); err != nil {
+		return err
+	}
+	_, err = statement.ExecContext(ctx) // without lines: the end
 	return err
+}
+
+// copiedBytes is how much is handed to a COPY at a time, some hundred accounts. lib/pq sends twice as much in a message.
+const copiedBytes = 32 << 10
+
+func copyLines(ctx context.Context, statement *stdsql.Stmt, lines []byte) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	_, err := statement.ExecContext(ctx, string(lines[:len(lines)-1])) // lib/pq ends the last
+	return err
+}
+
+// copyEscapes are those of COPY's text format.
+var copyEscapes = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
+
+// appendRow appends a line of COPY's text format.
+func appendRow(line []byte, row []any) ([]byte, error) {
+	for i, value := range row {
+		if i > 0 {
+			line = append(line, '\t')
+		}
+		switch value := value.(type) {
+		case nil:
+			line = append(line, `\N`...)
+		case string:
+			line = append(line, copyEscapes.Replace(value)...)
+		case bool:
+			line = strconv.AppendBool(line, value)
+		case int:
+			line = strconv.AppendInt(line, int64(value), 10)
+		case int64:
+			line = strconv.AppendInt(line, value, 10)
+		case time.Time:
+			line = append(line, pq.FormatTimestamp(value)...)
+		default:
+			return nil, fmt.Errorf("postgres: COPY of a %T", value)
+		}
+	}
+	return append(line, '\n'), nil
+}
+
+// copyIn is lib/pq's statement for a COPY.
+type copyIn interface {
+	driver.Stmt
+	CopyData(ctx context.Context, line string) (driver.Result, error)
+}
+
+// copyStatement takes lines of COPY's text format, many in one argument. lib/pq's own takes the values of a row as arguments,
+// and database/sql copies each of them twice: a fifth of the processor time that an import takes for a row.
+type copyStatement struct{ copyIn }
+
+// ExecContext writes lines, the last without its end, or without an argument ends the COPY. Like lib/pq's it asks before it
+// writes whether ctx has ended, and not while it waits.
+func (s copyStatement) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if len(args) == 0 {
+		return s.Exec(nil) //nolint:staticcheck // lib/pq has no other way to end a COPY
+	}
+	lines, ok := args[0].Value.(string)
+	if !ok || len(args) > 1 {
+		return nil, errors.New("postgres: COPY takes lines of text")
+	}
+	return s.CopyData(context.WithoutCancel(ctx), lines)
+}
+
+// PrepareContext has a COPY take lines.
+func (c *cachingConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	return takingLines(c.connOnce.PrepareContext(ctx, query))
+}
+
+// PrepareContext has a COPY take lines.
+func (c uncachedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	return takingLines(c.connOnce.PrepareContext(ctx, query))
+}
+
+func takingLines(statement driver.Stmt, err error) (driver.Stmt, error) {
+	if copying, ok := statement.(copyIn); ok && err == nil {
+		return copyStatement{copying}, nil
+	}
+	return statement, err
 }
 
 func identifiers(columns []string) string {
