@@ -2,7 +2,6 @@ package infra_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"flag"
 	"io/fs"
@@ -27,15 +26,7 @@ var update = flag.Bool("update", false, "write the golden files")
 // it to the newest one, and reads them through the store. What is read must be what VERSION.json says. A version whose file
 // changes no column needs no rows of its own; every other one does.
 func TestRowsOfEveryVersion(t *testing.T) {
-	open := map[string]func(*testing.T) (*infra.Store, error){
-		"postgres": func(t *testing.T) (*infra.Store, error) {
-			return postgres.Open(context.Background(), postgrestest.Database(t))
-		},
-		"sqlite": func(t *testing.T) (*infra.Store, error) {
-			return sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "accounts.db"))
-		},
-	}
-	for database := range open {
+	for _, database := range databases {
 		files, err := fs.Glob(migrate.Files, database+"/*.sql")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s has no migrations: %v", database, err)
@@ -51,16 +42,31 @@ func TestRowsOfEveryVersion(t *testing.T) {
 				continue
 			}
 			t.Run(database+"/"+version, func(t *testing.T) {
-				store, err := open[database](t)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { _ = store.Close() })
+				store := openEmpty(t, database)
 				migrateThrough(t, store, version, string(rows))
 				compareWithGolden(t, store, filepath.Join("testdata", "history", database, version+".json"))
 			})
 		}
 	}
+}
+
+var databases = []string{"postgres", "sqlite"}
+
+// openEmpty returns a store on a new database, in which there is nothing yet.
+func openEmpty(t *testing.T, database string) *infra.Store {
+	t.Helper()
+	var store *infra.Store
+	var err error
+	if database == "postgres" {
+		store, err = postgres.Open(t.Context(), postgrestest.Database(t))
+	} else {
+		store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "accounts.db"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	return store
 }
 
 // changesColumns tells whether a migration does anything to columns. It errs on the side of asking for rows.
@@ -146,29 +152,19 @@ func plain(u *domain.User) any {
 
 // TestMigrationsLeaveOtherTablesAlone migrates a database that an application has tables in already.
 func TestMigrationsLeaveOtherTablesAlone(t *testing.T) {
-	check := func(t *testing.T, store *infra.Store, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = store.Close() })
-		if _, err := store.DB().Exec("CREATE TABLE orders (id integer PRIMARY KEY); INSERT INTO orders VALUES (42)"); err != nil {
-			t.Fatal(err)
-		}
-		if err := store.Migrate(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		var id int
-		if err := store.DB().QueryRow("SELECT id FROM orders").Scan(&id); err != nil || id != 42 {
-			t.Errorf("the application's table: %d, %v", id, err)
-		}
+	for _, database := range databases {
+		t.Run(database, func(t *testing.T) {
+			store := openEmpty(t, database)
+			if _, err := store.DB().Exec("CREATE TABLE orders (id integer PRIMARY KEY); INSERT INTO orders VALUES (42)"); err != nil {
+				t.Fatal(err)
+			}
+			if err := store.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			var id int
+			if err := store.DB().QueryRow("SELECT id FROM orders").Scan(&id); err != nil || id != 42 {
+				t.Errorf("the application's table: %d, %v", id, err)
+			}
+		})
 	}
-	t.Run("sqlite", func(t *testing.T) {
-		store, err := sqlite.Open(t.Context(), ":memory:")
-		check(t, store, err)
-	})
-	t.Run("postgres", func(t *testing.T) {
-		store, err := postgres.Open(t.Context(), postgrestest.Database(t))
-		check(t, store, err)
-	})
 }

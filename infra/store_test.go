@@ -13,9 +13,6 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
-	"github.com/softbee/accounts/infra/postgres"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
-	"github.com/softbee/accounts/infra/sqlite"
 	"github.com/softbee/accounts/internal/storetest"
 )
 
@@ -268,33 +265,23 @@ func TestClosedStore(t *testing.T) {
 }
 
 func TestUnmigratedDatabase(t *testing.T) {
-	check := func(t *testing.T, store *infra.Store, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer store.Close()
-		if err := store.CheckMigrations(t.Context()); !errors.Is(err, domain.ErrPendingMigrations) {
-			t.Errorf("check: %v", err)
-		}
-		if _, err := store.FindByID(t.Context(), domain.NewID()); !errors.Is(err, domain.ErrPendingMigrations) {
-			t.Errorf("find: %v", err)
-		}
-		if err := store.Migrate(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := store.CheckMigrations(t.Context()); err != nil {
-			t.Error(err)
-		}
+	for _, database := range databases {
+		t.Run(database, func(t *testing.T) {
+			store := openEmpty(t, database)
+			if err := store.CheckMigrations(t.Context()); !errors.Is(err, domain.ErrPendingMigrations) {
+				t.Errorf("check: %v", err)
+			}
+			if _, err := store.FindByID(t.Context(), domain.NewID()); !errors.Is(err, domain.ErrPendingMigrations) {
+				t.Errorf("find: %v", err)
+			}
+			if err := store.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := store.CheckMigrations(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	t.Run("sqlite", func(t *testing.T) {
-		store, err := sqlite.Open(t.Context(), ":memory:")
-		check(t, store, err)
-	})
-	t.Run("postgres", func(t *testing.T) {
-		store, err := postgres.Open(t.Context(), postgrestest.Database(t))
-		check(t, store, err)
-	})
 }
 
 // TestErrorsCarryNoValues provokes errors of the database and looks in their text for what was to be stored.

@@ -85,13 +85,8 @@ func TestKilledAdoptionIsFinishedByTheNext(t *testing.T) {
 		}
 	}
 	url := postgrestest.Database(t)
-	store := open(t, url)
+	store := laidAt(t, url, "testdata/softbee_users.sql")
 	db := store.DB()
-	sample, err := os.ReadFile("testdata/softbee_users.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustExec(t, db, string(sample))
 	mustExec(t, db, fmt.Sprintf(multiply, rows))
 	if n := query[int](t, db, "SELECT count(*) FROM users"); n != rows {
 		t.Fatalf("%d rows were made; want %d", n, rows)

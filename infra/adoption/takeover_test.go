@@ -10,6 +10,8 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/adoption"
+	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/internal/storetest"
 )
 
 // kept of the sample, with Newest, is this one; the other is set aside.
@@ -124,10 +126,7 @@ func TestObstacles(t *testing.T) {
 
 func TestMigratedDatabaseIsNotAdopted(t *testing.T) {
 	t.Parallel()
-	store := open(t, emptyDatabase(t))
-	if err := store.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	store := storetest.OpenPostgres(t, storetest.PostgresURL(t))
 	if _, err := adoption.Inspect(t.Context(), store.DB(), adoption.Options{Hasher: hasher(t)}); !errors.Is(err, domain.ErrConflict) {
 		t.Errorf("%v; want a conflict", err)
 	}
@@ -170,7 +169,7 @@ func TestOptionsAreChecked(t *testing.T) {
 // TestRowsThatChangeMeanwhile writes to the table while it is read: what was read before is read again, under the lock.
 func TestRowsThatChangeMeanwhile(t *testing.T) {
 	t.Parallel()
-	url := emptyDatabase(t)
+	url := postgrestest.Database(t)
 	store := laidAt(t, url, "testdata/softbee_users.sql")
 	db, other := store.DB(), open(t, url).DB()
 	var meanwhile bool
@@ -218,7 +217,7 @@ func TestChainsOfCollisions(t *testing.T) {
 // lock makes all others wait behind.
 func TestAdoptionDoesNotQueueForLong(t *testing.T) {
 	t.Parallel()
-	url := emptyDatabase(t)
+	url := postgrestest.Database(t)
 	store := laidAt(t, url, "testdata/softbee_users.sql")
 	reader, err := open(t, url).DB().BeginTx(t.Context(), nil)
 	if err != nil {

@@ -27,7 +27,7 @@ type testDatabase struct {
 }
 
 var databases = []testDatabase{
-	{migration.Postgres, "postgres", func(t testing.TB) string { return postgrestest.Database(t) }, devPostgres},
+	{migration.Postgres, "postgres", postgrestest.Database, devPostgres},
 	{migration.SQLite, "sqlite", func(t testing.TB) string { return filepath.Join(t.TempDir(), "accounts.db") }, devSQLite},
 }
 
