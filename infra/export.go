@@ -3,9 +3,9 @@ package infra
 import (
 	"context"
 	"iter"
-	"slices"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/predicate"
 	"github.com/softbee/accounts/ent/user"
 )
 
@@ -19,35 +19,23 @@ const exportPage = 1000
 // An error ends it: that of ctx, [domain.ErrUnavailable], or what makes a row unreadable.
 func (s *Store) Export(ctx context.Context, withHashes bool) iter.Seq2[*domain.User, error] {
 	const op = "export users"
-	columns := listed
-	if withHashes {
-		columns = append(slices.Clone(listed), user.FieldHashedPassword)
-	}
+	by := []user.OrderOption{user.ByCreatedAt(), user.ByID()}
 	after := orders[domain.OrderCreated].after
 	return func(yield func(*domain.User, error) bool) {
 		var last domain.Cursor
 		for {
-			query := s.client.User.Query().Order(user.ByCreatedAt(), user.ByID()).Limit(exportPage)
-			if !last.IsZero() {
-				query.Where(after(last))
-			}
-			rows, err := query.Select(columns...).All(ctx)
+			users, err := s.page(ctx, op, []predicate.User{after(last)}, by, exportPage, withHashes)
 			if err != nil {
-				yield(nil, s.failure(ctx, op, err))
+				yield(nil, err)
 				return
 			}
-			for _, row := range rows {
-				u, err := toDomain(row)
-				if err != nil {
-					yield(nil, wrap(op, err))
-					return
-				}
+			for _, u := range users {
 				if !yield(u, nil) {
 					return
 				}
 				last = domain.CursorAfter(domain.OrderCreated, u)
 			}
-			if len(rows) < exportPage {
+			if len(users) < exportPage {
 				return
 			}
 		}

@@ -10,23 +10,6 @@ import (
 	"github.com/softbee/accounts/ent/user"
 )
 
-// listed are the columns of a list: no hash and no digests of one-time tokens.
-var listed = columnsBut(user.FieldHashedPassword, user.FieldResetToken, user.FieldVerificationToken)
-
-func columnsBut(excluded ...string) []string {
-	skip := make(map[string]bool)
-	for _, column := range excluded {
-		skip[column] = true
-	}
-	var columns []string
-	for _, column := range user.Columns {
-		if !skip[column] {
-			columns = append(columns, column)
-		}
-	}
-	return columns
-}
-
 // List implements [domain.UserReader].
 func (s *Store) List(ctx context.Context, query domain.ListQuery) (domain.Page, error) {
 	const op = "list users"
@@ -39,29 +22,49 @@ func (s *Store) List(ctx context.Context, query domain.ListQuery) (domain.Page, 
 	if !query.Filter.Search.IsZero() {
 		by = order.bySorting()
 	}
-	where := filtered(query.Filter)
-	if !query.After.IsZero() {
-		where = append(where, order.after(query.After))
-	}
-	rows, err := s.client.User.Query().Where(where...).Order(by...).
-		Limit(query.Limit + 1). // one more tells whether there is a next page
-		Select(listed...).All(ctx)
+	// The first page is the one after a cursor that is before everything: all pages are one prepared statement.
+	where := append(filtered(query.Filter), order.after(query.After))
+	users, err := s.page(ctx, op, where, by, query.Limit+1, false) // one more tells whether there is a next page
 	if err != nil {
-		return domain.Page{}, s.failure(ctx, op, err)
+		return domain.Page{}, err
 	}
-	var page domain.Page
-	for i, row := range rows {
-		if i == query.Limit {
-			page.Next = domain.CursorAfter(query.Order, page.Users[i-1])
-			break
-		}
-		u, err := toDomain(row)
-		if err != nil {
-			return domain.Page{}, wrap(op, err)
-		}
-		page.Users = append(page.Users, u)
+	page := domain.Page{Users: users}
+	if len(users) > query.Limit {
+		page.Users = users[:query.Limit]
+		page.Next = domain.CursorAfter(query.Order, users[query.Limit-1])
 	}
 	return page, nil
+}
+
+// page returns at most limit accounts. They have no digests of one-time tokens, and their hashes only if withHashes is true.
+func (s *Store) page(
+	ctx context.Context, op string, where []predicate.User, by []user.OrderOption, limit int, withHashes bool,
+) ([]*domain.User, error) {
+	selector := sql.Dialect(s.driver.Dialect()).Select().From(sql.Table(user.Table))
+	for _, column := range user.Columns { // as scanUser reads them
+		switch {
+		case column == user.FieldHashedPassword && !withHashes:
+			selector.AppendSelectExpr(sql.Raw("''"))
+		case column == user.FieldResetToken, column == user.FieldVerificationToken:
+			selector.AppendSelectExpr(sql.Raw("NULL"))
+		default:
+			selector.AppendSelect(column)
+		}
+	}
+	for _, predicate := range where {
+		predicate(selector)
+	}
+	for _, term := range by {
+		term(selector)
+	}
+	query, args := selector.Limit(limit).Query()
+	users := make([]*domain.User, 0, limit)
+	err := s.scan(ctx, op, query, args, func(rows *sql.Rows) error {
+		u, err := scanUser(rows)
+		users = append(users, u)
+		return err
+	})
+	return users, err
 }
 
 // Count implements [domain.UserReader].
