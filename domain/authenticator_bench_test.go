@@ -74,24 +74,12 @@ func benchmarkRefusal(b *testing.B, store *infra.Store) {
 
 func createAna(b *testing.B, authenticator *domain.Authenticator, store *infra.Store) domain.ID {
 	b.Helper()
-	email, err := domain.ParseEmail("ana@example.org")
-	if err != nil {
+	ana := storetest.NewUser(b, "ana")
+	if err := store.Create(b.Context(), ana); err != nil {
 		b.Fatal(err)
 	}
-	username, err := domain.ParseUsername("ana_de_cali")
-	if err != nil {
+	if _, err := authenticator.SetPassword(b.Context(), ana.ID(), right); err != nil {
 		b.Fatal(err)
 	}
-	hash, err := authenticator.HashPassword(b.Context(), right)
-	if err != nil {
-		b.Fatal(err)
-	}
-	user, err := domain.NewUser(domain.Registration{Email: email, Username: username, PasswordHash: hash}, time.Now())
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := store.Create(b.Context(), user); err != nil {
-		b.Fatal(err)
-	}
-	return user.ID()
+	return ana.ID()
 }
