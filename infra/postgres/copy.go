@@ -60,7 +60,7 @@ func copyLines(ctx context.Context, statement *stdsql.Stmt, lines []byte) error 
 	if len(lines) == 0 {
 		return nil
 	}
-	_, err := statement.ExecContext(ctx, string(lines[:len(lines)-1])) // lib/pq ends the last
+	_, err := statement.ExecContext(ctx, copiedLines(lines[:len(lines)-1])) // lib/pq ends the last
 	return err
 }
 
@@ -93,47 +93,45 @@ func appendRow(line []byte, row []any) ([]byte, error) {
 	return append(line, '\n'), nil
 }
 
-// copyIn is lib/pq's statement for a COPY.
+// copyStatement is lib/pq's statement for a COPY, which takes [copiedLines] besides. lib/pq's own takes the values of a row as
+// arguments, and database/sql copies each of them twice: a fifth of the processor time that an import takes for a row.
+type copyStatement struct {
+	copyIn
+	conn driver.NamedValueChecker
+}
+
 type copyIn interface {
 	driver.Stmt
 	CopyData(ctx context.Context, line string) (driver.Result, error)
 }
 
-// copyStatement takes lines of COPY's text format, many in one argument. lib/pq's own takes the values of a row as arguments,
-// and database/sql copies each of them twice: a fifth of the processor time that an import takes for a row.
-type copyStatement struct{ copyIn }
+// copiedLines are lines of COPY's text format, the last without its end.
+type copiedLines string
 
-// ExecContext writes lines, the last without its end, or without an argument ends the COPY. Like lib/pq's it asks before it
-// writes whether ctx has ended, and not while it waits.
+// CheckNamedValue implements [driver.NamedValueChecker].
+func (s copyStatement) CheckNamedValue(value *driver.NamedValue) error {
+	if _, ok := value.Value.(copiedLines); ok {
+		return nil
+	}
+	return s.conn.CheckNamedValue(value)
+}
+
+// ExecContext writes lines, or a row, or without arguments ends the COPY. Like lib/pq's it asks before it writes whether ctx has
+// ended, and not while it waits.
 func (s copyStatement) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if len(args) == 0 {
-		return s.Exec(nil) //nolint:staticcheck // lib/pq has no other way to end a COPY
+	if len(args) == 1 {
+		if lines, ok := args[0].Value.(copiedLines); ok {
+			return s.CopyData(context.WithoutCancel(ctx), string(lines))
+		}
 	}
-	lines, ok := args[0].Value.(string)
-	if !ok || len(args) > 1 {
-		return nil, errors.New("postgres: COPY takes lines of text")
+	values := make([]driver.Value, len(args))
+	for i, arg := range args {
+		values[i] = arg.Value
 	}
-	return s.CopyData(context.WithoutCancel(ctx), lines)
-}
-
-// PrepareContext has a COPY take lines.
-func (c *cachingConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	return takingLines(c.connOnce.PrepareContext(ctx, query))
-}
-
-// PrepareContext has a COPY take lines.
-func (c uncachedConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	return takingLines(c.connOnce.PrepareContext(ctx, query))
-}
-
-func takingLines(statement driver.Stmt, err error) (driver.Stmt, error) {
-	if copying, ok := statement.(copyIn); ok && err == nil {
-		return copyStatement{copying}, nil
-	}
-	return statement, err
+	return s.Exec(values)
 }
 
 func identifiers(columns []string) string {

@@ -69,10 +69,16 @@ func (c *connOnce) ExecContext(ctx context.Context, query string, args []driver.
 // PrepareContext prepares a statement that is executed at most once each time. Preparing changes nothing and may be repeated.
 func (c *connOnce) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	statement, err := c.pqConn.PrepareContext(ctx, query)
-	if prepared, ok := statement.(preparedStatement); ok && err == nil {
-		return statementOnce{prepared, c.socket}, nil
+	if err != nil {
+		return nil, err
 	}
-	return statement, err
+	switch statement := statement.(type) {
+	case preparedStatement:
+		return statementOnce{statement, c.socket}, nil
+	case copyIn:
+		return copyStatement{statement, c.pqConn}, nil
+	}
+	return statement, nil
 }
 
 type statementOnce struct {
