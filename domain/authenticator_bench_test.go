@@ -11,7 +11,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/password"
-	"github.com/softbee/accounts/internal/storetest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 // BenchmarkRefusal shows that an unknown account cannot be told from a wrong password by the time of the answer: it tries

@@ -12,7 +12,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
-	"github.com/softbee/accounts/internal/storetest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 // edited returns an account like storetest.NewUser's with another state.

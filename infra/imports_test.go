@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"infra/postgres":              {module + "/domain", module + "/infra", "entgo.io/ent", "github.com/lib/pq"},
 	"infra/sqlite":                {module + "/domain", module + "/infra", "entgo.io/ent", "modernc.org/sqlite"},
 	"infra/postgres/postgrestest": {"github.com/lib/pq"},
-	"internal/storetest":          {module + "/domain", module + "/infra", module + "/infra/postgres", module + "/infra/sqlite", module + "/infra/postgres/postgrestest"},
+	"infra/storetest":             {module + "/domain", module + "/infra", module + "/infra/postgres", module + "/infra/sqlite", module + "/infra/postgres/postgrestest"},
 	"infra/password":              {module + "/domain", "golang.org/x/crypto", "golang.org/x/text", "github.com/go-crypt", "golang.org/x/sync"},
 }
 

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/internal/storetest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 const testPassword = "correct horse battery"

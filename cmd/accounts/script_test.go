@@ -16,7 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/softbee/accounts/infra/postgres/postgrestest"
-	"github.com/softbee/accounts/internal/storetest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 func TestMain(m *testing.M) {

@@ -11,7 +11,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/adoption"
 	"github.com/softbee/accounts/infra/postgres/postgrestest"
-	"github.com/softbee/accounts/internal/storetest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 // kept of the sample, with Newest, is this one; the other is set aside.

@@ -24,7 +24,7 @@ import (
 	"github.com/softbee/accounts/infra/bulk"
 	"github.com/softbee/accounts/infra/password"
 	"github.com/softbee/accounts/infra/postgres/postgrestest"
-	"github.com/softbee/accounts/internal/storetest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 // rowsVariable is how many accounts BenchmarkImport imports, 100,000 if it is not set.

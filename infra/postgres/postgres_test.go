@@ -11,7 +11,7 @@ import (
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/postgres/postgrestest"
-	"github.com/softbee/accounts/internal/storetest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 func TestContract(t *testing.T) {

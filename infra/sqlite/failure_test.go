@@ -11,7 +11,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/sqlite"
-	"github.com/softbee/accounts/internal/storetest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 func TestOpenRefusesWhatIsNoDatabase(t *testing.T) {

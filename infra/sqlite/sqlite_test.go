@@ -8,7 +8,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/domain/domaintest"
 	"github.com/softbee/accounts/infra"
-	"github.com/softbee/accounts/internal/storetest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 func TestContract(t *testing.T) { contract(t, "") }
