@@ -80,11 +80,12 @@ func (p pool) run(ctx context.Context, args any, execute func(context.Context, *
 		}
 		watched := &watchedConn{Conn: conn}
 		if err := conn.Raw(func(driverConn any) error {
-			watched.stop = driverConn.(interface{ watch(context.Context) func() }).watch(ctx)
+			watched.watcher = driverConn.(interface{ watchedBy() *watcher }).watchedBy()
 			return nil
 		}); err != nil {
 			return errors.Join(err, conn.Close())
 		}
+		watched.stop = context.AfterFunc(ctx, watched.watcher.abort)
 		err = execute(context.WithoutCancel(ctx), watched, list)
 		if attempt == attempts || !errors.Is(err, driver.ErrBadConn) {
 			return err
@@ -95,7 +96,8 @@ func (p pool) run(ctx context.Context, args any, execute func(context.Context, *
 // watchedConn is a connection of the pool, in use for one statement.
 type watchedConn struct {
 	*stdsql.Conn
-	stop func()
+	watcher *watcher
+	stop    func() bool
 }
 
 // release gives the connection back, once.
@@ -103,7 +105,9 @@ func (c *watchedConn) release() {
 	if c.stop == nil {
 		return
 	}
-	c.stop()
+	if !c.stop() {
+		c.watcher.spent = true // even where the statement was faster: what comes next must not be cancelled
+	}
 	c.stop = nil
 	_ = c.Close() // fails only where the pool has taken it back already
 }
@@ -121,13 +125,13 @@ func (r watchedRows) Close() error {
 
 // watcher has lib/pq cancel what a connection executes.
 type watcher struct {
-	rows   driver.Rows // open as long as lib/pq shall watch
-	cancel context.CancelFunc
-	spent  bool // it has been told to cancel, and the connection can no longer be used
+	rows  driver.Rows // open as long as lib/pq shall watch
+	abort func()      // has it cancel, after which the connection cannot be used
+	spent bool        // abort was called, or is about to be
 }
 
 // newWatcher has lib/pq watch a new connection.
-func newWatcher(ctx context.Context, conn driver.QueryerContext) (*watcher, error) {
+func newWatcher(ctx context.Context, conn driver.QueryerContext, s *socket) (*watcher, error) {
 	watched, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	rows, err := conn.QueryContext(watched, ";", nil)
@@ -138,18 +142,8 @@ func newWatcher(ctx context.Context, conn driver.QueryerContext) (*watcher, erro
 		cancel()
 		return nil, err
 	}
-	return &watcher{rows: rows, cancel: cancel}, nil
-}
-
-// watch has the statement that is about to be executed cancelled when ctx ends, until the function that it returns is called.
-func (c *connOnce) watch(ctx context.Context) (stop func()) {
-	stopWatching := context.AfterFunc(ctx, func() {
-		_ = c.socket.SetDeadline(time.Now().Add(cancelTimeout))
-		c.watcher.cancel()
-	})
-	return func() {
-		if !stopWatching() {
-			c.watcher.spent = true // even where the statement was faster: what comes next must not be cancelled
-		}
-	}
+	return &watcher{rows: rows, abort: func() {
+		_ = s.SetDeadline(time.Now().Add(cancelTimeout))
+		cancel()
+	}}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
 
 	"github.com/lib/pq"
@@ -44,7 +45,7 @@ func (c connectorOnce) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok || last == nil {
 		return nil, errors.Join(errNotPQ, conn.Close())
 	}
-	watcher, err := newWatcher(ctx, wrapped)
+	watcher, err := newWatcher(ctx, wrapped, last)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -57,6 +58,8 @@ type connOnce struct {
 	socket  *socket
 	watcher *watcher
 }
+
+func (c *connOnce) watchedBy() *watcher { return c.watcher }
 
 func (c *connOnce) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	return once(c.socket, func() (driver.Rows, error) { return c.pqConn.QueryContext(ctx, query, args) })
@@ -127,7 +130,9 @@ func once[T any](s *socket, execute func() (T, error)) (T, error) {
 // socket is a network connection that remembers whether something was written. One goroutine at a time writes.
 type socket struct {
 	net.Conn
-	wrote bool
+	wrote   bool
+	raw     syscall.RawConn // for quiet, which makes it
+	readErr error           // of quiet
 }
 
 func (s *socket) Write(b []byte) (int, error) {

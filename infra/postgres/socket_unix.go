@@ -14,15 +14,18 @@ func (s *socket) quiet() bool {
 	if !ok {
 		return true
 	}
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return false
+	if s.raw == nil {
+		var err error
+		if s.raw, err = conn.SyscallConn(); err != nil {
+			return false
+		}
 	}
+	err := s.raw.Read(s.readNothing)
+	return err == nil && (errors.Is(s.readErr, syscall.EAGAIN) || errors.Is(s.readErr, syscall.EWOULDBLOCK))
+}
+
+func (s *socket) readNothing(fd uintptr) bool {
 	var one [1]byte
-	var readErr error
-	err = raw.Read(func(fd uintptr) bool {
-		_, readErr = syscall.Read(int(fd), one[:]) // does not wait: Go's sockets are non-blocking
-		return true
-	})
-	return err == nil && (errors.Is(readErr, syscall.EAGAIN) || errors.Is(readErr, syscall.EWOULDBLOCK))
+	_, s.readErr = syscall.Read(int(fd), one[:]) // does not wait: Go's sockets are non-blocking
+	return true
 }
