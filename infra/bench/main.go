@@ -149,6 +149,7 @@ type result struct {
 	P99        float64 `json:"p99_us"`
 	CPU        float64 `json:"cpu_us"` // of the client's process, for each operation; with latency, the proxy's is in it
 	Allocs     float64 `json:"allocs"`
+	WAL        float64 `json:"wal_bytes"` // that the server has written for each operation, other work of its own included
 	Rounds     int     `json:"rounds"`
 }
 

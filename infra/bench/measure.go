@@ -145,6 +145,11 @@ func measureTurns(
 			loads[name] = append(loads[name], l)
 		}
 	}
+	server, err := sql.Open("postgres", n.direct.String())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Close() }()
 	var added []time.Duration
 	order := slices.Clone(p.systems)
 	for round := range p.rounds + 1 { // the first one warms up
@@ -159,10 +164,19 @@ func measureTurns(
 		for _, operation := range p.operations {
 			rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 			for _, name := range order {
+				before, err := walPosition(ctx, server)
+				if err != nil {
+					return err
+				}
 				s, err := work(ctx, loads[name], operation, p.slice)
 				if err != nil {
 					return fmt.Errorf("%s: %s: %w", name, operation, err)
 				}
+				after, err := walPosition(ctx, server)
+				if err != nil {
+					return err
+				}
+				s.wal = (after - before) / s.operations
 				if round > 0 {
 					samples[turn{operation, name}] = append(samples[turn{operation, name}], s)
 				}
@@ -196,7 +210,7 @@ func measureTurns(
 				Mean:    mean, Spread: (means[len(means)*3/4] - means[len(means)/4]) / mean,
 				P50: median(func(s sample) float64 { return s.p50 }), P99: median(func(s sample) float64 { return s.p99 }),
 				CPU: median(func(s sample) float64 { return s.cpu }), Allocs: median(func(s sample) float64 { return s.allocs }),
-				Rounds: len(taken),
+				WAL: median(func(s sample) float64 { return s.wal }), Rounds: len(taken),
 			}
 			if err := write(out, r); err != nil {
 				return err
@@ -208,7 +222,13 @@ func measureTurns(
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-type sample struct{ rate, mean, p50, p99, cpu, allocs float64 }
+// walPosition is how many bytes the server has ever written to its write-ahead log.
+func walPosition(ctx context.Context, server *sql.DB) (position float64, err error) {
+	err = server.QueryRowContext(ctx, "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')").Scan(&position)
+	return position, err
+}
+
+type sample struct{ operations, rate, mean, p50, p99, cpu, allocs, wal float64 }
 
 // work lets each load do an operation again and again for some time.
 func work(ctx context.Context, loads []*load, operation string, slice time.Duration) (sample, error) {
@@ -248,7 +268,7 @@ func work(ctx context.Context, loads []*load, operation string, slice time.Durat
 	n := float64(len(all))
 	micro := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 	return sample{
-		rate: n / elapsed.Seconds(), mean: micro(sum) / n, p50: micro(all[len(all)/2]), p99: micro(all[len(all)*99/100]),
+		operations: n, rate: n / elapsed.Seconds(), mean: micro(sum) / n, p50: micro(all[len(all)/2]), p99: micro(all[len(all)*99/100]),
 		cpu: micro(cpu) / n, allocs: float64(after.Mallocs-before.Mallocs) / n,
 	}, nil
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"crypto/md5"
 	"database/sql"
 	"errors"
@@ -53,6 +54,58 @@ func BenchmarkFillFactor(b *testing.B) {
 	}
 }
 
+// BenchmarkVacuum shows what it does to size and throughput how soon the table is vacuumed: when the dead rows are a share of the
+// live ones, which is autovacuum's scale factor. It vacuums by itself, since autovacuum looks once a minute.
+func BenchmarkVacuum(b *testing.B) {
+	const accounts, operations = 20_000, 240_000
+	for _, share := range []float64{0, 0.2, 0.05, 0.02} {
+		b.Run(fmt.Sprint(share), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				address := migrated(b)
+				db := plain.open(b, address, 1)
+				fill(b, db, accounts)
+				ctx, stop := context.WithCancel(b.Context())
+				vacuums := make(chan int)
+				go func() { vacuums <- vacuum(ctx, b, address, int(share*accounts)) }()
+				b.StartTimer()
+				outcome := mixedLoad(b, address, db, accounts, operations)
+				stop()
+				b.ReportMetric(float64(<-vacuums), "vacuums")
+				b.ReportMetric(100*outcome.hot, "%HOT")
+				b.ReportMetric(outcome.before, "MB-before")
+				b.ReportMetric(outcome.after, "MB-after")
+				b.ReportMetric(outcome.indexes, "MB-indexes")
+				b.ReportMetric(outcome.rate, "ops/s")
+			}
+		})
+	}
+}
+
+// vacuum vacuums each time that there are enough dead rows, until ctx ends, and returns how often; never if enough is 0.
+func vacuum(ctx context.Context, b *testing.B, address string, enough int) (n int) {
+	db := plain.open(b, address+"&application_name=vacuum", 1)
+	for {
+		select {
+		case <-ctx.Done():
+			return n
+		case <-time.After(100 * time.Millisecond):
+		}
+		var dead int
+		if err := db.QueryRow("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'users'").Scan(&dead); err != nil {
+			b.Error(err)
+			return n
+		}
+		if enough > 0 && dead >= enough {
+			if _, err := db.Exec("VACUUM users"); err != nil {
+				b.Error(err)
+				return n
+			}
+			n++
+		}
+	}
+}
+
 type loadOutcome struct {
 	hot           float64 // share of the updates
 	before, after float64 // MB of the table, without indexes
@@ -61,7 +114,7 @@ type loadOutcome struct {
 }
 
 // mixedLoad works on the first n accounts of a table that fill has filled: of its operations 70 % are rotations, 12 % sign-ins
-// with a new session, 10 % failed ones, 6 % ended sessions and 2 % new accounts. Nothing vacuums meanwhile.
+// with a new session, 10 % failed ones, 6 % ended sessions and 2 % new accounts.
 func mixedLoad(t testing.TB, address string, db *sql.DB, n, operations int) loadOutcome {
 	t.Helper()
 	size := func(function string) float64 {
@@ -100,7 +153,8 @@ func mixedLoad(t testing.TB, address string, db *sql.DB, n, operations int) load
 
 	// The server counts what a session did when that ends, which it does some time after it was closed.
 	var updated, hot float64
-	const sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+	const sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() " +
+		"AND backend_type = 'client backend' AND application_name <> 'vacuum'"
 	for deadline := time.Now().Add(10 * time.Second); queryInt(t, db, sessions) > 0 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
