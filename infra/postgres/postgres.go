@@ -63,6 +63,9 @@ func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*in
 // number of prepared statements that a connection keeps, 128 by default; statement_cache=0 prepares none, for poolers
 // that give each transaction another connection.
 //
+// When the context of a call ends, its statement is cancelled on the server and the connection replaced; outside
+// [infra.Store.InTx] the call ends at most 2 s later, also when nothing comes back from the network.
+//
 // It returns [domain.ErrInvalid] on the field "database" for a URL that is not one, and [domain.ErrUnavailable] when the
 // server does not answer or refuses.
 func OpenPool(ctx context.Context, databaseURL string, pool Pool, options ...infra.Option) (*infra.Store, error) {
