@@ -38,37 +38,43 @@ func pooledInt(ctx context.Context, p dialect.Driver, query string, args ...any)
 func TestContextEndsStatement(t *testing.T) {
 	t.Parallel()
 	address := postgrestest.Database(t)
-	const active = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' AND state = 'active'"
 	for name, w := range map[string]way{"cached": cached, "uncached": uncached} {
 		t.Run(name, func(t *testing.T) {
 			p, other := w.poolOf(t, address, 1), plain.open(t, address, 1)
-			for _, run := range []func(context.Context) error{
-				func(ctx context.Context) error {
-					_, err := pooledInt(ctx, p, "SELECT $1::int FROM pg_sleep(60)", 1)
-					return err
-				},
-				func(ctx context.Context) error { return p.Exec(ctx, "SELECT pg_sleep($1)", []any{60}, nil) },
-				func(ctx context.Context) error { return p.Exec(ctx, "SELECT pg_sleep(60)", []any{}, nil) },
-			} {
-				ctx, cancel := context.WithCancel(t.Context())
-				go func() {
-					defer cancel()
-					for queryInt(t, other, active) == 0 {
-					}
-				}()
-				if err := run(ctx); err == nil {
-					t.Error("it ended by itself")
-				}
-				for range 3 {
-					if n, err := pooledInt(t.Context(), p, "SELECT $1::int", 7); n != 7 || err != nil {
-						t.Errorf("after it: %d, %v", n, err)
-					}
-				}
-				if n := queryInt(t, other, active); n != 0 {
-					t.Errorf("%d statements go on", n)
-				}
-			}
+			endsWithContext(t, p, other, func(ctx context.Context, p dialect.Driver) error {
+				_, err := pooledInt(ctx, p, "SELECT $1::int FROM pg_sleep(60)", 1)
+				return err
+			})
+			endsWithContext(t, p, other, func(ctx context.Context, p dialect.Driver) error {
+				return p.Exec(ctx, "SELECT pg_sleep($1)", []any{60}, nil)
+			})
+			endsWithContext(t, p, other, func(ctx context.Context, p dialect.Driver) error {
+				return p.Exec(ctx, "SELECT pg_sleep(60)", []any{}, nil)
+			})
 		})
+	}
+}
+
+// endsWithContext demands that sleep, which sleeps on the server, ends with its context, and that p works on.
+func endsWithContext(t *testing.T, p dialect.Driver, other querier, sleep func(context.Context, dialect.Driver) error) {
+	t.Helper()
+	const sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' AND state = 'active'"
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		defer cancel()
+		for queryInt(t, other, sleeping) == 0 {
+		}
+	}()
+	if err := sleep(ctx, p); err == nil {
+		t.Error("it ended by itself")
+	}
+	for range 3 {
+		if n, err := pooledInt(t.Context(), p, "SELECT $1::int", 7); n != 7 || err != nil {
+			t.Errorf("after it: %d, %v", n, err)
+		}
+	}
+	if n := queryInt(t, other, sleeping); n != 0 {
+		t.Errorf("%d statements go on", n)
 	}
 }
 

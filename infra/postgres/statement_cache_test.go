@@ -704,6 +704,12 @@ func TestPgBouncer(t *testing.T) {
 			if used == 0 || used > servers {
 				t.Errorf("%d server connections were used; want 1 to %d", used, servers)
 			}
+
+			// A statement is cancelled through the pooler as well, and other clients' are not.
+			endsWithContext(t, newPool(db), plain.open(t, direct, 1), func(ctx context.Context, p dialect.Driver) error {
+				_, err := pooledInt(ctx, p, "SELECT $1::int FROM pg_sleep(60)", 1)
+				return err
+			})
 		})
 	}
 }
