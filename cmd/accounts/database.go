@@ -59,11 +59,11 @@ func (p *program) withStore(ctx context.Context, work func(*infra.Store) error) 
 	}
 	defer func() { err = errors.Join(err, store.Close()) }() //nolint:contextcheck // closing takes no context
 
-	err = store.CheckMigrations(ctx)
-	if kind, _, _ := p.databaseURL(); kind == onSQLite && errors.Is(err, domain.ErrPendingMigrations) {
-		err = store.Migrate(ctx)
+	ready := store.CheckMigrations
+	if kind, _, _ := p.databaseURL(); kind == onSQLite {
+		ready = store.Migrate
 	}
-	if err != nil {
+	if err := ready(ctx); err != nil {
 		return err
 	}
 	return work(store)
