@@ -65,9 +65,6 @@ func (r *Runner) Check(ctx context.Context) error {
 		return err
 	}
 	state := compare(r.dir, revisions)
-	if state.newer {
-		state.Unknown = nil
-	}
 	if err := state.parted(); err != nil {
 		return err
 	}
@@ -182,7 +179,7 @@ func (s *state) differs() error {
 // parted returns an error if neither of the histories of the database and the directory is the beginning of the other.
 func (s *state) parted() error {
 	switch {
-	case len(s.Unknown) > 0:
+	case len(s.Unknown) > 0 && !s.newer:
 		return refuse(domain.ErrChecksum, "migration %s was applied, but this program does not know it", s.Unknown[0])
 	case len(s.OutOfOrder) > 0:
 		return refuse(domain.ErrChecksum, "migration %s was added before %s, which is applied already", s.OutOfOrder[0], s.Current)
