@@ -6,7 +6,6 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/predicate"
-	"github.com/softbee/accounts/ent/user"
 )
 
 // exportPage is how many accounts one statement of an export reads: few enough to be small beside the program itself.
@@ -19,12 +18,11 @@ const exportPage = 1000
 // An error ends it: that of ctx, [domain.ErrUnavailable], or what makes a row unreadable.
 func (s *Store) Export(ctx context.Context, withHashes bool) iter.Seq2[*domain.User, error] {
 	const op = "export users"
-	by := []user.OrderOption{user.ByCreatedAt(), user.ByID()}
-	after := orders[domain.OrderCreated].after
+	order := orders[domain.OrderCreated]
 	return func(yield func(*domain.User, error) bool) {
 		var last domain.Cursor
 		for {
-			users, err := s.page(ctx, op, []predicate.User{after(last)}, by, exportPage, withHashes)
+			users, err := s.page(ctx, op, []predicate.User{order.after(last)}, order.by, exportPage, withHashes)
 			if err != nil {
 				yield(nil, err)
 				return
