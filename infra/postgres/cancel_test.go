@@ -58,13 +58,8 @@ func TestContextEndsStatement(t *testing.T) {
 // endsWithContext demands that sleep, which sleeps on the server, ends with its context, and that p works on.
 func endsWithContext(t *testing.T, p dialect.Driver, other querier, sleep func(context.Context, dialect.Driver) error) {
 	t.Helper()
-	const sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' AND state = 'active'"
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		defer cancel()
-		for queryInt(t, other, sleeping) == 0 {
-		}
-	}()
+	go callWhenSleeping(t, other, cancel)
 	if err := sleep(ctx, p); err == nil {
 		t.Error("it ended by itself")
 	}
@@ -75,6 +70,16 @@ func endsWithContext(t *testing.T, p dialect.Driver, other querier, sleep func(c
 	}
 	if n := queryInt(t, other, sleeping); n != 0 {
 		t.Errorf("%d statements go on", n)
+	}
+}
+
+// sleeping counts the statements of the database that are in pg_sleep.
+const sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' AND state = 'active'"
+
+// callWhenSleeping calls then when a statement sleeps, or when that cannot be told.
+func callWhenSleeping(t *testing.T, q querier, then func()) {
+	defer then()
+	for queryInt(t, q, sleeping) == 0 {
 	}
 }
 

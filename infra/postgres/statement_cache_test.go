@@ -511,17 +511,7 @@ func TestCancelledQuery(t *testing.T) {
 					}
 					q = tx
 				}
-				go func() {
-					defer cancel()
-					const sleeping = "SELECT count(*) FROM pg_stat_activity " +
-						"WHERE datname = current_database() AND wait_event = 'PgSleep' AND state = 'active'"
-					for n := 0; n == 0; {
-						if err := other.QueryRow(sleeping).Scan(&n); err != nil {
-							t.Error(err)
-							return
-						}
-					}
-				}()
+				go callWhenSleeping(t, other, cancel)
 				var n int
 				err := q.QueryRowContext(ctx, "SELECT $1::int FROM pg_sleep(60)", i).Scan(&n)
 				if !errors.Is(err, context.Canceled) && pq.As(err, pqerror.QueryCanceled) == nil {
