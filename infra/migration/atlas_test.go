@@ -70,7 +70,8 @@ func (p project) atlas(t *testing.T, d testDatabase, databaseURL string, argumen
 	if databaseURL != "" && d.dialect == migration.SQLite {
 		databaseURL = "sqlite://" + databaseURL
 	}
-	variables = append(variables, "ACCOUNTS_DATABASE_URL="+databaseURL)
+	// On SQLite Atlas locks a file among the temporary ones, the same for every database: tests would be in each other's way.
+	variables = append(variables, "ACCOUNTS_DATABASE_URL="+databaseURL, "TMPDIR="+string(p))
 	if d.dialect == migration.Postgres {
 		variables = append(variables, "ACCOUNTS_DEV_URL="+withParameter(t, postgrestest.Database(t), "search_path", "public"))
 	}
