@@ -13,10 +13,11 @@ type Kind string //nolint:errname // it is a kind of error first; its constants 
 // The kinds of error. No method returns a Kind bare where there is more to say: see [Error].
 const (
 	ErrInvalid           Kind = "invalid"            // a value breaks a rule; Error names the field and the rule
-	ErrTaken             Kind = "taken"              // another account holds this e-mail, username or phone
+	ErrTaken             Kind = "taken"              // another account holds this e-mail, username, phone or identity
 	ErrNotFound          Kind = "not_found"          // no such account
 	ErrConflict          Kind = "conflict"           // the account was changed meanwhile; read it again
-	ErrBadCredentials    Kind = "bad_credentials"    // no such account, or a wrong password: which one is not told
+	ErrReferenced        Kind = "referenced"         // a row of another table refers to the account, which therefore stays
+	ErrBadCredentials    Kind = "bad_credentials"    // no such account, or a wrong password: the two are not told apart
 	ErrLocked            Kind = "locked"             // too many failed sign-ins; Error.Until says until when
 	ErrInactive          Kind = "inactive"           // the account was deactivated
 	ErrTokenInvalid      Kind = "token_invalid"      // not a token, or not one that is stored
@@ -25,7 +26,9 @@ const (
 	ErrPendingMigrations Kind = "pending_migrations" // the database is older than the program
 	ErrChecksum          Kind = "checksum"           // a migration file or its record was edited, or is unknown to the program
 	ErrDrift             Kind = "drift"              // the live schema is not the declared one
-	ErrUnavailable       Kind = "unavailable"        // the database cannot be reached, written or in time
+	ErrUnavailable       Kind = "unavailable"        // the database is unreachable, read-only, full or too slow: trying again can help
+	ErrInternal          Kind = "internal"           // a defect or a setting, such as a privilege that is missing: trying again cannot help
+	ErrUsage             Kind = "usage"              // a command line that cannot be carried out as it stands
 )
 
 // Error returns the kind's word.

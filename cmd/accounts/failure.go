@@ -9,16 +9,12 @@ import (
 	"github.com/softbee/accounts/domain"
 )
 
-// errUsage is the kind of a command line that cannot be carried out as it stands. It is no kind of the domain's, which knows no
-// command line.
-const errUsage domain.Kind = "usage"
-
 // usageError says what is wrong with the command line.
 type usageError struct{ message string }
 
 func (e usageError) Error() string { return e.message }
 
-func (e usageError) Unwrap() error { return errUsage }
+func (e usageError) Unwrap() error { return domain.ErrUsage }
 
 // fail prints the error and returns the exit status that belongs to it.
 func (p *program) fail(err error) int {
@@ -43,7 +39,7 @@ func (p *program) fail(err error) int {
 		}
 		_, _ = fmt.Fprintln(p.messages, "accounts:", printable(message))
 	}
-	if kind == errUsage {
+	if kind == domain.ErrUsage {
 		return 2
 	}
 	return 1
