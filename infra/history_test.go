@@ -14,9 +14,9 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/migrate"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/postgres"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
 	"github.com/softbee/accounts/infra/sqlite"
 )
 

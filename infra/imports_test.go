@@ -27,8 +27,8 @@ var mayImport = map[string][]string{
 	"infra/bulk":                  {module + "/domain", "github.com/go-json-experiment/json"},
 	"infra/postgres":              {module + "/domain", module + "/infra", "entgo.io/ent", "github.com/lib/pq"},
 	"infra/sqlite":                {module + "/domain", module + "/infra", "entgo.io/ent", "modernc.org/sqlite"},
-	"infra/postgres/postgrestest": {"github.com/lib/pq"},
-	"infra/storetest":             {module + "/domain", module + "/infra", module + "/infra/postgres", module + "/infra/sqlite", module + "/infra/postgres/postgrestest"},
+	"infra/internal/postgrestest": {"github.com/lib/pq"},
+	"infra/storetest":             {module + "/domain", module + "/infra", module + "/infra/postgres", module + "/infra/sqlite", module + "/infra/internal/postgrestest", module + "/ent/migrate"},
 	"infra/password":              {module + "/domain", "golang.org/x/crypto", "golang.org/x/text", "github.com/go-crypt", "golang.org/x/sync"},
 }
 

@@ -9,21 +9,21 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/softbee/accounts/infra/postgres"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 // TestAdoptScripts runs the scripts in testdata/adopt, each on a database with the predecessor's table and Django's, with
 // the mapping for the latter in django.json.
 func TestAdoptScripts(t *testing.T) {
 	t.Parallel()
-	postgrestest.Server(t) // skips here where there is none, rather than in each script
+	storetest.PostgresServer(t) // skips here where there is none, rather than in each script
 	const tables = "../../infra/adoption/testdata/"
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/adopt",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			url := postgrestest.Database(env.T().(testing.TB)) // it is one in a script that Run started
+			url := storetest.EmptyPostgresURL(env.T().(testing.TB)) // it is one in a script that Run started
 			env.Setenv(databaseVariable, url)
 			mapping, err := os.ReadFile(tables + "django.json")
 			if err != nil {

@@ -79,7 +79,7 @@ accounts user login ann@example.org --password-stdin --max-failures 3 --lock-for
 // signInName returns the address of the account whose id ref is. Everything else is left as it is: whether such an account
 // exists is for the sign-in to say, or rather not to say.
 func signInName(ctx context.Context, store *infra.Store, ref string) (string, error) {
-	if id, err := domain.ParseID(ref); err == nil {
+	if id, ok := refID(ref); ok {
 		user, err := store.FindByID(ctx, id)
 		if err == nil {
 			return user.Email().String(), nil

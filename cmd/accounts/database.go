@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/postgres"
@@ -69,9 +71,19 @@ func (p *program) withStore(ctx context.Context, work func(*infra.Store) error) 
 	return work(store)
 }
 
+// refID returns the id that a REF in the form of an id names, and whether it has that form. The nil UUID has it: no account has
+// that id, so that whoever looks for it finds none.
+func refID(ref string) (domain.ID, bool) {
+	if len(ref) != 36 {
+		return domain.ID{}, false // another form of a UUID may be a username
+	}
+	parsed, err := uuid.Parse(ref)
+	return domain.IDFromUUID(parsed), err == nil
+}
+
 // find returns the account that a REF names: an id, an e-mail address or a username.
 func find(ctx context.Context, store *infra.Store, ref string) (*domain.User, error) {
-	if id, err := domain.ParseID(ref); err == nil {
+	if id, ok := refID(ref); ok {
 		return store.FindByID(ctx, id)
 	}
 	if strings.Contains(ref, "@") {
@@ -90,7 +102,7 @@ func find(ctx context.Context, store *infra.Store, ref string) (*domain.User, er
 
 // findID is find for those who need the id only; it does not ask the database for what is an id already.
 func findID(ctx context.Context, store *infra.Store, ref string) (domain.ID, error) {
-	if id, err := domain.ParseID(ref); err == nil {
+	if id, ok := refID(ref); ok && !id.IsZero() {
 		return id, nil
 	}
 	user, err := find(ctx, store, ref)

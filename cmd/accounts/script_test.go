@@ -15,7 +15,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
 	"github.com/softbee/accounts/infra/storetest"
 )
 
@@ -30,7 +29,7 @@ func TestScripts(t *testing.T) {
 		onSQLite: func(_ testing.TB, env *testscript.Env) string {
 			return "sqlite:" + filepath.Join(env.WorkDir, "accounts.db")
 		},
-		onPostgres: func(t testing.TB, _ *testscript.Env) string { return storetest.PostgresURL(t) },
+		onPostgres: func(t testing.TB, _ *testscript.Env) string { return storetest.PostgresDatabaseURL(t) },
 	}
 	migrations, err := filepath.Abs("../../ent/migrate")
 	if err != nil {
@@ -39,7 +38,7 @@ func TestScripts(t *testing.T) {
 	for kind, databaseURL := range databases {
 		t.Run(kind, func(t *testing.T) {
 			if kind == onPostgres {
-				postgrestest.Server(t) // skips here where there is none, rather than in each script
+				storetest.PostgresServer(t) // skips here where there is none, rather than in each script
 			}
 			testscript.Run(t, testscript.Params{
 				Files:               append(scripts(t, "testdata/script"), scripts(t, "testdata/script/"+kind)...),
@@ -146,7 +145,7 @@ func scriptEmptyDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	url := "sqlite:" + ts.MkAbs("empty.db")
 	if strings.HasPrefix(ts.Getenv(databaseVariable), "postgres") {
-		url = postgrestest.Database(ts.Value(testKey{}).(testing.TB))
+		url = storetest.EmptyPostgresURL(ts.Value(testKey{}).(testing.TB))
 	}
 	ts.Setenv(databaseVariable, url)
 }

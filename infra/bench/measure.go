@@ -19,7 +19,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 var operationNames = []string{
@@ -34,7 +34,7 @@ func measure(ctx context.Context, p plan, out io.Writer) error {
 	if p.url == "" {
 		var tb program
 		defer func() { tb.end() }()
-		p.url = postgrestest.Server(&tb)
+		p.url = storetest.PostgresServer(&tb)
 	}
 	server, err := url.Parse(p.url)
 	if err != nil {

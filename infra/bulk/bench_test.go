@@ -22,8 +22,8 @@ import (
 
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/bulk"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/password"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
 	"github.com/softbee/accounts/infra/storetest"
 )
 

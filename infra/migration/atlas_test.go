@@ -14,8 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
 )
 
 // The tests in this file hold the package against Atlas's command line: $ACCOUNTS_ATLAS, or atlas in the PATH. Without it
@@ -257,13 +257,13 @@ func historyColumns(t *testing.T, d testDatabase, url string) string {
 
 func TestHalfAppliedByOneFinishedByTheOther(t *testing.T) {
 	t.Parallel()
-	type program func(p project, url string) error
+	type program func(t *testing.T, p project, url string) error // t is that of the run, which the lack of Atlas skips
 	onEach(t, func(t *testing.T, d testDatabase) {
-		we := func(p project, url string) error {
+		we := func(t *testing.T, p project, url string) error {
 			_, err := d.runner(t, d.open(t, url), os.DirFS(p.dir(d))).Up(t.Context(), migration.UpOptions{})
 			return err
 		}
-		atlas := func(p project, url string) error {
+		atlas := func(t *testing.T, p project, url string) error {
 			out, err := p.atlas(t, d, url, "apply")
 			if err != nil {
 				return errors.New(out)
@@ -280,7 +280,7 @@ func TestHalfAppliedByOneFinishedByTheOther(t *testing.T) {
 					url := d.url(t)
 					file := strings.Replace(unbound, "(2)", "(CASE WHEN (SELECT max(id) FROM last) = 1 THEN 1 ELSE 2 END)", 1)
 					p.write(t, d, map[string]string{"29990101000000_last.sql": file})
-					if err := pair.first(p, url); err == nil {
+					if err := pair.first(t, p, url); err == nil {
 						t.Fatal("the first run did not fail")
 					}
 					db := d.open(t, url)
@@ -291,7 +291,7 @@ func TestHalfAppliedByOneFinishedByTheOther(t *testing.T) {
 					} else {
 						p.write(t, d, map[string]string{"29990101000000_last.sql": unbound})
 					}
-					if err := pair.seconds(p, url); err != nil {
+					if err := pair.seconds(t, p, url); err != nil {
 						t.Fatal(err)
 					}
 					runner := d.runner(t, db, os.DirFS(p.dir(d)))

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
 )
 
 func TestDiffRefusals(t *testing.T) {

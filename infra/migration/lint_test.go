@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
 )
 
 // lintBase is what the files of the tests find: a table in use.

@@ -15,8 +15,8 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
 )
 
 // testDatabase is a kind of database to test on.

@@ -3,13 +3,13 @@ package postgres
 import (
 	"testing"
 
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 )
 
 // An application may use the store's pool for a COPY of its own, as lib/pq documents it: a row in each call.
 func TestCopyOfAnApplication(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	for name, w := range map[string]way{"cached": cached, "uncached": uncached} {
 		db := w.open(t, address, 1)
 		mustExec(t, db, "DROP TABLE IF EXISTS thing; CREATE TABLE thing (name text, tags text[])")

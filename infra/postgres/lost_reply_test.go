@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/softbee/accounts/infra"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 )
 
 // A statement whose reply was lost may have been executed. database/sql executes it once more if the driver calls the
@@ -21,7 +21,7 @@ func TestLostReply(t *testing.T) {
 	for name, w := range map[string]way{"cached": cached, "uncached": uncached} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address := postgrestest.Database(t)
+			address := postgrestest.Schema(t)
 			other := plain.open(t, address, 1)
 			mustExec(t, other, "CREATE TABLE counter (id int, n int); INSERT INTO counter VALUES (1, 0)")
 			proxy := newProxy(t, address)
@@ -75,7 +75,7 @@ func TestLostReply(t *testing.T) {
 // What cannot have changed anything is tried again: preparing a statement, and beginning a transaction.
 func TestLostReplyBeforeExecution(t *testing.T) {
 	t.Parallel()
-	proxy := newProxy(t, postgrestest.Database(t))
+	proxy := newProxy(t, postgrestest.Schema(t))
 	db := cached.open(t, proxy.url, 1)
 	queryInt(t, db, "SELECT 1")
 	proxy.cut.Store(true)

@@ -19,7 +19,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 )
 
 // calls are all methods of the store, each with what it costs once its statements are prepared. docs/performance.md shows

@@ -28,7 +28,7 @@ import (
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 )
 
 // plain, cached and uncached are the ways to a server that the tests compare.
@@ -64,7 +64,7 @@ func (w way) open(t testing.TB, address string, n int) *sql.DB {
 
 func TestStatementIsPreparedOncePerConnection(t *testing.T) {
 	t.Parallel()
-	db := cached.open(t, postgrestest.Database(t), 1)
+	db := cached.open(t, postgrestest.Schema(t), 1)
 	for i := range 10 {
 		if n := queryInt(t, db, "SELECT $1::int + 1", i); n != i+1 {
 			t.Fatalf("%d + 1 is %d", i, n)
@@ -83,7 +83,7 @@ func TestStatementIsPreparedOncePerConnection(t *testing.T) {
 
 func TestTransactionUsesTheCache(t *testing.T) {
 	t.Parallel()
-	db := cached.open(t, postgrestest.Database(t), 1)
+	db := cached.open(t, postgrestest.Schema(t), 1)
 	queryInt(t, db, "SELECT $1::int", 0)
 	for _, end := range []func(*sql.Tx) error{(*sql.Tx).Commit, (*sql.Tx).Rollback} {
 		tx := begin(t, db)
@@ -100,7 +100,7 @@ func TestTransactionUsesTheCache(t *testing.T) {
 
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
-	proxy := newProxy(t, postgrestest.Database(t))
+	proxy := newProxy(t, postgrestest.Schema(t))
 	const query = "SELECT $1::int"
 	for _, test := range []struct {
 		name string
@@ -124,7 +124,7 @@ func TestRoundTrips(t *testing.T) {
 
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	db := cached.open(t, postgrestest.Database(t), 1)
+	db := cached.open(t, postgrestest.Schema(t), 1)
 	for i := range 20 {
 		queryInt(t, db, fmt.Sprintf("SELECT $1::int + %d", i), 1)
 		queryInt(t, db, "SELECT $1::int + 0", 1) // again and again, so it stays
@@ -188,7 +188,7 @@ func TestTableChangesUnderStatement(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			for _, inTransaction := range []bool{false, true} {
-				address := postgrestest.Database(t)
+				address := postgrestest.Schema(t)
 				other, db := plain.open(t, address, 1), cached.open(t, address, 1)
 				mustExec(t, other, "CREATE TABLE thing (id int, n int); INSERT INTO thing VALUES (1, 10)")
 				if _, err := queryRow(db, test.query, test.primer); err != nil {
@@ -228,7 +228,7 @@ func TestTableChangesUnderStatement(t *testing.T) {
 // A mistake of the caller is reported as without the cache, also when the statement is in it.
 func TestFailureIsReported(t *testing.T) {
 	t.Parallel()
-	db := cached.open(t, postgrestest.Database(t), 1)
+	db := cached.open(t, postgrestest.Schema(t), 1)
 	for range 3 {
 		queryInt(t, db, "SELECT 10 / $1::int", 5)
 		if _, err := queryRow(db, "SELECT 10 / $1::int", 0); pq.As(err, pqerror.DivisionByZero) == nil {
@@ -248,7 +248,7 @@ func TestFailureIsReported(t *testing.T) {
 
 func TestStatementsDeallocatedBySomebodyElse(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	queries := []string{"SELECT $1::int", "SELECT $1::int + 1", "SELECT $1::int + 2"}
 	for _, deallocate := range []string{"DEALLOCATE ALL", "DISCARD ALL", `DEALLOCATE "1"`} {
 		db := cached.open(t, address, 1)
@@ -287,7 +287,7 @@ func TestStatementsDeallocatedBySomebodyElse(t *testing.T) {
 // A transaction that was begun as a statement, behind the driver's back, gets the failure that aborted it.
 func TestTableChangesInTransactionBegunByStatement(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	other, db := plain.open(t, address, 1), cached.open(t, address, 1)
 	mustExec(t, other, "CREATE TABLE thing (id int); INSERT INTO thing VALUES (1)")
 	const query = "SELECT * FROM thing WHERE id = $1"
@@ -307,7 +307,7 @@ func TestTableChangesInTransactionBegunByStatement(t *testing.T) {
 
 func TestNextStatementWhileRowsAreOpen(t *testing.T) {
 	t.Parallel()
-	db := cached.open(t, postgrestest.Database(t), 1)
+	db := cached.open(t, postgrestest.Schema(t), 1)
 	for _, query := range []string{"SELECT * FROM generate_series(1, $1)", "SELECT * FROM generate_series(1, 1000)"} {
 		var args []any
 		if strings.Contains(query, "$1") {
@@ -350,7 +350,7 @@ func TestNextStatementWhileRowsAreOpen(t *testing.T) {
 // Types and values are the same whichever way they came.
 func TestRowsAreThoseOfPlainConnection(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	mustExec(t, plain.open(t, address, 1), `CREATE TABLE kinds (
 			id uuid, i2 smallint, i4 int, i8 bigint, f double precision, n numeric(10,2), b boolean, t text,
 			v varchar(10), c char(5), ts timestamptz, d date, j jsonb, raw bytea, list text[], absent text);
@@ -400,7 +400,7 @@ func TestRowsAreThoseOfPlainConnection(t *testing.T) {
 // Several results of one string of statements go through as they are.
 func TestSeveralResults(t *testing.T) {
 	t.Parallel()
-	rows, err := cached.open(t, postgrestest.Database(t), 1).Query("SELECT 1; SELECT 'two', 'deux'")
+	rows, err := cached.open(t, postgrestest.Schema(t), 1).Query("SELECT 1; SELECT 'two', 'deux'")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -422,7 +422,7 @@ func TestSeveralResults(t *testing.T) {
 
 func TestJSONArguments(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	for name, w := range map[string]way{"plain": plain, "cached": cached, "uncached": uncached} {
 		db := w.open(t, address, 1)
 		for _, test := range []struct {
@@ -457,7 +457,7 @@ func (v jsonValuer) Value() (driver.Value, error) { return []byte(v.document), n
 // What cannot be executed leaves the connection usable.
 func TestRefusedStatements(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	for name, w := range map[string]way{"cached": cached, "uncached": uncached} {
 		db := w.open(t, address, 1)
 		mustExec(t, db, "CREATE TABLE IF NOT EXISTS thing (n int)")
@@ -497,7 +497,7 @@ func TestRefusedStatements(t *testing.T) {
 // A cancelled query ends at once, and the cancellation does not hit a later query on the connection.
 func TestCancelledQuery(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	for name, w := range map[string]way{"cached": cached, "uncached": uncached} {
 		t.Run(name, func(t *testing.T) {
 			db, other := w.open(t, address, 1), plain.open(t, address, 1)
@@ -527,7 +527,7 @@ func TestCancelledQuery(t *testing.T) {
 
 func TestCancelledWhileReadingRows(t *testing.T) {
 	t.Parallel()
-	db := cached.open(t, postgrestest.Database(t), 1)
+	db := cached.open(t, postgrestest.Schema(t), 1)
 	for range 10 {
 		ctx, cancel := context.WithCancel(t.Context())
 		rows, err := db.QueryContext(ctx, "SELECT * FROM generate_series(1, $1)", 1_000_000)
@@ -548,7 +548,7 @@ func TestCancelledWhileReadingRows(t *testing.T) {
 // A connection that the server has closed is replaced by a new one, with nothing in its cache.
 func TestLostConnection(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	other := plain.open(t, address, 1)
 	for name, w := range map[string]way{"cached": cached, "uncached": uncached} {
 		db := w.open(t, address, 1)
@@ -566,7 +566,7 @@ func TestLostConnection(t *testing.T) {
 // is made once.
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	small := way{wrap: func(base *pq.Connector) driver.Connector { return newCachingConnector(base, 3) }}
 	db := small.open(t, address, 4)
 	mustExec(t, db, "CREATE TABLE counter (id int PRIMARY KEY, n int); INSERT INTO counter SELECT i, 0 FROM generate_series(0, 7) i")
@@ -604,7 +604,7 @@ func TestConcurrentUse(t *testing.T) {
 
 func TestEntUsesTheCache(t *testing.T) {
 	t.Parallel()
-	ctx, db := t.Context(), cached.open(t, postgrestest.Database(t), 1)
+	ctx, db := t.Context(), cached.open(t, postgrestest.Schema(t), 1)
 	drv := newPool(db)
 	run := func(eq dialect.ExecQuerier) {
 		t.Helper()
@@ -653,7 +653,7 @@ func TestPgBouncer(t *testing.T) {
 		t.Run(test.mode, func(t *testing.T) {
 			t.Parallel()
 			const clients, rounds, servers = 12, 20, 3
-			direct := postgrestest.Database(t)
+			direct := postgrestest.Database(t) // PgBouncer knows no search_path
 			mustExec(t, plain.open(t, direct, 1),
 				"CREATE TABLE doc (id int PRIMARY KEY, list jsonb); INSERT INTO doc SELECT i, '[]' FROM generate_series(0, 3) i")
 			db := test.way.open(t, pgBouncer(t, direct, test.mode, servers), test.connections)
@@ -733,8 +733,12 @@ func pgBouncer(t *testing.T, address, mode string, connections int) string {
 	}
 
 	config := filepath.Join(t.TempDir(), "pgbouncer.ini")
+	target := fmt.Sprintf("host=%s port=%d user=%s", server.Host, server.Port, server.User)
+	if server.Password != "" { // PgBouncer takes no empty value
+		target += " password=" + server.Password
+	}
 	if err := os.WriteFile(config, fmt.Appendf(nil, `[databases]
-%s = host=%s port=%d user=%s password=%s
+%s = %s
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = %d
@@ -742,7 +746,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = %s
 default_pool_size = %d
-`, server.Database, server.Host, server.Port, server.User, server.Password, port, mode, connections), 0o600); err != nil {
+`, server.Database, target, port, mode, connections), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	arguments := []string{program, config}
@@ -791,7 +795,7 @@ default_pool_size = %d
 
 // BenchmarkLookup reads one row of 10,000 by its primary key.
 func BenchmarkLookup(b *testing.B) {
-	address := postgrestest.Database(b)
+	address := postgrestest.Schema(b)
 	mustExec(b, plain.open(b, address, 1), `CREATE TABLE person (id uuid PRIMARY KEY, email varchar(255), active boolean,
 			tokens jsonb, version bigint, created_at timestamptz);
 		INSERT INTO person SELECT md5(i::text)::uuid, i || '@example.org', true, '[]', 1, now() FROM generate_series(1, 10000) i;

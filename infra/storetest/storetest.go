@@ -1,17 +1,25 @@
-// Package storetest opens stores for tests. PostgreSQL is the server of postgrestest.
+// Package storetest opens stores for tests, of an application too.
+//
+// PostgreSQL is the server at the URL in ACCOUNTS_TEST_POSTGRES, whose role must be allowed to create databases, or, where that
+// is not set, a throw-away server started from the binaries installed on the machine: one per test process, on first use.
+// Without either, a test that asks for it is skipped with a line that says what to install; with ACCOUNTS_REQUIRE_POSTGRES
+// set, it fails. Nothing is left behind, however the test process ends.
 package storetest
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/softbee/accounts/domain"
+	migrations "github.com/softbee/accounts/ent/migrate"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/postgres"
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
 	"github.com/softbee/accounts/infra/sqlite"
 )
 
@@ -58,16 +66,70 @@ func migrated(t testing.TB, store *infra.Store, err error) *infra.Store {
 	return store
 }
 
-// PostgresURL returns the URL of a new database with all migrations applied: a copy of one that is migrated once.
+// PostgresURL returns a URL that leads to a new schema with all migrations applied: the only one in its search_path. It is
+// dropped when the test ends. A test that looks at what a database has once uses [PostgresDatabaseURL].
 func PostgresURL(t testing.TB) string {
 	t.Helper()
-	return postgrestest.Clone(t, "migrated", func(url string) error {
-		store, err := postgres.Open(context.Background(), url)
+	url := postgrestest.Schema(t)
+	if err := errors.Join(migrate(url), addTables(url)); err != nil {
+		t.Fatalf("migrate a test schema: %v", err)
+	}
+	return url
+}
+
+// addTables executes the migrations in a schema that has no tables yet because the history, which the whole database has
+// once, says that they were applied: in another schema.
+func addTables(url string) error {
+	store, err := postgres.Open(context.Background(), url)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	var there bool
+	if err := store.DB().QueryRow("SELECT to_regclass('users') IS NOT NULL").Scan(&there); err != nil || there {
+		return err
+	}
+	files, err := fs.Glob(migrations.Files, "postgres/*.sql")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		text, err := fs.ReadFile(migrations.Files, file)
 		if err != nil {
 			return err
 		}
-		return errors.Join(store.Migrate(context.Background()), store.Close())
-	})
+		if _, err := store.DB().Exec(string(text)); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return nil
+}
+
+// PostgresDatabaseURL returns the URL of a new database with all migrations applied: a copy of one that is migrated once. It
+// is dropped when the test ends. [PostgresURL] is quicker.
+func PostgresDatabaseURL(t testing.TB) string {
+	t.Helper()
+	return postgrestest.Clone(t, "migrated", migrate)
+}
+
+// EmptyPostgresURL returns the URL of a new, empty database. It is dropped when the test ends.
+func EmptyPostgresURL(t testing.TB) string {
+	t.Helper()
+	return postgrestest.Database(t)
+}
+
+// PostgresServer returns the URL of the maintenance database of the server for tests, and skips the test if there is none.
+func PostgresServer(t testing.TB) string {
+	t.Helper()
+	return postgrestest.Server(t)
+}
+
+func migrate(url string) error {
+	store, err := postgres.Open(context.Background(), url)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.Migrate(context.Background()), store.Close())
 }
 
 // NewUser returns an account that is not stored: NAME with the address NAME@example.org, and nothing that may be absent. No

@@ -17,7 +17,7 @@ import (
 
 	_ "github.com/lib/pq"
 
-	"github.com/softbee/accounts/infra/postgres/postgrestest"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 )
 
 func TestDatabaseIsNewAndEmpty(t *testing.T) {
