@@ -89,12 +89,18 @@ type Authenticator struct {
 	recording atomic.Int64 // how long the repository took last to store the outcome of a sign-in, in nanoseconds
 }
 
-// NewAuthenticator returns an authenticator on the accounts of repository, or [ErrInvalid] on the field of the policy that
-// is out of bounds.
+// NewAuthenticator returns an authenticator on the accounts of repository, or [ErrInvalid] on the field "repository" or "hasher"
+// if that is nil, or on the field of the policy that is out of bounds.
 func NewAuthenticator(repository interface {
 	UserReader
 	CredentialStore
 }, hasher PasswordHasher, policy AuthenticationPolicy) (*Authenticator, error) {
+	switch {
+	case repository == nil:
+		return nil, invalid("repository", "is required")
+	case hasher == nil:
+		return nil, invalid("hasher", "is required")
+	}
 	policy, err := policy.resolve()
 	if err != nil {
 		return nil, err

@@ -847,6 +847,23 @@ func TestAuthenticationPolicyBounds(t *testing.T) {
 	}
 }
 
+func TestAnAuthenticatorDemandsARepositoryAndAHasher(t *testing.T) {
+	_, err := domain.NewAuthenticator(nil, &hasher{}, domain.AuthenticationPolicy{})
+	refused(t, err, "repository")
+	_, err = domain.NewAuthenticator(&accounts{}, nil, domain.AuthenticationPolicy{})
+	refused(t, err, "hasher")
+	_, err = domain.NewAuthenticator(nil, nil, domain.AuthenticationPolicy{})
+	refused(t, err, "repository")
+}
+
+func refused(t *testing.T, err error, field string) {
+	t.Helper()
+	var refusal *domain.Error
+	if !errors.As(err, &refusal) || refusal.Kind != domain.ErrInvalid || refusal.Field != field {
+		t.Errorf("%v, want %s on %s", err, domain.ErrInvalid, field)
+	}
+}
+
 // Neither errors nor logs, however they are written, hold a password, a token or a hash.
 func TestSecretsAreNotTold(t *testing.T) {
 	f := newFixture(t)

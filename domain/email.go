@@ -123,6 +123,3 @@ func (e Email) IsZero() bool { return e.canonical == "" }
 
 // String returns the canonical form, or "" for the zero Email.
 func (e Email) String() string { return e.canonical }
-
-// MarshalText writes the form that String returns.
-func (e Email) MarshalText() ([]byte, error) { return []byte(e.canonical), nil }

@@ -222,7 +222,7 @@ func TestStoredEmailIsRestoredAsItIs(t *testing.T) {
 func TestZeroEmailIsAbsent(t *testing.T) {
 	var email Email
 	text, err := json.Marshal(email)
-	if !email.IsZero() || email.String() != "" || string(text) != `""` || err != nil {
+	if !email.IsZero() || email.String() != "" || string(text) != `null` || err != nil {
 		t.Errorf("zero Email: %q, %s, %v", email, text, err)
 	}
 	email, err = ParseEmail("A@x.org")

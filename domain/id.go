@@ -1,10 +1,6 @@
 package domain
 
-import (
-	"fmt"
-
-	"github.com/google/uuid"
-)
+import "github.com/google/uuid"
 
 // ID is an account's primary key, a UUID (RFC 9562). The zero ID means "absent". IDs are comparable.
 type ID struct{ uuid uuid.UUID }
@@ -49,21 +45,4 @@ func (id ID) String() string {
 		return ""
 	}
 	return id.uuid.String()
-}
-
-// MarshalText writes the form that String returns.
-func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
-
-// UnmarshalText reads what MarshalText wrote.
-func (id *ID) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		*id = ID{}
-		return nil
-	}
-	parsed, err := ParseID(string(text))
-	if err != nil {
-		return fmt.Errorf("unmarshal: %w", err)
-	}
-	*id = parsed
-	return nil
 }

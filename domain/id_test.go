@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -49,21 +48,5 @@ func TestZeroIDIsAbsent(t *testing.T) {
 	}
 	if NewID().IsZero() {
 		t.Error("a new ID is absent")
-	}
-}
-
-func TestIDGoesThroughJSON(t *testing.T) {
-	ids := []ID{NewID(), {}}
-	text, err := json.Marshal(ids)
-	if err != nil || string(text) != `["`+ids[0].String()+`",""]` {
-		t.Errorf("JSON %s, %v", text, err)
-	}
-	read := []ID{{}, NewID()}
-	if err := json.Unmarshal(text, &read); err != nil || read[0] != ids[0] || !read[1].IsZero() {
-		t.Errorf("%s was read as %v, %v", text, read, err)
-	}
-	before := read[0]
-	if err := read[0].UnmarshalText([]byte("no UUID")); KindOf(err) != ErrInvalid || read[0] != before {
-		t.Errorf("a malformed text: %v, %v", read[0], err)
 	}
 }

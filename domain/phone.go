@@ -52,6 +52,3 @@ func (p Phone) IsZero() bool { return p.e164 == "" }
 
 // String returns the E.164 form, or "" for the zero Phone.
 func (p Phone) String() string { return p.e164 }
-
-// MarshalText writes the form that String returns.
-func (p Phone) MarshalText() ([]byte, error) { return []byte(p.e164), nil }

@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -52,14 +51,4 @@ func TestStoredPhoneIsRestoredAsItIs(t *testing.T) {
 	}
 	_, err := RestorePhone(strings.Repeat("1", 81))
 	refusal(t, err, ErrInvalid, "phone", strings.Repeat("1", 81))
-}
-
-func TestPhoneIsMarshalledAsItsText(t *testing.T) {
-	phone, err := ParsePhone("+57 300 111 22 33")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if text, err := json.Marshal([]Phone{phone, {}}); string(text) != `["+573001112233",""]` || err != nil {
-		t.Errorf("JSON %s, %v", text, err)
-	}
 }

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"database/sql/driver"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,7 +10,7 @@ import (
 // redacted is what secrets print of themselves.
 const redacted = "[redacted]"
 
-// redaction is embedded in secrets, so that fmt, text, JSON and slog get nothing else of them.
+// redaction is embedded in secrets, so that fmt, text, JSON, slog and SQL get nothing else of them.
 type redaction struct{}
 
 // String returns "[redacted]".
@@ -23,3 +24,20 @@ func (redaction) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // LogValue returns "[redacted]".
 func (redaction) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Value returns [ErrInvalid]. A secret that was passed to a statement as it is would be stored as "[redacted]", or be in the log of
+// whatever watches statements: pass what Stored returns, in a store, and nothing elsewhere.
+func (redaction) Value() (driver.Value, error) {
+	return nil, invalid("", "a secret cannot be an argument of a statement")
+}
+
+// The list of sessions redacts itself: its strings are digests.
+
+// Format writes "[redacted]" for every verb.
+func (SessionList) Format(f fmt.State, verb rune) { redaction{}.Format(f, verb) }
+
+// MarshalText writes "[redacted]". What is stored is the list as a []string.
+func (SessionList) MarshalText() ([]byte, error) { return redaction{}.MarshalText() }
+
+// LogValue returns "[redacted]".
+func (SessionList) LogValue() slog.Value { return redaction{}.LogValue() }

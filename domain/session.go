@@ -33,9 +33,6 @@ func (s SessionID) IsZero() bool { return s.text == "" }
 // String returns the id's text, or "" for the zero SessionID.
 func (s SessionID) String() string { return s.text }
 
-// MarshalText writes the form that String returns.
-func (s SessionID) MarshalText() ([]byte, error) { return []byte(s.text), nil }
-
 // Session is one sign-in on one device, as its owner may see it. Times are UTC, to the millisecond.
 type Session struct {
 	ID             SessionID

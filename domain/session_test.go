@@ -552,7 +552,7 @@ func TestTwentySessionsFitInARow(t *testing.T) {
 		d := signIn(t, &list, tokenTime, SessionPolicy{})
 		d.mustRotate(d.token, tokenTime)
 	}
-	stored, err := json.Marshal(list)
+	stored, err := json.Marshal([]string(list))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,11 @@
 package domain
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
 	"log/slog"
 	"time"
 )
@@ -215,14 +220,64 @@ func (u *User) dropTokens() {
 	u.state.VerificationToken, u.state.VerificationTokenExpiry = TokenDigest{}, time.Time{}
 }
 
+// Public yields what the world may know of the account, by the names and in the order that programs may rely on: no hash, no
+// digests, and of its sessions how many are live at now. A value is an [ID], an [Email], a [Username], a [Phone], a string, a bool,
+// an int, an int64 or a time in UTC; or nil for what is absent.
+func (u *User) Public(now time.Time) iter.Seq2[string, any] {
+	s := u.state
+	return func(yield func(string, any) bool) {
+		_ = yield("id", s.ID) &&
+			yield("email", s.Email) &&
+			yield("username", s.Username) &&
+			yield("first_name", orNil(s.FirstName)) &&
+			yield("last_name", orNil(s.LastName)) &&
+			yield("phone", orNil(s.Phone)) &&
+			yield("is_active", s.Active) &&
+			yield("is_verified", s.Verified) &&
+			yield("last_login", orNil(StoredTime(s.LastLogin))) &&
+			yield("sessions", len(u.Sessions(now))) &&
+			yield("failed_login_attempts", s.FailedLoginAttempts) &&
+			yield("locked_until", orNil(StoredTime(s.LockedUntil))) &&
+			yield("created_at", StoredTime(s.CreatedAt)) &&
+			yield("updated_at", StoredTime(s.UpdatedAt)) &&
+			yield("version", s.Version)
+	}
+}
+
+// MarshalJSON writes an object of what [User.Public] yields at present. What is absent is null; times are RFC 3339.
+func (u User) MarshalJSON() ([]byte, error) {
+	var object bytes.Buffer
+	encoder := json.NewEncoder(&object)
+	encoder.SetEscapeHTML(false) // that is for the encoder to decide that the account is part of
+	separator := "{"
+	for name, value := range u.Public(time.Now()) {
+		object.WriteString(separator + `"` + name + `":`)
+		if err := encoder.Encode(value); err != nil {
+			return nil, fmt.Errorf("user %s: %s: %w", u.state.ID, name, invalid(name, "cannot be written as JSON"))
+		}
+		separator = ","
+	}
+	object.WriteByte('}')
+	return object.Bytes(), nil
+}
+
+// orNil returns nil for a zero value.
+func orNil[V comparable](value V) any {
+	var absent V
+	if value == absent {
+		return nil
+	}
+	return value
+}
+
 // The methods below are those of a User and not of a pointer to one, so that a copy tells nothing more either: fmt prints
 // the unexported fields of what has no such method.
 
 // String returns the ID, so that an account in a log message tells nothing more.
 func (u User) String() string { return "user " + u.state.ID.String() }
 
-// GoString returns what String returns.
-func (u User) GoString() string { return u.String() }
+// Format writes what String returns, for every verb.
+func (u User) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, u.String()) }
 
 // LogValue returns the ID.
 func (u User) LogValue() slog.Value { return slog.StringValue(u.state.ID.String()) }

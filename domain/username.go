@@ -72,6 +72,3 @@ func (u Username) IsZero() bool { return u.canonical == "" }
 
 // String returns the canonical form, or "" for the zero Username.
 func (u Username) String() string { return u.canonical }
-
-// MarshalText writes the form that String returns.
-func (u Username) MarshalText() ([]byte, error) { return []byte(u.canonical), nil }

@@ -148,7 +148,7 @@ func TestStoredUsernameIsRestoredAsItIs(t *testing.T) {
 func TestZeroUsernameIsAbsent(t *testing.T) {
 	var name Username
 	text, err := json.Marshal(name)
-	if !name.IsZero() || name.String() != "" || string(text) != `""` || err != nil {
+	if !name.IsZero() || name.String() != "" || string(text) != `null` || err != nil {
 		t.Errorf("zero Username: %q, %s, %v", name, text, err)
 	}
 	name, err = ParseUsername("Ana")

@@ -140,12 +140,14 @@ func plain(u *domain.User) any {
 	return struct {
 		domain.UserState
 		PasswordHash, ResetToken, VerificationToken string
+		Sessions                                    []string
 		LiveSessions                                int
 	}{
 		UserState:         state,
 		PasswordHash:      state.PasswordHash.Stored(),
 		ResetToken:        state.ResetToken.Stored(),
 		VerificationToken: state.VerificationToken.Stored(),
+		Sessions:          state.Sessions,
 		LiveSessions:      len(u.Sessions(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))),
 	}
 }

@@ -156,25 +156,13 @@ func orNull[T comparable](value T) any {
 	return value
 }
 
-// userRecord is an account as every command prints it.
+// userRecord is an account as every command prints it, which is also its JSON.
 func userRecord(u *domain.User, now time.Time) record {
-	return record{
-		{"id", u.ID()},
-		{"email", u.Email()},
-		{"username", u.Username()},
-		{"first_name", orNull(u.FirstName())},
-		{"last_name", orNull(u.LastName())},
-		{"phone", orNull(u.Phone())},
-		{"is_active", u.IsActive()},
-		{"is_verified", u.IsVerified()},
-		{"last_login", orNull(u.LastLogin())},
-		{"sessions", len(u.Sessions(now))},
-		{"failed_login_attempts", u.FailedLoginAttempts()},
-		{"locked_until", orNull(u.LockedUntil())},
-		{"created_at", u.CreatedAt()},
-		{"updated_at", u.UpdatedAt()},
-		{"version", u.Version()},
+	var r record
+	for name, value := range u.Public(now) {
+		r = append(r, field{name, value})
 	}
+	return r
 }
 
 // userColumns are what a table of accounts has room for.

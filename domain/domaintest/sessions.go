@@ -500,7 +500,7 @@ var sessions = []behaviour{
 		}
 		for range 2 {
 			if u := must(r.RevokeSessions(r.Context(), id))(r); len(u.State().Sessions) != 0 {
-				r.Errorf("%q is left", u.State().Sessions)
+				r.Errorf("%q is left", []string(u.State().Sessions))
 			}
 			r.live(false, tokens...)
 		}

@@ -139,7 +139,7 @@ func (r *trial) equal(what string, got, want domain.UserState) {
 			}
 		case domain.SessionList:
 			if want := w.Field(i).Interface().(domain.SessionList); !slices.Equal(got, want) {
-				r.Errorf("%s: %s is\n%q, want\n%q", what, name, got, want)
+				r.Errorf("%s: %s is\n%q, want\n%q", what, name, []string(got), []string(want))
 			}
 		default:
 			if want := w.Field(i).Interface(); got != want {
