@@ -22,13 +22,14 @@ var mayImport = map[string][]string{
 	"domain":                      {"github.com/google/uuid", "golang.org/x/text", "golang.org/x/net/idna"},
 	"domain/domaintest":           {module + "/domain"},
 	"infra":                       {module + "/domain", module + "/ent", "entgo.io/ent", "github.com/google/uuid", module + "/infra/migration"},
-	"infra/migration":             {module + "/domain", module + "/ent/migrate", "ariga.io/atlas"},
-	"infra/adoption":              {module + "/domain", module + "/ent/migrate", module + "/infra/migration", "ariga.io/atlas", "github.com/google/uuid", "golang.org/x/text"},
+	"infra/migration":             {module + "/domain", module + "/infra/migration/internal/script", "ariga.io/atlas/sql/migrate"},
+	"infra/migration/plan":        {module + "/domain", module + "/infra/migration", module + "/infra/migration/internal/script", "ariga.io/atlas"},
+	"infra/adoption":              {module + "/domain", module + "/ent/migrate", module + "/ent/migrate/postgres", module + "/infra/migration", "ariga.io/atlas", "github.com/google/uuid", "golang.org/x/text"},
 	"infra/bulk":                  {module + "/domain", "github.com/go-json-experiment/json"},
 	"infra/postgres":              {module + "/domain", module + "/infra", "entgo.io/ent", "github.com/lib/pq"},
 	"infra/sqlite":                {module + "/domain", module + "/infra", "entgo.io/ent", "modernc.org/sqlite"},
 	"infra/internal/postgrestest": {"github.com/lib/pq"},
-	"infra/storetest":             {module + "/domain", module + "/infra", module + "/infra/postgres", module + "/infra/sqlite", module + "/infra/internal/postgrestest", module + "/ent/migrate"},
+	"infra/storetest":             {module + "/domain", module + "/infra", module + "/infra/postgres", module + "/infra/sqlite", module + "/infra/internal/postgrestest"},
 	"infra/password":              {module + "/domain", "golang.org/x/crypto", "golang.org/x/text", "github.com/go-crypt", "golang.org/x/sync"},
 }
 

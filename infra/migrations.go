@@ -3,26 +3,22 @@ package infra
 import (
 	"context"
 	"errors"
-	"io/fs"
 
 	"entgo.io/ent/dialect"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/ent/migrate/postgres"
+	"github.com/softbee/accounts/ent/migrate/sqlite"
 	"github.com/softbee/accounts/infra/migration"
 )
 
 // Migrations returns the runner of the migrations that are embedded in this program.
 func (s *Store) Migrations() (*migration.Runner, error) {
-	name := "postgres"
+	files := postgres.Files
 	if s.driver.Dialect() == dialect.SQLite {
-		name = "sqlite"
+		files = sqlite.Files
 	}
-	dir, err := fs.Sub(migrate.Files, name)
-	if err != nil {
-		return nil, err
-	}
-	return migration.New(s.database.DB, s.driver.Dialect(), dir)
+	return migration.New(s.database.DB, s.driver.Dialect(), files, migration.Schema{})
 }
 
 // Migrate applies the pending migrations, if there are any. Several programs may call it at once: one applies them, the

@@ -10,6 +10,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/migrate"
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 )
 
 func (p *program) migrateCommand() *cobra.Command {
@@ -146,14 +147,14 @@ func (p *program) migrateVerifyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			desired, err := migrate.Files.ReadFile(schemaFile(kind))
+			desired, err := migrate.Desired.ReadFile(schemaFile(kind))
 			if err != nil {
 				return err
 			}
 			return p.withRunner(ctx, func(runner *migration.Runner) error {
-				verdict := runner.Verify(ctx, string(desired), devFor(kind))
+				verdict := plan.Verify(ctx, runner, string(desired), devFor(kind))
 				difference := []string{}
-				if drift, ok := errors.AsType[*migration.DriftError](verdict); ok {
+				if drift, ok := errors.AsType[*plan.DriftError](verdict); ok {
 					difference = drift.Statements
 				} else if verdict != nil {
 					return verdict
@@ -168,7 +169,7 @@ func (p *program) migrateVerifyCommand() *cobra.Command {
 
 // devFor returns where the program's own migrations are executed to see what they make: in memory, or on PostgreSQL, where
 // that is nil, in a schema beside the tables, which is gone afterwards.
-func devFor(kind string) migration.Dev {
+func devFor(kind string) plan.Dev {
 	if kind == onSQLite {
 		return devSQLite
 	}
@@ -176,7 +177,7 @@ func devFor(kind string) migration.Dev {
 }
 
 func (p *program) migrateDownCommand() *cobra.Command {
-	var options migration.DownOptions
+	var options plan.DownOptions
 	const example = `accounts migrate down --to 20261122190238
 accounts migrate down --to 20261122190238 --allow-destructive`
 	c := p.command("down --to VERSION", "Go back to the schema of an earlier version, and print how", example, cobra.NoArgs,
@@ -188,17 +189,17 @@ accounts migrate down --to 20261122190238 --allow-destructive`
 			return p.withRunner(ctx, func(runner *migration.Runner) error {
 				progress := p.newProgress()
 				options.Progress, options.Dev = progress.migrating, devFor(kind)
-				plan, err := runner.Down(ctx, options)
+				way, err := plan.Down(ctx, runner, options)
 				progress.clear()
-				if plan.Versions == nil { // it failed before there was a plan
+				if way.Versions == nil { // it failed before there was a plan
 					return err
 				}
 				if p.json {
 					return errors.Join(err, p.print(record{
-						{"versions", plan.Versions}, {"statements", plan.Statements}, {"destructive", plan.Destructive},
+						{"versions", way.Versions}, {"statements", way.Statements}, {"destructive", way.Destructive},
 					}))
 				}
-				return errors.Join(err, p.printScript(plan.Statements))
+				return errors.Join(err, p.printScript(way.Statements))
 			})
 		})
 	c.Flags().StringVar(&options.To, "to", "", "the last `VERSION` to stay applied")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/sqlite"
 )
@@ -22,7 +23,7 @@ type migrationFiles struct {
 	dir     string
 	schema  string // the file with the declared schema, beside dir
 	dialect string
-	dev     migration.Dev
+	dev     plan.Dev
 }
 
 const devVariable = "ACCOUNTS_DEV_URL"
@@ -64,7 +65,7 @@ func (p *program) migrationFilesCommand(
 }
 
 // devSQLite opens databases in memory.
-var devSQLite = migration.DevSQLite(func(ctx context.Context) (*sql.DB, error) {
+var devSQLite = plan.DevSQLite(func(ctx context.Context) (*sql.DB, error) {
 	store, err := sqlite.Open(ctx, ":memory:")
 	if err != nil {
 		return nil, err
@@ -73,8 +74,8 @@ var devSQLite = migration.DevSQLite(func(ctx context.Context) (*sql.DB, error) {
 })
 
 // devPostgres opens temporary databases on a server.
-func devPostgres(server string) migration.Dev {
-	return migration.DevPostgres(server, func(ctx context.Context, url string) (*sql.DB, error) {
+func devPostgres(server string) plan.Dev {
+	return plan.DevPostgres(server, func(ctx context.Context, url string) (*sql.DB, error) {
 		store, err := postgres.Open(ctx, url)
 		if err != nil {
 			return nil, err
@@ -93,7 +94,7 @@ accounts --database postgres://localhost/postgres migrate diff add_nickname`
 			if err != nil {
 				return invalid("dir", "has no "+filepath.Base(files.schema)+" beside it: "+systemReason(err))
 			}
-			path, err := migration.Diff(ctx, migration.DiffOptions{
+			path, err := plan.Diff(ctx, plan.DiffOptions{
 				Dialect: files.dialect, Dir: files.dir, Desired: string(desired), Name: args[0], Dev: files.dev,
 			})
 			if err != nil {
@@ -112,7 +113,7 @@ accounts --database postgres://localhost/postgres migrate lint`
 			if latest < 0 {
 				return invalid("latest", "is negative")
 			}
-			findings, err := migration.Lint(ctx, migration.LintOptions{
+			findings, err := plan.Lint(ctx, plan.LintOptions{
 				Dialect: files.dialect, Dir: os.DirFS(files.dir), Latest: latest, Dev: files.dev,
 			})
 			if err != nil {
@@ -132,7 +133,7 @@ func (p *program) migrateHashCommand() *cobra.Command {
 accounts --database postgres: migrate hash`
 	c := p.migrationFilesCommand("hash", "Renew atlas.sum after a file was edited that nobody has applied yet", example, cobra.NoArgs,
 		func(_ context.Context, files migrationFiles, _ []string) error {
-			if err := migration.Hash(files.dir); err != nil {
+			if err := plan.Hash(files.dir); err != nil {
 				return err
 			}
 			return p.print(record{{"file", filepath.Join(files.dir, "atlas.sum")}})
@@ -141,7 +142,7 @@ accounts --database postgres: migrate hash`
 	return c
 }
 
-func (p *program) printFindings(findings []migration.Finding) error {
+func (p *program) printFindings(findings []plan.Finding) error {
 	if p.json {
 		rows := make([]record, len(findings))
 		for i, f := range findings {

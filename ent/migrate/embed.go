@@ -1,10 +1,10 @@
-// Package migrate holds the migrations, and what ent generates of the schema.
+// Package migrate holds the declared schema, and what ent generates of it. The migrations are in the packages postgres and
+// sqlite below it, so that a program that runs them does not link what ent and Atlas need to plan them.
 package migrate
 
 import "embed"
 
-// Files holds what go generate and Atlas wrote for each database: the directories "postgres" and "sqlite" with the
-// versioned migrations and their atlas.sum, and the desired states "schema.postgres.sql" and "schema.sqlite.sql".
+// Desired holds the declared schema of each database, "schema.postgres.sql" and "schema.sqlite.sql", as go generate writes it.
 //
-//go:embed postgres/*.sql postgres/atlas.sum sqlite/*.sql sqlite/atlas.sum schema.*.sql
-var Files embed.FS
+//go:embed schema.*.sql
+var Desired embed.FS

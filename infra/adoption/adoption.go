@@ -17,14 +17,14 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"io/fs"
+	"slices"
 	"time"
 
 	"ariga.io/atlas/sql/migrate"
 	"ariga.io/atlas/sql/postgres"
 
 	"github.com/softbee/accounts/domain"
-	declared "github.com/softbee/accounts/ent/migrate"
+	files "github.com/softbee/accounts/ent/migrate/postgres"
 	"github.com/softbee/accounts/infra/migration"
 )
 
@@ -68,6 +68,7 @@ type Adoption struct {
 	Obstacles []string
 
 	conn    *sql.Conn
+	schema  string // in which the tables are
 	driver  migrate.Driver
 	runner  *migration.Runner
 	options Options
@@ -130,7 +131,10 @@ func Inspect(ctx context.Context, db *sql.DB, options Options) (_ *Adoption, err
 			err = errors.Join(err, a.Close())
 		}
 	}()
-	for _, setting := range settings {
+	if a.schema, err = runner.Schema(ctx); err != nil {
+		return nil, err
+	}
+	for _, setting := range slices.Concat(settings, []string{"SET search_path = " + quote(a.schema)}) {
 		if err := a.exec(ctx, setting); err != nil {
 			return nil, err
 		}
@@ -158,11 +162,7 @@ func Inspect(ctx context.Context, db *sql.DB, options Options) (_ *Adoption, err
 
 // embedded returns the runner of this program's migrations, at whose last one the history is to begin.
 func embedded(db *sql.DB) (*migration.Runner, error) {
-	dir, err := fs.Sub(declared.Files, "postgres")
-	if err != nil {
-		return nil, err
-	}
-	return migration.New(db, migration.Postgres, dir)
+	return migration.New(db, migration.Postgres, files.Files, migration.Schema{})
 }
 
 // Close gives up the connection, and with it the settings and what was noted for a report.

@@ -14,6 +14,7 @@ import (
 	"github.com/softbee/accounts/infra/adoption"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 	"github.com/softbee/accounts/infra/password"
 	"github.com/softbee/accounts/infra/postgres"
 )
@@ -312,7 +313,7 @@ func checkMigrated(t *testing.T, store *infra.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := runner.Verify(t.Context(), string(desired), nil); err != nil {
+	if err := plan.Verify(t.Context(), runner, string(desired), nil); err != nil {
 		t.Errorf("verify: %v", err)
 	}
 	if applied, err := runner.Up(t.Context(), migration.UpOptions{}); err != nil || len(applied) != 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"ariga.io/atlas/sql/schema"
 
 	declared "github.com/softbee/accounts/ent/migrate"
+	files "github.com/softbee/accounts/ent/migrate/postgres"
 )
 
 // ColumnChange says what becomes of a column.
@@ -33,7 +33,7 @@ type target struct {
 
 // readTarget lets the database itself say what the declared schema means, in a transaction that is rolled back.
 func (a *Adoption) readTarget(ctx context.Context) (_ *target, err error) {
-	text, err := fs.ReadFile(declared.Files, "schema.postgres.sql")
+	text, err := fs.ReadFile(declared.Desired, "schema.postgres.sql")
 	if err != nil {
 		return nil, err
 	}
@@ -202,17 +202,17 @@ var storageParameters = regexp.MustCompile(`(?i)^ALTER TABLE\s+"?users"?\s+(RE)?
 
 // readMigrations reads what the embedded migrations say beyond the declared schema, and where they end.
 func (t *target) readMigrations() error {
-	names, err := fs.Glob(declared.Files, "postgres/*.sql")
+	names, err := fs.Glob(files.Files, "*.sql")
 	if err != nil {
 		return err
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		text, err := fs.ReadFile(declared.Files, name)
+		text, err := fs.ReadFile(files.Files, name)
 		if err != nil {
 			return err
 		}
-		file := migrate.NewLocalFile(path.Base(name), text)
+		file := migrate.NewLocalFile(name, text)
 		t.version = file.Version()
 		statements, err := (*postgres.Driver)(nil).ScanStmts(string(text))
 		if err != nil {

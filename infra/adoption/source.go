@@ -19,7 +19,7 @@ import (
 type source struct {
 	*Mapping
 	inPlace bool
-	schema  string            // the connection's current one
+	schema  string            // in which it is
 	name    string            // qualified and quoted
 	types   map[string]string // of its columns, as format_type writes them
 	live    *schema.Table
@@ -28,7 +28,7 @@ type source struct {
 
 // readSource inspects the table and fits the mapping to it.
 func (a *Adoption) readSource(ctx context.Context) (*source, error) {
-	s := &source{Mapping: a.options.Mapping, zone: a.options.Zone, inPlace: a.options.Mapping == nil}
+	s := &source{Mapping: a.options.Mapping, schema: a.schema, zone: a.options.Zone, inPlace: a.options.Mapping == nil}
 	if s.zone == "" {
 		s.zone = "UTC"
 	}
@@ -37,8 +37,7 @@ func (a *Adoption) readSource(ctx context.Context) (*source, error) {
 		table = s.Table
 	}
 	var encoding string
-	if err := a.conn.QueryRowContext(ctx, "SELECT current_schema(), current_setting('server_encoding')").
-		Scan(&s.schema, &encoding); err != nil {
+	if err := a.conn.QueryRowContext(ctx, "SELECT current_setting('server_encoding')").Scan(&encoding); err != nil {
 		return nil, failure("inspect the database", err)
 	}
 	if encoding != "UTF8" {

@@ -8,12 +8,17 @@ import (
 	"ariga.io/atlas/sql/migrate"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
 // Lock keeps every run, of this package's and of Atlas's, away from the database until unlock is called or conn, which is one
 // of its connections, is closed. It waits a minute for a run that is at work; then the error is a [domain.ErrUnavailable].
 func (r *Runner) Lock(ctx context.Context, conn *sql.Conn) (unlock func() error, err error) {
-	s := &session{conn: conn, database: r.database}
+	d, err := r.locate(ctx, conn)
+	if err != nil {
+		return nil, script.Failure("lock", err)
+	}
+	s := &Session{conn: conn, database: d}
 	return s.lock(ctx, defaultLimits.wait)
 }
 
@@ -23,24 +28,27 @@ func (r *Runner) Lock(ctx context.Context, conn *sql.Conn) (unlock func() error,
 //
 // The error is a [domain.ErrConflict] if there is a history already, and a [domain.ErrInvalid] if the directory is empty.
 func (r *Runner) Baseline(ctx context.Context, conn *sql.Conn) error {
-	if len(r.dir.files) == 0 {
-		return refuse(domain.ErrInvalid, "there is no migration to begin at")
+	if len(r.dir.Files) == 0 {
+		return script.Refuse(domain.ErrInvalid, "there is no migration to begin at")
 	}
-	s := &session{conn: conn, database: r.database}
-	// To look first whether the table exists would be an error, and the end of a transaction on PostgreSQL.
-	if err := s.exec(ctx, r.database.create...); err != nil {
-		return failure("create the history of migrations", err)
+	d, err := r.locate(ctx, conn)
+	if err != nil {
+		return script.Failure("begin the history of migrations", err)
 	}
-	h := history{querier: conn, database: r.database}
-	revisions, err := h.read(ctx)
+	s := &Session{conn: conn, database: d}
+	// To read a table that does not exist would be the end of a transaction on PostgreSQL.
+	if err := s.createHistory(ctx); err != nil {
+		return err
+	}
+	h, revisions, err := r.readHistory(ctx, conn)
 	if err != nil {
 		return err
 	}
 	if len(revisions) > 0 {
-		return refuse(domain.ErrConflict, "the database has a history of migrations already")
+		return script.Refuse(domain.ErrConflict, "the database has a history of migrations already")
 	}
-	last := r.dir.files[len(r.dir.files)-1]
-	return failure("begin the history of migrations", h.WriteRevision(ctx, &migrate.Revision{
+	last := r.dir.Files[len(r.dir.Files)-1]
+	return script.Failure("begin the history of migrations", h.WriteRevision(ctx, &migrate.Revision{
 		Version:         last.Version(),
 		Description:     last.Desc(),
 		Type:            migrate.RevisionTypeBaseline,

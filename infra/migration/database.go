@@ -2,90 +2,100 @@ package migration
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ariga.io/atlas/sql/migrate"
-	"ariga.io/atlas/sql/postgres"
-	"ariga.io/atlas/sql/schema"
-	"ariga.io/atlas/sql/sqlite"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
-// database is what differs between PostgreSQL and SQLite in reading a directory and keeping the history.
+// The databases, as database/sql and ent name them.
+const (
+	Postgres = script.Postgres
+	SQLite   = script.SQLite
+)
+
+// database says where the tables are in one database, and where the history of their migrations is.
 type database struct {
 	dialect string
-	history string // the table, qualified and quoted
-	create  []string
+	tables  string // on PostgreSQL, the schema of the tables
+	schema  string // on PostgreSQL, the schema of the history
+	table   string // of the history
+	history string // both, quoted
+	create  string // the table
 	upsert  string
-	scanner migrate.StmtScanner
-	driver  func(schema.ExecQuerier) (migrate.Driver, error)
-	format  migrate.Formatter // of a planned file
-	indent  string            // of its statements
 }
 
 const (
-	historySchema = "accounts_migrations" // on PostgreSQL; atlas.hcl names it as well
-	historyTable  = "atlas_schema_revisions"
+	// historyName is what belongs to the history: on SQLite the table, on PostgreSQL the beginning of the schema's name.
+	historyName = "accounts_migrations"
+	// atlasTable is what Atlas's command line calls the history, everywhere.
+	atlasTable = "atlas_schema_revisions"
 )
 
-// The tables are the ones that Atlas itself creates.
-var (
-	onPostgres = database{
-		dialect: Postgres,
-		history: `"` + historySchema + `"."` + historyTable + `"`,
-		create: []string{
-			`CREATE SCHEMA IF NOT EXISTS "` + historySchema + `"`,
-			`CREATE TABLE IF NOT EXISTS "` + historySchema + `"."` + historyTable + `" (
-				"version" character varying NOT NULL,
-				"description" character varying NOT NULL,
-				"type" bigint NOT NULL DEFAULT 2,
-				"applied" bigint NOT NULL DEFAULT 0,
-				"total" bigint NOT NULL DEFAULT 0,
-				"executed_at" timestamptz NOT NULL,
-				"execution_time" bigint NOT NULL,
-				"error" text NULL,
-				"error_stmt" text NULL,
-				"hash" character varying NOT NULL,
-				"partial_hashes" jsonb NULL,
-				"operator_version" character varying NOT NULL,
-				PRIMARY KEY ("version"))`,
-		},
-		scanner: (*postgres.Driver)(nil),
-		driver:  postgres.Open,
-		format:  formatPostgres,
+// HistorySchema returns the schema of PostgreSQL in which the history of the tables in a schema is kept: to be given to Atlas's
+// command line as --revisions-schema. It is one for each schema, so that several stores can live in one database, and not the
+// schema itself, where an application's own history may be.
+func HistorySchema(tables string) string {
+	if tables == "public" {
+		return historyName
 	}
-	onSQLite = database{
-		dialect: SQLite,
-		history: "`" + historyTable + "`",
-		create: []string{
-			"CREATE TABLE IF NOT EXISTS `" + historyTable + "` (" +
-				"`version` text NOT NULL, `description` text NOT NULL, `type` integer NOT NULL DEFAULT 2, " +
-				"`applied` integer NOT NULL DEFAULT 0, `total` integer NOT NULL DEFAULT 0, `executed_at` datetime NOT NULL, " +
-				"`execution_time` integer NOT NULL, `error` text NULL, `error_stmt` text NULL, `hash` text NOT NULL, " +
-				"`partial_hashes` json NULL, `operator_version` text NOT NULL, PRIMARY KEY (`version`))",
-		},
-		scanner: (*sqlite.Driver)(nil),
-		driver:  sqlite.Open,
-		format:  migrate.DefaultFormatter,
-		indent:  "  ",
-	}
-)
+	return historyName + "_" + tables
+}
 
-func databaseOf(dialect string) (database, error) {
-	var d database
-	switch dialect {
-	case Postgres:
-		d = onPostgres
-	case SQLite:
-		d = onSQLite
-	default:
-		return database{}, fmt.Errorf("migration: unknown dialect %q", dialect)
+// tablesOf is the inverse of HistorySchema.
+func tablesOf(history string) string {
+	if history == historyName {
+		return "public"
 	}
+	return strings.TrimPrefix(history, historyName+"_")
+}
+
+// maxIdentifier is how many bytes of a name PostgreSQL keeps (NAMEDATALEN - 1).
+const maxIdentifier = 63
+
+func onPostgres(tables string) (database, error) {
+	d := database{dialect: Postgres, tables: tables, schema: HistorySchema(tables), table: atlasTable}
+	if len(d.schema) > maxIdentifier {
+		return database{}, &domain.Error{Kind: domain.ErrInvalid, Field: "schema", Reason: fmt.Sprintf(
+			"is %d bytes long; want at most %d, so that the name of the history's schema has room for it",
+			len(tables), maxIdentifier-len(historyName)-1)}
+	}
+	d.history = quote(d.schema) + "." + quote(d.table)
+	d.create = "CREATE TABLE " + d.history + ` (
+		"version" character varying NOT NULL,
+		"description" character varying NOT NULL,
+		"type" bigint NOT NULL DEFAULT 2,
+		"applied" bigint NOT NULL DEFAULT 0,
+		"total" bigint NOT NULL DEFAULT 0,
+		"executed_at" timestamptz NOT NULL,
+		"execution_time" bigint NOT NULL,
+		"error" text NULL,
+		"error_stmt" text NULL,
+		"hash" character varying NOT NULL,
+		"partial_hashes" jsonb NULL,
+		"operator_version" character varying NOT NULL,
+		PRIMARY KEY ("version"))`
 	d.upsert = d.upsertStatement()
 	return d, nil
 }
+
+func onSQLite(table string) database {
+	d := database{dialect: SQLite, table: table, history: "`" + table + "`"}
+	d.create = "CREATE TABLE IF NOT EXISTS " + d.history + " (" +
+		"`version` text NOT NULL, `description` text NOT NULL, `type` integer NOT NULL DEFAULT 2, " +
+		"`applied` integer NOT NULL DEFAULT 0, `total` integer NOT NULL DEFAULT 0, `executed_at` datetime NOT NULL, " +
+		"`execution_time` integer NOT NULL, `error` text NULL, `error_stmt` text NULL, `hash` text NOT NULL, " +
+		"`partial_hashes` json NULL, `operator_version` text NOT NULL, PRIMARY KEY (`version`))"
+	d.upsert = d.upsertStatement()
+	return d
+}
+
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 func (d database) placeholder(n int) string {
 	if d.dialect == SQLite {
@@ -108,31 +118,73 @@ func (d database) upsertStatement() string {
 		") ON CONFLICT (version) DO UPDATE SET " + strings.Join(updates, ", ")
 }
 
-func (d database) scan(text string) ([]*migrate.Stmt, error) { return d.scanner.ScanStmts(text) }
-
 func (d database) historyIdent() *migrate.TableIdent {
-	if d.dialect == SQLite {
-		return &migrate.TableIdent{Name: historyTable}
-	}
-	return &migrate.TableIdent{Name: historyTable, Schema: historySchema}
+	return &migrate.TableIdent{Name: d.table, Schema: d.schema}
 }
 
-// historyExists asks SQLite, which does not tell a missing table from other errors. PostgreSQL does, and is farther away.
-func (d database) historyExists(ctx context.Context, q querier) (exists bool, err error) {
-	if d.dialect == Postgres {
-		return true, nil
+// historyExists tells whether there is a table of the history, and on PostgreSQL whether there is a schema for it, and one
+// for the tables.
+func (d database) historyExists(ctx context.Context, q Querier) (table, schema, tables bool, err error) {
+	if d.dialect == SQLite {
+		n, err := count(ctx, q, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?1", d.table)
+		return n > 0, true, true, err
 	}
-	rows, err := q.QueryContext(ctx, "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '"+historyTable+"'")
+	n, err := count(ctx, q, `SELECT
+		(SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2) +
+		(SELECT 2 * count(*) FROM pg_namespace WHERE nspname = $1) + (SELECT 4 * count(*) FROM pg_namespace WHERE nspname = $3)`,
+		d.schema, d.table, d.tables)
+	return n&1 != 0, n&2 != 0, n&4 != 0, err
+}
+
+func count(ctx context.Context, q Querier, query string, args ...any) (n int, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	return rows.Next(), rows.Err()
+	if rows.Next() {
+		err = rows.Scan(&n)
+	}
+	return n, errors.Join(err, rows.Err())
+}
+
+func texts(ctx context.Context, q Querier, query string, args ...any) (found []string, err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		found = append(found, text)
+	}
+	return found, rows.Err()
 }
 
 func (d database) isUndefinedTable(err error) bool {
-	code := sqlState(err)
+	code := script.SQLState(err)
 	return code == "42P01" || code == "3F000" // undefined_table, invalid_schema_name
 }
 
-var _ querier = (*sql.Conn)(nil)
+// sqliteHistory returns the table that holds the history on SQLite. Atlas's command line knows one table only, and an
+// application may keep a history of its own there: it is ours if there is no other and it holds a version of the directory.
+func sqliteHistory(ctx context.Context, q Querier, dir *script.Directory) (string, error) {
+	tables, err := texts(ctx, q,
+		"SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('"+historyName+"', '"+atlasTable+"')")
+	if err != nil || slices.Contains(tables, historyName) || len(tables) == 0 {
+		return historyName, err
+	}
+	versions, err := texts(ctx, q, "SELECT version FROM "+atlasTable)
+	if err != nil {
+		return "", err
+	}
+	for _, f := range dir.Files {
+		if slices.Contains(versions, f.Version()) {
+			return atlasTable, nil
+		}
+	}
+	return historyName, nil
+}

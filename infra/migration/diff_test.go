@@ -11,31 +11,31 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
-	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 )
 
 func TestDiffRefusals(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d testDatabase) {
 		dir := onDisk(t, d.embedded(t))
-		options := migration.DiffOptions{Dialect: d.dialect, Dir: dir, Desired: d.desired(t), Name: "x", Dev: d.dev(t)}
+		options := plan.DiffOptions{Dialect: d.dialect, Dir: dir, Desired: d.desired(t), Name: "x", Dev: d.dev(t)}
 		for _, name := range []string{"", "a b", "../x", "a/b", "x.sql", strings.Repeat("x", 101), "é"} {
 			named := options
 			named.Name = name
-			if _, err := migration.Diff(t.Context(), named); !errors.Is(err, domain.ErrInvalid) {
+			if _, err := plan.Diff(t.Context(), named); !errors.Is(err, domain.ErrInvalid) {
 				t.Errorf("name %q: %v", name, err)
 			}
 		}
 
 		broken := options
 		broken.Desired = "CREATE TABLE users (;"
-		if _, err := migration.Diff(t.Context(), broken); err == nil {
+		if _, err := plan.Diff(t.Context(), broken); err == nil {
 			t.Error("a desired state that cannot be read was accepted")
 		}
 
 		future := options
 		future.Dir = onDisk(t, and(t, d.embedded(t), map[string]string{"29990101000000_x.sql": "CREATE TABLE x (id integer);\n"}))
-		if _, err := migration.Diff(t.Context(), future); !errors.Is(err, domain.ErrInvalid) {
+		if _, err := plan.Diff(t.Context(), future); !errors.Is(err, domain.ErrInvalid) {
 			t.Errorf("with a clock behind the directory: %v", err)
 		}
 
@@ -46,7 +46,7 @@ func TestDiffRefusals(t *testing.T) {
 		if err := os.WriteFile(files[0], []byte("CREATE TABLE x (id integer);\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := migration.Diff(t.Context(), options); !errors.Is(err, domain.ErrChecksum) {
+		if _, err := plan.Diff(t.Context(), options); !errors.Is(err, domain.ErrChecksum) {
 			t.Errorf("with an edited file: %v", err)
 		}
 	})
@@ -56,15 +56,15 @@ func TestDiffOfAnEmptyDirectory(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d testDatabase) {
 		dir := t.TempDir()
-		options := migration.DiffOptions{Dialect: d.dialect, Dir: dir, Desired: d.desired(t), Name: "create", Dev: d.dev(t)}
-		path, err := migration.Diff(t.Context(), options)
+		options := plan.DiffOptions{Dialect: d.dialect, Dir: dir, Desired: d.desired(t), Name: "create", Dev: d.dev(t)}
+		path, err := plan.Diff(t.Context(), options)
 		if err != nil || path == "" {
 			t.Fatal(path, err)
 		}
 		db := d.open(t, d.url(t))
 		runner := d.runner(t, db, os.DirFS(dir))
 		mustUp(t, runner)
-		if err := runner.Verify(t.Context(), options.Desired, options.Dev); err != nil {
+		if err := plan.Verify(t.Context(), runner, options.Desired, options.Dev); err != nil {
 			t.Error(err)
 		}
 	})
@@ -75,7 +75,7 @@ func TestTemporaryDatabasesAreDropped(t *testing.T) {
 	d := databases[0]
 	admin := d.open(t, postgrestest.Server(t))
 	var made []string
-	dev := migration.DevPostgres(postgrestest.Server(t), func(_ context.Context, url string) (*sql.DB, error) {
+	dev := plan.DevPostgres(postgrestest.Server(t), func(_ context.Context, url string) (*sql.DB, error) {
 		db, err := sql.Open("postgres", url)
 		if err == nil {
 			var name string
@@ -84,10 +84,10 @@ func TestTemporaryDatabasesAreDropped(t *testing.T) {
 		}
 		return db, err
 	})
-	options := migration.DiffOptions{Dialect: d.dialect, Dir: onDisk(t, d.embedded(t)), Desired: d.desired(t), Name: "x", Dev: dev}
-	_, err := migration.Diff(t.Context(), options)
+	options := plan.DiffOptions{Dialect: d.dialect, Dir: onDisk(t, d.embedded(t)), Desired: d.desired(t), Name: "x", Dev: dev}
+	_, err := plan.Diff(t.Context(), options)
 	options.Desired = "CREATE TABLE x (a nothing);"
-	_, failed := migration.Diff(t.Context(), options)
+	_, failed := plan.Diff(t.Context(), options)
 	if err != nil || failed == nil {
 		t.Fatal(err, failed)
 	}
@@ -107,7 +107,7 @@ func TestTemporaryDatabasesAreDropped(t *testing.T) {
 	}
 
 	for _, url := range []string{"sqlite:x", "postgres://ann:secret@[", ""} {
-		_, _, err := migration.DevPostgres(url, nil)(t.Context())
+		_, _, err := plan.DevPostgres(url, nil)(t.Context())
 		if !errors.Is(err, domain.ErrInvalid) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", url, err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 )
 
 var (
@@ -36,22 +37,22 @@ func TestDown(t *testing.T) {
 				runner := d.runner(t, db, and(t, directory(t, downBase), downLater))
 				mustUp(t, runner)
 
-				options := migration.DownOptions{To: first, Dev: dev, DryRun: true}
-				plan, err := runner.Down(t.Context(), options)
+				options := plan.DownOptions{To: first, Dev: dev, DryRun: true}
+				way, err := plan.Down(t.Context(), runner, options)
 				if err != nil {
 					t.Fatal(err)
 				}
 				losses := []string{"drops column extra of thing", "drops table other"}
-				slices.Sort(plan.Destructive)
-				if !slices.Equal(plan.Destructive, losses) || !slices.Equal(plan.Versions, []string{third, second}) {
-					t.Errorf("%+v", plan)
+				slices.Sort(way.Destructive)
+				if !slices.Equal(way.Destructive, losses) || !slices.Equal(way.Versions, []string{third, second}) {
+					t.Errorf("%+v", way)
 				}
-				if text := strings.Join(plan.Statements, "\n"); strings.Contains(text, "orders") || strings.Contains(text, "revisions") {
+				if text := strings.Join(way.Statements, "\n"); strings.Contains(text, "orders") || strings.Contains(text, "revisions") {
 					t.Errorf("the plan touches what is not ours:\n%s", text)
 				}
 
 				options.DryRun = false
-				if _, err := runner.Down(t.Context(), options); !errors.Is(err, domain.ErrInvalid) || !strings.Contains(err.Error(), losses[0]) {
+				if _, err := plan.Down(t.Context(), runner, options); !errors.Is(err, domain.ErrInvalid) || !strings.Contains(err.Error(), losses[0]) {
 					t.Errorf("%v; want a refusal", err)
 				}
 				wantStatus(t, runner, migration.Status{Current: third, Pending: []string{}, Applied: 3})
@@ -59,19 +60,19 @@ func TestDown(t *testing.T) {
 				options.AllowDestructive = true
 				announced := 0
 				options.Progress = func(migration.Step) { announced++ }
-				plan, err = runner.Down(t.Context(), options)
+				way, err = plan.Down(t.Context(), runner, options)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if announced != len(plan.Statements) {
-					t.Errorf("%d statements announced; want %d", announced, len(plan.Statements))
+				if announced != len(way.Statements) {
+					t.Errorf("%d statements announced; want %d", announced, len(way.Statements))
 				}
 				wantStatus(t, runner, migration.Status{Current: first, Pending: []string{second, third}, Applied: 1})
 				if err := base.Check(t.Context()); err != nil {
 					t.Error(err)
 				}
-				if err := base.Verify(t.Context(), strings.Join(slices.Collect(values(downBase)), ""), dev); err != nil {
-					var drift *migration.DriftError
+				if err := plan.Verify(t.Context(), base, strings.Join(slices.Collect(values(downBase)), ""), dev); err != nil {
+					var drift *plan.DriftError
 					_ = errors.As(err, &drift)
 					t.Error(err, drift)
 				}
@@ -110,19 +111,19 @@ func TestDownWithoutLosses(t *testing.T) {
 			t.Fatal("the last file did not fail")
 		}
 		// A half applied file is in the way, until it is taken back with what was before it.
-		if _, err := runner.Down(t.Context(), migration.DownOptions{To: third, Dev: d.dev(t)}); !errors.Is(err, domain.ErrInvalid) {
+		if _, err := plan.Down(t.Context(), runner, plan.DownOptions{To: third, Dev: d.dev(t)}); !errors.Is(err, domain.ErrInvalid) {
 			t.Errorf("to the end of a half applied file: %v", err)
 		}
-		plan, err := runner.Down(t.Context(), migration.DownOptions{To: first, Dev: d.dev(t)})
-		if err != nil || len(plan.Statements) != 1 || len(plan.Destructive) != 0 {
-			t.Errorf("%+v, %v", plan, err)
+		way, err := plan.Down(t.Context(), runner, plan.DownOptions{To: first, Dev: d.dev(t)})
+		if err != nil || len(way.Statements) != 1 || len(way.Destructive) != 0 {
+			t.Errorf("%+v, %v", way, err)
 		}
 		wantStatus(t, runner, migration.Status{Current: first, Pending: []string{second, third}, Applied: 1})
 
 		for to, want := range map[string]error{first: nil, second: domain.ErrInvalid, "2": domain.ErrInvalid, "": domain.ErrInvalid} {
-			plan, err := runner.Down(t.Context(), migration.DownOptions{To: to, Dev: d.dev(t)})
-			if !errors.Is(err, want) || len(plan.Statements) != 0 {
-				t.Errorf("to %q: %+v, %v", to, plan, err)
+			way, err := plan.Down(t.Context(), runner, plan.DownOptions{To: to, Dev: d.dev(t)})
+			if !errors.Is(err, want) || len(way.Statements) != 0 {
+				t.Errorf("to %q: %+v, %v", to, way, err)
 			}
 		}
 	})
@@ -138,16 +139,16 @@ func TestDownToANarrowerType(t *testing.T) {
 	}))
 	mustUp(t, runner)
 	mustExec(t, db, "INSERT INTO thing VALUES (1, repeat('x', 60), 'n')")
-	plan, err := runner.Down(t.Context(), migration.DownOptions{To: first})
+	way, err := plan.Down(t.Context(), runner, plan.DownOptions{To: first})
 	want := []string{
 		"narrows column id of thing from bigint to integer",
 		"narrows column name of thing from text to character varying(50)",
 	}
-	slices.Sort(plan.Destructive)
-	if !errors.Is(err, domain.ErrInvalid) || !slices.Equal(plan.Destructive, want) {
-		t.Errorf("%q, %v; want %q", plan.Destructive, err, want)
+	slices.Sort(way.Destructive)
+	if !errors.Is(err, domain.ErrInvalid) || !slices.Equal(way.Destructive, want) {
+		t.Errorf("%q, %v; want %q", way.Destructive, err, want)
 	}
-	_, err = runner.Down(t.Context(), migration.DownOptions{To: first, AllowDestructive: true})
+	_, err = plan.Down(t.Context(), runner, plan.DownOptions{To: first, AllowDestructive: true})
 	var failed *migration.StatementError
 	if !errors.As(err, &failed) || !failed.RolledBack || strings.Contains(err.Error(), "xxx") {
 		t.Errorf("%v; want a StatementError without the value", err)

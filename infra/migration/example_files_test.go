@@ -13,6 +13,7 @@ import (
 	atlas "ariga.io/atlas/sql/migrate"
 
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 )
 
 const (
@@ -49,7 +50,7 @@ func TestDocumentedPlanIsThePlan(t *testing.T) {
 	d := databases[0]
 	dir := onDisk(t, d.embedded(t))
 	desired := strings.Replace(d.desired(t), "  PRIMARY KEY (", `  "nickname" character varying(50) NULL,`+"\n  PRIMARY KEY (", 1)
-	file, err := migration.Diff(t.Context(), migration.DiffOptions{
+	file, err := plan.Diff(t.Context(), plan.DiffOptions{
 		Dialect: d.dialect, Dir: dir, Desired: desired, Name: "add_nickname", Dev: d.dev(t),
 	})
 	if err != nil {
@@ -64,7 +65,7 @@ func TestDocumentedFiles(t *testing.T) {
 	t.Parallel()
 	d := databases[0]
 	dir := and(t, d.embedded(t), documentedFiles(t))
-	findings, err := migration.Lint(t.Context(), migration.LintOptions{Dialect: d.dialect, Dir: dir, Latest: 3, Dev: d.dev(t)})
+	findings, err := plan.Lint(t.Context(), plan.LintOptions{Dialect: d.dialect, Dir: dir, Latest: 3, Dev: d.dev(t)})
 	if err != nil || len(findings) != 0 {
 		t.Errorf("%+v, %v", findings, err)
 	}
@@ -74,7 +75,7 @@ func TestDocumentedFiles(t *testing.T) {
 	mustExec(t, db, insertUsers)
 	runner := d.runner(t, db, dir)
 	mustUp(t, runner)
-	if err := runner.Verify(t.Context(), withColumns(d.desired(t)), nil); err != nil {
+	if err := plan.Verify(t.Context(), runner, withColumns(d.desired(t)), nil); err != nil {
 		t.Error(err)
 	}
 	if got := queryString(t, db, `SELECT string_agg(display_name, ', ' ORDER BY n)
@@ -116,7 +117,7 @@ func TestDocumentedStatementsCanBeRepeated(t *testing.T) {
 				mustExec(t, db, "UPDATE accounts_migrations.atlas_schema_revisions SET error = '', applied = "+strconv.Itoa(n-1)+
 					", partial_hashes = '"+partialHashes(t, text, n-1)+"' WHERE version = '"+version+"'")
 				mustUp(t, runner)
-				if err := runner.Verify(t.Context(), withColumns(d.desired(t)), nil); err != nil {
+				if err := plan.Verify(t.Context(), runner, withColumns(d.desired(t)), nil); err != nil {
 					t.Error(err)
 				}
 			})

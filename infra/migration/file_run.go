@@ -4,15 +4,16 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"regexp"
 
 	"ariga.io/atlas/sql/migrate"
+
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
 // fileRun executes the statements of one file for a [migrate.Executor], as its driver and its logger.
 type fileRun struct {
-	migrate.Driver
-	*session
+	migrate.Driver // that Atlas demands, and does not use
+	*Session
 	pending
 	progress  func(Step)
 	plan      File
@@ -28,7 +29,9 @@ var (
 )
 
 // ScanStmts reads the statements as the directory has read them.
-func (f *fileRun) ScanStmts(text string) ([]*migrate.Stmt, error) { return f.database.scan(text) }
+func (f *fileRun) ScanStmts(text string) ([]*migrate.Stmt, error) {
+	return script.Scan(f.database.dialect, text)
+}
 
 // Log counts the statements.
 func (f *fileRun) Log(entry migrate.LogEntry) {
@@ -40,15 +43,12 @@ func (f *fileRun) Log(entry migrate.LogEntry) {
 	}
 }
 
-// concurrently finds CREATE, DROP and REINDEX INDEX CONCURRENTLY.
-var concurrently = regexp.MustCompile(`(?i)\bINDEX\s+CONCURRENTLY\b`)
-
 // ExecContext executes a statement of the file. Outside a transaction it tries again if a lock was not to be had.
 func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any) (sql.Result, error) {
-	if f.transactional {
+	if f.Transactional {
 		return f.execute(ctx, statement, args...)
 	}
-	isConcurrent := f.database.dialect == Postgres && concurrently.MatchString(statement)
+	isConcurrent := f.database.dialect == Postgres && script.Concurrently.MatchString(statement)
 	if isConcurrent {
 		// It waits for other transactions without making any wait, and must not be given up half way.
 		if err := f.exec(ctx, f.setLockTimeout(0)); err != nil {
@@ -75,7 +75,7 @@ func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any
 func (f *fileRun) execute(ctx context.Context, statement string, args ...any) (sql.Result, error) {
 	if f.progress != nil {
 		f.progress(Step{
-			File: f.plan, Statement: f.statement, Statements: len(f.statements), SQL: statement, Attempt: f.attempt,
+			File: f.plan, Statement: f.statement, Statements: len(f.Statements), SQL: statement, Attempt: f.attempt,
 		})
 	}
 	if ctx.Err() != nil {
@@ -92,7 +92,7 @@ func (f *fileRun) execute(ctx context.Context, statement string, args ...any) (s
 // dropUnfinishedIndex drops what an earlier attempt at a CREATE INDEX CONCURRENTLY has left: an invalid index or, if the runner
 // was killed after PostgreSQL had begun, perhaps a valid one.
 func (f *fileRun) dropUnfinishedIndex(ctx context.Context, statement string) error {
-	match := createsConcurrently.FindStringSubmatch(statement)
+	match := script.CreatesConcurrently.FindStringSubmatch(statement)
 	if match == nil {
 		return nil
 	}
@@ -113,7 +113,7 @@ func (f *fileRun) dropUnfinishedIndex(ctx context.Context, statement string) err
 func (f *fileRun) inTx(ctx context.Context, execute func() error) error {
 	for f.attempt = 1; ; f.attempt++ {
 		f.statement, f.failed = 0, nil
-		err := f.session.inTx(ctx, execute)
+		err := f.Session.inTx(ctx, execute)
 		if err == nil || f.attempt == attempts || !f.isLockTimeout(err) {
 			return f.failure(ctx, err)
 		}
@@ -129,13 +129,13 @@ func (f *fileRun) failure(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case f.failed == nil && ctx.Err() != nil:
-		return failure("apply migration "+f.Name(), ctx.Err())
+		return script.Failure("apply migration "+f.Name(), ctx.Err())
 	case f.failed == nil: // not the fault of a statement
-		return failure("apply migration "+f.Name(), err)
+		return script.Failure("apply migration "+f.Name(), err)
 	}
-	statement := f.statements[f.statement-1]
+	statement := f.Statements[f.statement-1]
 	return &StatementError{
-		File: f.Name(), Line: f.line(statement), Statement: f.statement, Statements: len(f.statements), SQL: statement.Text,
-		RolledBack: f.transactional, Err: f.failed,
+		File: f.Name(), Line: f.Line(statement), Statement: f.statement, Statements: len(f.Statements), SQL: statement.Text,
+		RolledBack: f.Transactional, Err: f.failed,
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 )
 
 // The five steps of docs/migrations.md, from the edited schema to a database that has the change, and back.
@@ -61,13 +61,13 @@ func TestFiveSteps(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			file, err := migration.Diff(t.Context(), migration.DiffOptions{
+			file, err := plan.Diff(t.Context(), plan.DiffOptions{
 				Dialect: d.dialect, Dir: p.dir(d), Desired: desired(d), Name: "add_nickname", Dev: d.dev(t),
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			findings, err := migration.Lint(t.Context(), migration.LintOptions{
+			findings, err := plan.Lint(t.Context(), plan.LintOptions{
 				Dialect: d.dialect, Dir: os.DirFS(p.dir(d)), Latest: 1, Dev: d.dev(t),
 			})
 			if err != nil || len(findings) > 0 {
@@ -89,23 +89,23 @@ func TestFiveSteps(t *testing.T) {
 
 			runner := d.runner(t, db, os.DirFS(p.dir(d)))
 			mustUp(t, runner)
-			if err := runner.Verify(t.Context(), desired(d), d.dev(t)); err != nil {
+			if err := plan.Verify(t.Context(), runner, desired(d), d.dev(t)); err != nil {
 				t.Error(err)
 			}
-			if err := runner.Verify(t.Context(), before[d.name], d.dev(t)); !errors.Is(err, domain.ErrDrift) {
+			if err := plan.Verify(t.Context(), runner, before[d.name], d.dev(t)); !errors.Is(err, domain.ErrDrift) {
 				t.Errorf("against the schema before: %v; want drift", err)
 			}
 			// The release that is running goes on.
 			mustExec(t, db, "INSERT INTO users (email, username, hashed_password) VALUES ('a@example.org', 'ann', '-')")
 
-			options := migration.DownOptions{To: last.Current, Dev: d.dev(t), AllowDestructive: true}
-			if _, err := runner.Down(t.Context(), options); err != nil {
+			options := plan.DownOptions{To: last.Current, Dev: d.dev(t), AllowDestructive: true}
+			if _, err := plan.Down(t.Context(), runner, options); err != nil {
 				t.Fatal(err)
 			}
 			if err := old.Check(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if err := old.Verify(t.Context(), before[d.name], d.dev(t)); err != nil {
+			if err := plan.Verify(t.Context(), old, before[d.name], d.dev(t)); err != nil {
 				t.Error(err)
 			}
 		})

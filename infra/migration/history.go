@@ -15,6 +15,7 @@ import (
 	"ariga.io/atlas/sql/migrate"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
 // operator is what the history says about who applied a file.
@@ -33,6 +34,9 @@ type Status struct {
 	Edited     string   `json:"edited,omitempty"`       // the first version whose file is not the one that was applied
 	Unknown    []string `json:"unknown,omitempty"`      // versions in the history that the directory lacks
 	OutOfOrder []string `json:"out_of_order,omitempty"` // versions not applied although later ones were
+
+	// Elsewhere are schemas of this PostgreSQL database that have a history of accounts, if this one has none.
+	Elsewhere []string `json:"elsewhere,omitempty"`
 }
 
 // Partial is a file of which only the first statements were applied.
@@ -46,11 +50,8 @@ type Partial struct {
 // Status returns how the database stands. It changes nothing, not even where nothing was ever applied. The error is a
 // [domain.ErrUnavailable] if the history cannot be read.
 func (r *Runner) Status(ctx context.Context) (Status, error) {
-	revisions, err := history{querier: r.db, database: r.database}.read(ctx)
-	if err != nil {
-		return Status{}, err
-	}
-	return compare(r.dir, revisions).Status, nil
+	state, err := r.compare(ctx, r.db)
+	return state.Status, err
 }
 
 // Check returns nil if every file of the directory was applied as it is. The database may be newer: while a release is
@@ -60,22 +61,21 @@ func (r *Runner) Status(ctx context.Context) (Status, error) {
 //   - [domain.ErrChecksum]: an applied file was edited, or the histories have parted.
 //   - [domain.ErrUnavailable]: the history cannot be read.
 func (r *Runner) Check(ctx context.Context) error {
-	revisions, err := history{querier: r.db, database: r.database}.read(ctx)
+	state, err := r.compare(ctx, r.db)
 	if err != nil {
 		return err
 	}
-	state := compare(r.dir, revisions)
 	if err := state.parted(); err != nil {
 		return err
 	}
 	switch {
 	case state.Partial != nil:
-		return refuse(domain.ErrPendingMigrations, "migration %s is half applied (%d of %d statements); run: accounts migrate up",
+		return script.Refuse(domain.ErrPendingMigrations, "migration %s is half applied (%d of %d statements); run: accounts migrate up",
 			state.Partial.Version, state.Partial.Applied, state.Partial.Total)
 	case len(state.pending) == 1:
-		return refuse(domain.ErrPendingMigrations, "migration %s is pending; run: accounts migrate up", state.Pending[0])
+		return script.Refuse(domain.ErrPendingMigrations, "migration %s is pending; run: accounts migrate up%s", state.Pending[0], state.hint())
 	case len(state.pending) > 1:
-		return refuse(domain.ErrPendingMigrations, "%d migrations are pending; run: accounts migrate up", len(state.pending))
+		return script.Refuse(domain.ErrPendingMigrations, "%d migrations are pending; run: accounts migrate up%s", len(state.pending), state.hint())
 	}
 	return nil
 }
@@ -83,29 +83,54 @@ func (r *Runner) Check(ctx context.Context) error {
 // state is a Status with what is to be done about it.
 type state struct {
 	Status
-	pending []pending
-	newer   bool // the history goes on where the directory ends, as far as versions tell
+	pending   []pending
+	newer     bool // the history goes on where the directory ends, as far as versions tell
+	revisions []*migrate.Revision
+	database  database
+}
+
+// hint says where else there is a history.
+func (s state) hint() string {
+	if len(s.Elsewhere) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; schema %q has none, but %q has: is the search_path of the connection the intended one?",
+		s.database.tables, strings.Join(s.Elsewhere, `", "`))
+}
+
+// compare reads the history and compares the directory with it.
+func (r *Runner) compare(ctx context.Context, q Querier) (state, error) {
+	h, revisions, err := r.readHistory(ctx, q)
+	if err != nil {
+		return state{}, err
+	}
+	s := compare(r.dir, revisions)
+	s.revisions, s.database = revisions, h.database
+	if len(revisions) == 0 {
+		s.Elsewhere, err = h.database.elsewhere(ctx, q)
+	}
+	return s, err
 }
 
 // pending is a file of which the first applied statements are done.
 type pending struct {
-	*file
+	*script.File
 	applied int
 	started bool // by an earlier run, with the next statement
 	stopped bool // with an error that is recorded; otherwise the earlier run was killed
 }
 
 func (p pending) describe() File {
-	statements := make([]string, 0, len(p.statements)-p.applied)
-	for _, s := range p.statements[p.applied:] {
+	statements := make([]string, 0, len(p.Statements)-p.applied)
+	for _, s := range p.Statements[p.applied:] {
 		statements = append(statements, s.Text)
 	}
-	return File{Version: p.Version(), Name: p.Name(), Statements: statements, Transactional: p.transactional}
+	return File{Version: p.Version(), Name: p.Name(), Statements: statements, Transactional: p.Transactional}
 }
 
 // compare works out what the history, ordered by version, means for the directory.
-func compare(d *directory, revisions []*migrate.Revision) state {
-	s := state{Status: Status{Pending: []string{}}, newer: len(d.files) > 0}
+func compare(d *script.Directory, revisions []*migrate.Revision) state {
+	s := state{Status: Status{Pending: []string{}}, newer: len(d.Files) > 0}
 	byVersion := make(map[string]*migrate.Revision, len(revisions))
 	var baseline string
 	for _, r := range revisions {
@@ -114,13 +139,13 @@ func compare(d *directory, revisions []*migrate.Revision) state {
 		if r.Type.Has(migrate.RevisionTypeBaseline) {
 			baseline = r.Version
 		}
-		if !slices.ContainsFunc(d.files, func(f *file) bool { return f.Version() == r.Version }) {
+		if !slices.ContainsFunc(d.Files, func(f *script.File) bool { return f.Version() == r.Version }) {
 			s.Unknown = append(s.Unknown, r.Version)
-			s.newer = s.newer && r.Version > d.files[len(d.files)-1].Version()
+			s.newer = s.newer && r.Version > d.Files[len(d.Files)-1].Version()
 		}
 	}
 	s.newer = s.newer && len(s.Unknown) > 0
-	for _, f := range d.files {
+	for _, f := range d.Files {
 		revision, recorded := byVersion[f.Version()]
 		switch {
 		case !recorded && f.Version() <= baseline:
@@ -128,18 +153,18 @@ func compare(d *directory, revisions []*migrate.Revision) state {
 		case !recorded && f.Version() < s.Current:
 			s.OutOfOrder = append(s.OutOfOrder, f.Version())
 		case !recorded:
-			s.addPending(pending{file: f})
+			s.addPending(pending{File: f})
 		case revision.Applied != revision.Total:
 			s.Partial = &Partial{revision.Version, revision.Applied, revision.Total, revision.Error}
 			if s.Edited == "" && !sameStatements(f, revision, revision.Applied) {
 				s.Edited = f.Version()
 			}
-			s.addPending(pending{file: f, applied: revision.Applied, started: true, stopped: revision.Error != ""})
+			s.addPending(pending{File: f, applied: revision.Applied, started: true, stopped: revision.Error != ""})
 		default:
 			s.Applied++
 			// The sum of a file depends on the files before it: only the first difference is telling.
-			if s.Edited == "" && revision.Hash != "" && revision.Hash != f.sum &&
-				(len(revision.PartialHashes) == 0 || !sameStatements(f, revision, len(f.statements))) {
+			if s.Edited == "" && revision.Hash != "" && revision.Hash != f.Sum &&
+				(len(revision.PartialHashes) == 0 || !sameStatements(f, revision, len(f.Statements))) {
 				s.Edited = f.Version()
 			}
 		}
@@ -154,13 +179,13 @@ func (s *state) addPending(p pending) {
 
 // sameStatements reports whether the first n statements of the file are those in the record. A file whose failing rest was
 // mended, and which was then finished by an Atlas that keeps the first sum, is not an edited one.
-func sameStatements(f *file, revision *migrate.Revision, n int) bool {
-	if n > len(f.statements) || n != len(revision.PartialHashes) {
+func sameStatements(f *script.File, revision *migrate.Revision, n int) bool {
+	if n > len(f.Statements) || n != len(revision.PartialHashes) {
 		return false
 	}
 	hash := sha256.New()
 	for i := range n {
-		hash.Write([]byte(f.statements[i].Text))
+		hash.Write([]byte(f.Statements[i].Text))
 		if base64.StdEncoding.EncodeToString(hash.Sum(nil)) != strings.TrimPrefix(revision.PartialHashes[i], "h1:") {
 			return false
 		}
@@ -171,7 +196,7 @@ func sameStatements(f *file, revision *migrate.Revision, n int) bool {
 // differs returns an error if the database has another history than the directory, or a longer one.
 func (s *state) differs() error {
 	if s.newer {
-		return refuse(domain.ErrChecksum, "the database is at %s, newer than this program", s.Current)
+		return script.Refuse(domain.ErrChecksum, "the database is at %s, newer than this program", s.Current)
 	}
 	return s.parted()
 }
@@ -180,24 +205,18 @@ func (s *state) differs() error {
 func (s *state) parted() error {
 	switch {
 	case len(s.Unknown) > 0 && !s.newer:
-		return refuse(domain.ErrChecksum, "migration %s was applied, but this program does not know it", s.Unknown[0])
+		return script.Refuse(domain.ErrChecksum, "migration %s was applied, but this program does not know it", s.Unknown[0])
 	case len(s.OutOfOrder) > 0:
-		return refuse(domain.ErrChecksum, "migration %s was added before %s, which is applied already", s.OutOfOrder[0], s.Current)
+		return script.Refuse(domain.ErrChecksum, "migration %s was added before %s, which is applied already", s.OutOfOrder[0], s.Current)
 	case s.Edited != "":
-		return refuse(domain.ErrChecksum, "migration %s was edited after it was applied", s.Edited)
+		return script.Refuse(domain.ErrChecksum, "migration %s was edited after it was applied", s.Edited)
 	}
 	return nil
 }
 
-// querier is what *sql.DB and *sql.Conn share.
-type querier interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
 // history reads and writes the table of revisions. It implements [migrate.RevisionReadWriter].
 type history struct {
-	querier
+	Querier
 	database database
 	run      *fileRun // that writes it, if any
 }
@@ -235,25 +254,30 @@ func (h history) ReadRevisions(ctx context.Context) (_ []*migrate.Revision, err 
 	return revisions, rows.Err()
 }
 
-// read returns the history, which is empty where there is no table yet.
-func (h history) read(ctx context.Context) ([]*migrate.Revision, error) {
-	var revisions []*migrate.Revision
-	var err error
+// readHistory returns the history, which is empty where there is no table yet.
+func (r *Runner) readHistory(ctx context.Context, q Querier) (h history, revisions []*migrate.Revision, err error) {
+	h.Querier = q
 	// SQLite does not wait, whatever the busy timeout, while another process turns on the write-ahead log of a new file.
 	for pause := 10 * time.Millisecond; pause < 10*time.Second; pause *= 2 {
-		if revisions, err = h.readTable(ctx); !isBusy(err) {
+		if h.database, err = r.locate(ctx, q); err == nil {
+			revisions, err = h.readTable(ctx)
+		}
+		if !script.IsBusy(err) {
 			break
 		}
 		if err := sleep(ctx, pause); err != nil {
-			return nil, failure("read the history of migrations", err)
+			return h, nil, script.Failure("read the history of migrations", err)
 		}
 	}
-	return revisions, failure("read the history of migrations", err)
+	return h, revisions, script.Failure("read the history of migrations", err)
 }
 
 func (h history) readTable(ctx context.Context) ([]*migrate.Revision, error) {
-	if exists, err := h.database.historyExists(ctx, h.querier); err != nil || !exists {
-		return nil, err
+	// SQLite does not tell a missing table from other errors. PostgreSQL does, and is farther away.
+	if h.database.dialect == SQLite {
+		if exists, _, _, err := h.database.historyExists(ctx, h.Querier); err != nil || !exists {
+			return nil, err
+		}
 	}
 	revisions, err := h.ReadRevisions(ctx)
 	if h.database.isUndefinedTable(err) {
@@ -274,14 +298,14 @@ func (h history) ReadRevision(ctx context.Context, version string) (*migrate.Rev
 	}
 	if h.run != nil {
 		// What is left of a half applied file may have been mended since.
-		revisions[i].Hash, revisions[i].Total = h.run.sum, len(h.run.statements)
+		revisions[i].Hash, revisions[i].Total = h.run.Sum, len(h.run.Statements)
 	}
 	return revisions[i], nil
 }
 
 // WriteRevision inserts or replaces a revision. In a transaction that has failed it does nothing.
 func (h history) WriteRevision(ctx context.Context, r *migrate.Revision) error {
-	if h.run != nil && h.run.failed != nil && h.run.transactional {
+	if h.run != nil && h.run.failed != nil && h.run.Transactional {
 		return nil
 	}
 	var hashes sql.NullString

@@ -14,6 +14,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 )
 
 // lintBase is what the files of the tests find: a table in use.
@@ -172,7 +173,7 @@ func TestLint(t *testing.T) {
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
 				dir := and(t, directory(t, lintBase), map[string]string{second + "_x.sql": lines(test.lines...)})
-				findings, err := migration.Lint(t.Context(), migration.LintOptions{Dialect: d.dialect, Dir: dir, Latest: 1, Dev: place})
+				findings, err := plan.Lint(t.Context(), plan.LintOptions{Dialect: d.dialect, Dir: dir, Latest: 1, Dev: place})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -193,7 +194,7 @@ func TestLint(t *testing.T) {
 }
 
 // emptiedPostgres is quicker than a new database for each of many.
-func emptiedPostgres(t testing.TB) migration.Dev {
+func emptiedPostgres(t testing.TB) plan.Dev {
 	db := databases[0].open(t, postgrestest.Database(t))
 	return func(ctx context.Context) (*sql.DB, func() error, error) {
 		_, err := db.ExecContext(ctx, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
@@ -206,7 +207,7 @@ func emptiedPostgres(t testing.TB) migration.Dev {
 func TestLintOfTheEmbeddedMigrations(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d testDatabase) {
-		findings, err := migration.Lint(t.Context(), migration.LintOptions{Dialect: d.dialect, Dir: d.embedded(t), Dev: d.dev(t)})
+		findings, err := plan.Lint(t.Context(), plan.LintOptions{Dialect: d.dialect, Dir: d.embedded(t), Dev: d.dev(t)})
 		if err != nil || len(findings) != 0 {
 			t.Errorf("%+v, %v", findings, err)
 		}
@@ -214,10 +215,10 @@ func TestLintOfTheEmbeddedMigrations(t *testing.T) {
 			second + "_x.sql": "DROP TABLE other;\n", third + "_y.sql": "CREATE TABLE y (id integer);\n",
 		})
 		for latest, want := range map[int]int{1: 0, 2: 1, 0: 1, 9: 1} {
-			findings, err := migration.Lint(t.Context(), migration.LintOptions{
+			findings, err := plan.Lint(t.Context(), plan.LintOptions{
 				Dialect: d.dialect, Dir: dir, Latest: latest, Dev: d.dev(t),
 			})
-			if n := len(slices.DeleteFunc(findings, func(f migration.Finding) bool { return f.Code != "DS102" })); err != nil || n != want {
+			if n := len(slices.DeleteFunc(findings, func(f plan.Finding) bool { return f.Code != "DS102" })); err != nil || n != want {
 				t.Errorf("latest %d: %d findings, %v; want %d", latest, n, err, want)
 			}
 		}
@@ -228,12 +229,12 @@ func TestLintOfFilesThatCannotBeExecuted(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d testDatabase) {
 		dir := and(t, directory(t, lintBase), map[string]string{second + "_x.sql": "SELECT 1;\nSELECT * FROM nowhere;\n"})
-		_, err := migration.Lint(t.Context(), migration.LintOptions{Dialect: d.dialect, Dir: dir, Latest: 1, Dev: d.dev(t)})
+		_, err := plan.Lint(t.Context(), plan.LintOptions{Dialect: d.dialect, Dir: dir, Latest: 1, Dev: d.dev(t)})
 		if err == nil || !strings.Contains(err.Error(), second+"_x.sql, line 2") {
 			t.Errorf("%v; want the file and the line", err)
 		}
 		dir[second+"_x.sql"].Data = []byte("SELECT 2;\n")
-		_, err = migration.Lint(t.Context(), migration.LintOptions{Dialect: d.dialect, Dir: dir, Latest: 1, Dev: d.dev(t)})
+		_, err = plan.Lint(t.Context(), plan.LintOptions{Dialect: d.dialect, Dir: dir, Latest: 1, Dev: d.dev(t)})
 		if !errors.Is(err, domain.ErrChecksum) {
 			t.Errorf("%v; want a checksum error", err)
 		}

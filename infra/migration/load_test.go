@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 )
 
 // TestLoad applies the files of docs/migrations.md to a large table under 200 updates a second, and fails if any update took
@@ -66,7 +67,7 @@ func TestLoad(t *testing.T) {
 	if worst := load.worst(); worst > time.Second {
 		t.Errorf("an update took %v", worst)
 	}
-	if err := runner.Verify(t.Context(), withColumns(d.desired(t)), nil); err != nil {
+	if err := plan.Verify(t.Context(), runner, withColumns(d.desired(t)), nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -15,15 +15,18 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/ent/migrate/postgres"
+	"github.com/softbee/accounts/ent/migrate/sqlite"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 )
 
 // testDatabase is a kind of database to test on.
 type testDatabase struct {
 	dialect, name string // name is that of its directory and of its environment in atlas.hcl
 	url           func(testing.TB) string
-	dev           func(testing.TB) migration.Dev
+	dev           func(testing.TB) plan.Dev
 }
 
 var databases = []testDatabase{
@@ -68,14 +71,14 @@ func (d testDatabase) open(t testing.TB, url string) *sql.DB {
 	return db
 }
 
-func devPostgres(t testing.TB) migration.Dev {
-	return migration.DevPostgres(postgrestest.Server(t), func(_ context.Context, url string) (*sql.DB, error) {
+func devPostgres(t testing.TB) plan.Dev {
+	return plan.DevPostgres(postgrestest.Server(t), func(_ context.Context, url string) (*sql.DB, error) {
 		return sql.Open("postgres", url)
 	})
 }
 
-func devSQLite(testing.TB) migration.Dev {
-	return migration.DevSQLite(func(context.Context) (*sql.DB, error) {
+func devSQLite(testing.TB) plan.Dev {
+	return plan.DevSQLite(func(context.Context) (*sql.DB, error) {
 		db, err := sql.Open("sqlite", ":memory:?_pragma=foreign_keys(1)")
 		if err == nil {
 			db.SetMaxOpenConns(1)
@@ -87,7 +90,7 @@ func devSQLite(testing.TB) migration.Dev {
 // runner returns a runner of a directory on a database, failing the test if there is none.
 func (d testDatabase) runner(t testing.TB, db *sql.DB, dir fs.FS) *migration.Runner {
 	t.Helper()
-	runner, err := migration.New(db, d.dialect, dir)
+	runner, err := migration.New(db, d.dialect, dir, migration.Schema{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,17 +100,16 @@ func (d testDatabase) runner(t testing.TB, db *sql.DB, dir fs.FS) *migration.Run
 // embedded returns the project's own migrations.
 func (d testDatabase) embedded(t testing.TB) fs.FS {
 	t.Helper()
-	dir, err := fs.Sub(migrate.Files, d.name)
-	if err != nil {
-		t.Fatal(err)
+	if d.dialect == migration.SQLite {
+		return sqlite.Files
 	}
-	return dir
+	return postgres.Files
 }
 
 // desired returns the project's own desired state.
 func (d testDatabase) desired(t testing.TB) string {
 	t.Helper()
-	text, err := fs.ReadFile(migrate.Files, "schema."+d.name+".sql")
+	text, err := fs.ReadFile(migrate.Desired, "schema."+d.name+".sql")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func (j job) do() error {
 	if err != nil {
 		return err
 	}
-	runner, err := migration.New(db, d.dialect, os.DirFS(j.Dir))
+	runner, err := migration.New(db, d.dialect, os.DirFS(j.Dir), migration.Schema{})
 	if err != nil {
 		return err
 	}

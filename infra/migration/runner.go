@@ -1,7 +1,12 @@
 // Package migration brings a database to the schema of this program and back, step by step, from a directory of versioned
-// SQL files with an atlas.sum. Such a directory is run by this package, and equally by the Atlas command line: both keep
-// the history in the table atlas_schema_revisions (on PostgreSQL in the schema accounts_migrations), so that what one
-// of them has applied, even in part, the other takes up.
+// SQL files with an atlas.sum. Such a directory is run by this package, and equally by the Atlas command line, on one
+// history, so that what one of them has applied, even in part, the other takes up.
+//
+// The history is a table in Atlas's format. On PostgreSQL it is atlas_schema_revisions in a schema of its own for each schema
+// with accounts ([HistorySchema]). On SQLite it is accounts_migrations, so that an application's own atlas_schema_revisions
+// stays the application's; a history that Atlas began there is taken up where it is.
+//
+// What plans migrations, and links Atlas's knowledge of databases for it, is in infra/migration/plan.
 //
 // On PostgreSQL connect without a pooler, or with one in session mode: the lock and the settings of a run belong to the
 // session.
@@ -14,41 +19,49 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"ariga.io/atlas/sql/migrate"
 
 	"github.com/softbee/accounts/domain"
-)
-
-// The databases, as database/sql and ent name them.
-const (
-	Postgres = "postgres"
-	SQLite   = "sqlite3"
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
 // Runner applies one directory of migrations to one database. It is safe for concurrent use, and any number of runners,
 // in any number of processes, may work on the same database: they take turns.
 type Runner struct {
-	db       *sql.DB
-	database database
-	dir      *directory
+	db      *sql.DB
+	dialect string
+	dir     *script.Directory
+
+	mu     sync.Mutex
+	schema Schema // once it is known
 }
 
 // New returns a runner of the migrations in dir, which holds .sql files and their atlas.sum. It reads dir once and does
-// not yet use db. dialect is [Postgres] or [SQLite].
+// not yet use db. dialect is [Postgres] or [SQLite]. On PostgreSQL everything happens in one schema, which Up creates if it
+// is not there.
 //
-// The error is a [domain.ErrChecksum] if a file does not match atlas.sum.
-func New(db *sql.DB, dialect string, dir fs.FS) (*Runner, error) {
-	database, err := databaseOf(dialect)
+// The error is a [domain.ErrChecksum] if a file does not match atlas.sum, and a [domain.ErrInvalid] for a schema on SQLite or
+// one whose name is too long.
+func New(db *sql.DB, dialect string, dir fs.FS, schema Schema) (*Runner, error) {
+	switch {
+	case dialect != Postgres && dialect != SQLite:
+		return nil, script.Refuse(domain.ErrInvalid, "the dialect %q is neither %q nor %q", dialect, Postgres, SQLite)
+	case dialect == SQLite && schema != Schema{}:
+		return nil, &domain.Error{Kind: domain.ErrInvalid, Field: "schema", Reason: "is given, but SQLite has none"}
+	case schema.Name != "":
+		if _, err := onPostgres(schema.Name); err != nil {
+			return nil, err
+		}
+	}
+	directory, err := script.Read(dir, dialect)
 	if err != nil {
 		return nil, err
 	}
-	directory, err := readDirectory(dir, database)
-	if err != nil {
-		return nil, err
-	}
-	return &Runner{db: db, database: database, dir: directory}, nil
+	return &Runner{db: db, dialect: dialect, dir: directory, schema: schema}, nil
 }
 
 // UpOptions are the choices of [Runner.Up]; the zero value applies everything.
@@ -98,7 +111,7 @@ func newLimits(lockTimeout, wait time.Duration) (limits, error) {
 	l := limits{cmp.Or(lockTimeout, defaultLimits.lockTimeout), cmp.Or(wait, defaultLimits.wait)}
 	if l.lockTimeout < time.Millisecond || l.wait < 0 {
 		// PostgreSQL counts in milliseconds, and takes none as no limit.
-		return limits{}, refuse(domain.ErrInvalid, "a lock is waited for at least a millisecond")
+		return limits{}, script.Refuse(domain.ErrInvalid, "a lock is waited for at least a millisecond")
 	}
 	return l, nil
 }
@@ -126,14 +139,14 @@ func (r *Runner) Up(ctx context.Context, options UpOptions) ([]File, error) {
 	}
 
 	var applied []File
-	err = r.withLock(ctx, limits, func(s *session) error {
+	err = r.withLock(ctx, limits, func(s *Session) error {
 		applied, err = r.applyPending(ctx, s, options)
 		return err
 	})
 	return applied, err
 }
 
-func (r *Runner) applyPending(ctx context.Context, s *session, options UpOptions) ([]File, error) {
+func (r *Runner) applyPending(ctx context.Context, s *Session, options UpOptions) ([]File, error) {
 	if err := s.createHistory(ctx); err != nil {
 		return nil, err
 	}
@@ -150,40 +163,44 @@ func (r *Runner) applyPending(ctx context.Context, s *session, options UpOptions
 }
 
 // apply executes what is left of one file.
-func (r *Runner) apply(ctx context.Context, s *session, p pending, progress func(Step)) error {
-	file := &fileRun{Driver: s.driver, session: s, pending: p, progress: progress, plan: p.describe()}
-	executor, err := migrate.NewExecutor(file, r.dir.atlas, history{s.conn, r.database, file},
+func (r *Runner) apply(ctx context.Context, s *Session, p pending, progress func(Step)) error {
+	file := &fileRun{Session: s, pending: p, progress: progress, plan: p.describe()}
+	executor, err := migrate.NewExecutor(file, r.dir.Atlas, history{s.conn, s.database, file},
 		migrate.WithLogger(file), migrate.WithOperatorVersion(operator))
 	if err != nil {
 		return err
 	}
-	execute := func() error { return executor.Execute(ctx, p.file) }
-	if p.transactional {
+	execute := func() error { return executor.Execute(ctx, p.File) }
+	if p.Transactional {
 		return file.inTx(ctx, execute)
 	}
 	return file.failure(ctx, execute())
 }
 
 // pendingTo reads the history and returns the files that are still to be applied, up to version.
-func (r *Runner) pendingTo(ctx context.Context, q querier, version string) ([]pending, error) {
-	revisions, err := history{querier: q, database: r.database}.read(ctx)
+func (r *Runner) pendingTo(ctx context.Context, q Querier, version string) ([]pending, error) {
+	state, err := r.compare(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	state := compare(r.dir, revisions)
 	if err := state.differs(); err != nil {
 		return nil, err
+	}
+	if len(state.Elsewhere) > 0 && r.schema.Default {
+		return nil, &domain.Error{Kind: domain.ErrInvalid, Field: "schema", Reason: fmt.Sprintf(
+			"is not named, and %q, which the search_path leads to, has no accounts, but %q has; to begin here, name it: search_path=%[1]s",
+			r.schema.Name, strings.Join(state.Elsewhere, `", "`))}
 	}
 	if version == "" {
 		return state.pending, nil
 	}
-	i := slices.IndexFunc(r.dir.files, func(f *file) bool { return f.Version() == version })
+	i := slices.IndexFunc(r.dir.Files, func(f *script.File) bool { return f.Version() == version })
 	if i < 0 {
-		return nil, refuse(domain.ErrInvalid, "there is no migration %s", version)
+		return nil, script.Refuse(domain.ErrInvalid, "there is no migration %s", version)
 	}
 	last := slices.IndexFunc(state.pending, func(p pending) bool { return p.Version() == version })
 	if last < 0 && version < state.Current {
-		return nil, refuse(domain.ErrInvalid, "the database is at %s, after %s; to go back, run: accounts migrate down --to %s",
+		return nil, script.Refuse(domain.ErrInvalid, "the database is at %s, after %s; to go back, run: accounts migrate down --to %s",
 			state.Current, version, version)
 	}
 	return state.pending[:last+1], nil
@@ -195,8 +212,4 @@ func planned(files []pending) []File {
 		plan[i] = p.describe()
 	}
 	return plan
-}
-
-func refuse(kind domain.Kind, format string, args ...any) error {
-	return &domain.Error{Kind: kind, Reason: fmt.Sprintf(format, args...)}
 }

@@ -11,38 +11,41 @@ import (
 	"os"
 	"time"
 
-	"ariga.io/atlas/sql/migrate"
-
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
-// session is a connection taken out of the pool for one run.
-type session struct {
+// Session is a connection taken out of the pool and prepared for one run. On PostgreSQL its search_path is the schema of the
+// tables alone.
+type Session struct {
 	conn        *sql.Conn
-	driver      migrate.Driver
 	database    database
 	lockTimeout time.Duration
 	foreignKeys bool // SQLite: are enforced on this connection outside runs
 }
 
 // open takes a connection and prepares it for a run.
-func (d database) open(ctx context.Context, db *sql.DB, lockTimeout time.Duration) (*session, error) {
-	conn, err := db.Conn(ctx)
+func (r *Runner) open(ctx context.Context, lockTimeout time.Duration) (*Session, error) {
+	conn, err := r.db.Conn(ctx)
 	if err != nil {
-		return nil, failure("connect", err)
+		return nil, script.Failure("connect", err)
 	}
-	s := &session{conn: conn, database: d, lockTimeout: lockTimeout}
+	s := &Session{conn: conn, lockTimeout: lockTimeout}
+	if s.database, err = r.locate(ctx, conn); err != nil {
+		return nil, errors.Join(script.Failure("prepare the session", err), conn.Close())
+	}
 	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(failure("prepare the session", err), s.close())
+		return nil, errors.Join(script.Failure("prepare the session", err), s.close())
 	}
 	return s, nil
 }
 
-func (s *session) prepare(ctx context.Context) error {
+func (s *Session) prepare(ctx context.Context) error {
 	if s.database.dialect == Postgres {
 		// Limits that the URL or the role may set for ordinary work do not suit an index on a large table.
 		if err := s.exec(ctx,
 			"SET statement_timeout = 0", "SET idle_in_transaction_session_timeout = 0", s.setLockTimeout(s.lockTimeout),
+			"SET search_path = "+quote(s.database.tables),
 		); err != nil {
 			return err
 		}
@@ -51,18 +54,16 @@ func (s *session) prepare(ctx context.Context) error {
 	} else if err := s.conn.QueryRowContext(ctx, "PRAGMA foreign_keys").Scan(&s.foreignKeys); err != nil {
 		return err
 	}
-	var err error
-	s.driver, err = s.database.driver(s.conn)
-	return err
+	return nil
 }
 
-func (*session) setLockTimeout(d time.Duration) string {
+func (*Session) setLockTimeout(d time.Duration) string {
 	return fmt.Sprintf("SET lock_timeout = %d", d.Milliseconds())
 }
 
 // withSession calls work with a session of its own.
-func (r *Runner) withSession(ctx context.Context, lockTimeout time.Duration, work func(*session) error) error {
-	s, err := r.database.open(ctx, r.db, lockTimeout)
+func (r *Runner) withSession(ctx context.Context, lockTimeout time.Duration, work func(*Session) error) error {
+	s, err := r.open(ctx, lockTimeout)
 	if err != nil {
 		return err
 	}
@@ -70,8 +71,8 @@ func (r *Runner) withSession(ctx context.Context, lockTimeout time.Duration, wor
 }
 
 // withLock calls work with a session of its own, while no other runner is at work.
-func (r *Runner) withLock(ctx context.Context, limits limits, work func(*session) error) error {
-	return r.withSession(ctx, limits.lockTimeout, func(s *session) error {
+func (r *Runner) withLock(ctx context.Context, limits limits, work func(*Session) error) error {
+	return r.withSession(ctx, limits.lockTimeout, func(s *Session) error {
 		unlock, err := s.lock(ctx, limits.wait)
 		if err != nil {
 			return err
@@ -82,7 +83,7 @@ func (r *Runner) withLock(ctx context.Context, limits limits, work func(*session
 
 // close gives SQLite's connection, which may hold the whole database, back to the pool. PostgreSQL's is closed, and the
 // settings of the run with it.
-func (s *session) close() error {
+func (s *Session) close() error {
 	if s.database.dialect == Postgres {
 		_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // the error that it is told to return
 		return nil
@@ -90,23 +91,28 @@ func (s *session) close() error {
 	return s.conn.Close()
 }
 
-// createHistory creates the table of revisions, if need be.
-func (s *session) createHistory(ctx context.Context) error {
-	// CREATE SCHEMA IF NOT EXISTS needs the right to create one even where it exists.
-	exists, err := s.database.historyExists(ctx, s.conn)
-	if err == nil && exists {
-		if err = s.exec(ctx, "SELECT 1 FROM "+s.database.history+" WHERE false"); err == nil {
-			return nil
-		}
-		if !s.database.isUndefinedTable(err) {
-			return failure("read the history of migrations", err)
-		}
+// createHistory creates the table of revisions and the schemas, if need be.
+func (s *Session) createHistory(ctx context.Context) error {
+	table, schema, tables, err := s.database.historyExists(ctx, s.conn)
+	var create []string
+	// CREATE SCHEMA IF NOT EXISTS would need the right to create one even where it exists.
+	if !tables {
+		create = append(create, "CREATE SCHEMA "+quote(s.database.tables))
 	}
-	return failure("create the history of migrations", s.exec(ctx, s.database.create...))
+	if !schema {
+		create = append(create, "CREATE SCHEMA "+quote(s.database.schema))
+	}
+	if !table {
+		create = append(create, s.database.create)
+	}
+	if err == nil {
+		err = s.exec(ctx, create...)
+	}
+	return script.Failure("create the history of migrations", err)
 }
 
 // lock waits until no other runner is at work. The lock ends with the process, however that ends.
-func (s *session) lock(ctx context.Context, wait time.Duration) (unlock func() error, err error) {
+func (s *Session) lock(ctx context.Context, wait time.Duration) (unlock func() error, err error) {
 	lock := s.lockPostgres
 	if s.database.dialect == SQLite {
 		lock = s.lockSQLite
@@ -116,13 +122,13 @@ func (s *session) lock(ctx context.Context, wait time.Duration) (unlock func() e
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, longestPause) {
 		unlock, err := lock(ctx)
 		if err != nil {
-			return nil, failure("lock", err)
+			return nil, script.Failure("lock", err)
 		}
 		if unlock != nil {
 			return unlock, nil
 		}
 		if time.Until(deadline) < 0 {
-			return nil, refuse(domain.ErrUnavailable, "another program is migrating this database, since more than %v", wait)
+			return nil, script.Refuse(domain.ErrUnavailable, "another program is migrating this database, since more than %v", wait)
 		}
 		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
 			return nil, err
@@ -134,7 +140,7 @@ func (s *session) lock(ctx context.Context, wait time.Duration) (unlock func() e
 // whose end CREATE INDEX CONCURRENTLY in the other runner would wait in turn.
 const atlasLock = "atlas_migrate_execute"
 
-func (s *session) lockPostgres(ctx context.Context) (func() error, error) {
+func (s *Session) lockPostgres(ctx context.Context) (func() error, error) {
 	name := fnv.New32()
 	_, _ = name.Write([]byte(atlasLock)) // never fails
 	var taken bool
@@ -154,7 +160,7 @@ func (s *session) lockPostgres(ctx context.Context) (func() error, error) {
 // lockSQLite locks a file beside the database, by SQLite's own means: an attached database in exclusive locking mode stays
 // locked from its first change until it is detached, whatever transactions the main database has meanwhile. A database in
 // memory needs no lock between processes.
-func (s *session) lockSQLite(ctx context.Context) (func() error, error) {
+func (s *Session) lockSQLite(ctx context.Context) (func() error, error) {
 	var path string
 	err := s.conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&path)
 	if err != nil {
@@ -185,7 +191,7 @@ func (s *session) lockSQLite(ctx context.Context) (func() error, error) {
 	// Whoever had the lock before has removed the file, so this may be a lock on what is no file any more.
 	after, gone := os.Stat(path)
 	switch {
-	case isBusy(err), err == nil && (missing != nil || gone != nil || !os.SameFile(before, after)):
+	case script.IsBusy(err), err == nil && (missing != nil || gone != nil || !os.SameFile(before, after)):
 		return nil, detach()
 	case err != nil:
 		return nil, errors.Join(err, detach())
@@ -197,7 +203,7 @@ func (s *session) lockSQLite(ctx context.Context) (func() error, error) {
 }
 
 // withoutWaiting calls fn while SQLite reports a busy file at once.
-func (s *session) withoutWaiting(ctx context.Context, fn func() error) error {
+func (s *Session) withoutWaiting(ctx context.Context, fn func() error) error {
 	var timeout int
 	if err := s.conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
 		return err
@@ -213,7 +219,7 @@ func (s *session) withoutWaiting(ctx context.Context, fn func() error) error {
 }
 
 // exec executes statements without arguments, up to the first that fails.
-func (s *session) exec(ctx context.Context, statements ...string) error {
+func (s *Session) exec(ctx context.Context, statements ...string) error {
 	for _, statement := range statements {
 		if _, err := s.conn.ExecContext(ctx, statement); err != nil {
 			return err
@@ -224,7 +230,7 @@ func (s *session) exec(ctx context.Context, statements ...string) error {
 
 // inTx runs fn in a transaction. On SQLite it is one that may break foreign keys in between, as making a table anew does,
 // but not in the end.
-func (s *session) inTx(ctx context.Context, fn func() error) (err error) {
+func (s *Session) inTx(ctx context.Context, fn func() error) (err error) {
 	if s.database.dialect == Postgres {
 		return s.transaction(ctx, "BEGIN", fn)
 	}
@@ -245,13 +251,13 @@ func (s *session) inTx(ctx context.Context, fn func() error) (err error) {
 		}
 		after, err := s.brokenForeignKeys(ctx)
 		if err == nil && after > before {
-			err = refuse(domain.ErrInvalid, "%d rows would refer to rows that do not exist", after-before)
+			err = script.Refuse(domain.ErrInvalid, "%d rows would refer to rows that do not exist", after-before)
 		}
 		return err
 	})
 }
 
-func (s *session) transaction(ctx context.Context, begin string, fn func() error) error {
+func (s *Session) transaction(ctx context.Context, begin string, fn func() error) error {
 	err := s.exec(ctx, begin)
 	if err != nil {
 		return err
@@ -266,19 +272,19 @@ func (s *session) transaction(ctx context.Context, begin string, fn func() error
 	return err
 }
 
-func (s *session) brokenForeignKeys(ctx context.Context) (n int, err error) {
+func (s *Session) brokenForeignKeys(ctx context.Context) (n int, err error) {
 	err = s.conn.QueryRowContext(ctx, "SELECT count(*) FROM pragma_foreign_key_check").Scan(&n)
 	return n, err
 }
 
 // pause lets those through who waited behind this run's request for a lock.
-func (s *session) pause(ctx context.Context) error {
+func (s *Session) pause(ctx context.Context) error {
 	return sleep(ctx, s.lockTimeout+rand.N(s.lockTimeout))
 }
 
-func (s *session) isLockTimeout(err error) bool {
-	code := sqlState(err)
-	return code == "55P03" || code == "40P01" || isBusy(err) // lock_not_available, deadlock_detected
+func (s *Session) isLockTimeout(err error) bool {
+	code := script.SQLState(err)
+	return code == "55P03" || code == "40P01" || script.IsBusy(err) // lock_not_available, deadlock_detected
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 )
 
 // Two files of two statements each, and one without a transaction.
@@ -280,7 +281,7 @@ func TestHistoryThatDiffers(t *testing.T) {
 				if !errors.Is(err, domain.ErrChecksum) || !strings.Contains(err.Error(), test.contains) {
 					t.Errorf("up: %v", err)
 				}
-				if _, err := runner.Down(t.Context(), migration.DownOptions{To: first, Dev: d.dev(t)}); !errors.Is(err, domain.ErrChecksum) {
+				if _, err := plan.Down(t.Context(), runner, plan.DownOptions{To: first, Dev: d.dev(t)}); !errors.Is(err, domain.ErrChecksum) {
 					t.Errorf("down: %v", err)
 				}
 			})
@@ -311,7 +312,7 @@ func TestDirectoryMustMatchItsSum(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			_, err := migration.New(nil, migration.SQLite, os.DirFS(path))
+			_, err := migration.New(nil, migration.SQLite, os.DirFS(path), migration.Schema{})
 			if !errors.Is(err, domain.ErrChecksum) {
 				t.Errorf("%v; want a checksum error", err)
 			}
@@ -331,12 +332,12 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 		"open bracket": "CREATE TABLE thing (id integer;\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := migration.New(nil, migration.Postgres, directory(t, map[string]string{first + "_x.sql": text})); err == nil {
+			if _, err := migration.New(nil, migration.Postgres, directory(t, map[string]string{first + "_x.sql": text}), migration.Schema{}); err == nil {
 				t.Error("was accepted")
 			}
 		})
 	}
-	if _, err := migration.New(nil, "mysql", directory(t, twoFiles)); err == nil {
+	if _, err := migration.New(nil, "mysql", directory(t, twoFiles), migration.Schema{}); err == nil {
 		t.Error("an unknown dialect was accepted")
 	}
 }

@@ -7,14 +7,15 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
 )
 
 // places are where a desired state can be laid out; nil is a schema of the same PostgreSQL database.
-func (d testDatabase) places(t *testing.T) map[string]migration.Dev {
+func (d testDatabase) places(t *testing.T) map[string]plan.Dev {
 	if d.dialect == migration.SQLite {
-		return map[string]migration.Dev{"in memory": d.dev(t)}
+		return map[string]plan.Dev{"in memory": d.dev(t)}
 	}
-	return map[string]migration.Dev{"development database": emptiedPostgres(t), "same database": nil}
+	return map[string]plan.Dev{"development database": emptiedPostgres(t), "same database": nil}
 }
 
 func TestVerify(t *testing.T) {
@@ -53,12 +54,12 @@ func TestVerify(t *testing.T) {
 					mustUp(t, runner)
 					// What belongs to the application around is not the runner's concern.
 					mustExec(t, db, "CREATE TABLE orders (id integer PRIMARY KEY, account text)")
-					if err := runner.Verify(t.Context(), d.desired(t), dev); err != nil {
+					if err := plan.Verify(t.Context(), runner, d.desired(t), dev); err != nil {
 						t.Fatal(err)
 					}
 					mustExec(t, db, drift[0])
-					err := runner.Verify(t.Context(), d.desired(t), dev)
-					var found *migration.DriftError
+					err := plan.Verify(t.Context(), runner, d.desired(t), dev)
+					var found *plan.DriftError
 					if !errors.As(err, &found) || !errors.Is(err, domain.ErrDrift) {
 						t.Fatalf("%v; want drift", err)
 					}
@@ -80,12 +81,12 @@ func TestRemedyEndsTheDrift(t *testing.T) {
 		mustUp(t, runner)
 		mustExec(t, db, "ALTER TABLE users ADD COLUMN x text", "DROP INDEX users_created_at",
 			"INSERT INTO users (email, username, hashed_password) VALUES ('a@example.org', 'ann', '-')")
-		var found *migration.DriftError
-		if err := runner.Verify(t.Context(), d.desired(t), d.dev(t)); !errors.As(err, &found) {
+		var found *plan.DriftError
+		if err := plan.Verify(t.Context(), runner, d.desired(t), d.dev(t)); !errors.As(err, &found) {
 			t.Fatal(err)
 		}
 		mustExec(t, db, found.Statements...)
-		if err := runner.Verify(t.Context(), d.desired(t), d.dev(t)); err != nil {
+		if err := plan.Verify(t.Context(), runner, d.desired(t), d.dev(t)); err != nil {
 			t.Error(err)
 		}
 		if n := queryString(t, db, "SELECT count(*) FROM users"); n != "1" {
@@ -101,14 +102,14 @@ func TestVerifyLeavesNothingBehind(t *testing.T) {
 	runner := d.runner(t, db, d.embedded(t))
 	mustUp(t, runner)
 	for range 3 {
-		if err := runner.Verify(t.Context(), d.desired(t), nil); err != nil {
+		if err := plan.Verify(t.Context(), runner, d.desired(t), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := runner.Verify(t.Context(), "CREATE TABLE x (;", nil); err == nil {
+	if err := plan.Verify(t.Context(), runner, "CREATE TABLE x (;", nil); err == nil {
 		t.Error("a desired state that cannot be read was accepted")
 	}
-	if err := runner.Verify(t.Context(), "CREATE TABLE x (a nothing);", nil); err == nil || strings.Contains(err.Error(), "aborted") {
+	if err := plan.Verify(t.Context(), runner, "CREATE TABLE x (a nothing);", nil); err == nil || strings.Contains(err.Error(), "aborted") {
 		t.Errorf("%v; want the reason", err)
 	}
 	if n := queryString(t, db, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'accounts%' AND nspname <> 'accounts_migrations'"); n != "0" {

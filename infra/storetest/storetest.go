@@ -9,14 +9,11 @@ package storetest
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/softbee/accounts/domain"
-	migrations "github.com/softbee/accounts/ent/migrate"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/postgres"
@@ -71,38 +68,10 @@ func migrated(t testing.TB, store *infra.Store, err error) *infra.Store {
 func PostgresURL(t testing.TB) string {
 	t.Helper()
 	url := postgrestest.Schema(t)
-	if err := errors.Join(migrate(url), addTables(url)); err != nil {
+	if err := migrate(url); err != nil {
 		t.Fatalf("migrate a test schema: %v", err)
 	}
 	return url
-}
-
-// addTables executes the migrations in a schema that has no tables yet because the history, which the whole database has
-// once, says that they were applied: in another schema.
-func addTables(url string) error {
-	store, err := postgres.Open(context.Background(), url)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	var there bool
-	if err := store.DB().QueryRow("SELECT to_regclass('users') IS NOT NULL").Scan(&there); err != nil || there {
-		return err
-	}
-	files, err := fs.Glob(migrations.Files, "postgres/*.sql")
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		text, err := fs.ReadFile(migrations.Files, file)
-		if err != nil {
-			return err
-		}
-		if _, err := store.DB().Exec(string(text)); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	return nil
 }
 
 // PostgresDatabaseURL returns the URL of a new database with all migrations applied: a copy of one that is migrated once. It

@@ -78,7 +78,8 @@ func Schema(t testing.TB) string {
 	}
 	t.Cleanup(func() {
 		// What a test left open holds locks on its tables; without a limit it would stop the drop, and so the whole run.
-		if _, err := s.shared.db.Exec("SET lock_timeout = '20s'; DROP SCHEMA " + pq.QuoteIdentifier(schema) + " CASCADE"); err != nil {
+		if _, err := s.shared.db.Exec("SET lock_timeout = '20s'; DROP SCHEMA " + pq.QuoteIdentifier(schema) + " CASCADE; " +
+			"DROP SCHEMA IF EXISTS " + pq.QuoteIdentifier("accounts_migrations_"+schema) + " CASCADE"); err != nil {
 			t.Errorf("drop the test schema: %v", err)
 		}
 	})

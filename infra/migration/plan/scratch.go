@@ -1,26 +1,29 @@
-package migration
+package plan
 
 import (
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 
 	"ariga.io/atlas/sql/migrate"
 	"ariga.io/atlas/sql/schema"
+
+	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
 // scratch is an empty place in which files are executed to see what they make.
 type scratch struct {
-	conn     *sql.Conn
-	driver   migrate.Driver
-	database database
+	conn          *sql.Conn
+	driver        migrate.Driver
+	database      database
+	transactional bool   // it is a transaction, of which nothing remains
+	besides       string // a table in it that is no part of it
 }
-
-// scratchSchema is the place on PostgreSQL. The search path names nothing else, so that a file cannot reach a table of
-// the same database by mistake.
-const scratchSchema = "accounts_migrations_scratch"
 
 // withScratch calls work with an empty place in a database from dev.
 func withScratch(ctx context.Context, d database, dev Dev, work func(*scratch) error) (err error) {
@@ -34,58 +37,80 @@ func withScratch(ctx context.Context, d database, dev Dev, work func(*scratch) e
 	defer func() { err = errors.Join(err, dispose()) }()
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return failure("connect to the development database", err)
+		return script.Failure("connect to the development database", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	driver, err := d.driver(conn)
 	if err != nil {
-		return failure("inspect the development database", err)
+		return script.Failure("inspect the development database", err)
 	}
-	return work(&scratch{conn, driver, d})
+	return work(&scratch{conn: conn, driver: driver, database: d})
 }
 
-// withScratchSchema calls work with an empty schema of the session's database, which is dropped afterwards.
-func (s *session) withScratchSchema(ctx context.Context, work func(*scratch) error) error {
-	var path string
-	if err := s.conn.QueryRowContext(ctx, "SELECT current_setting('search_path')").Scan(&path); err != nil {
-		return failure("read the search path", err)
+// withinHistory calls work with an empty place in the session's own PostgreSQL database: the schema of the history, in a
+// transaction that is rolled back. So nothing is left behind, however the process ends, and no other right is needed than that
+// of the schema's owner. The search path names nothing else, so that a file cannot reach a table by mistake.
+func withinHistory(ctx context.Context, s *migration.Session, d database, work func(*scratch) error) (err error) {
+	conn := s.Conn()
+	place, table := s.History()
+	driver, err := d.driver(conn)
+	if err != nil {
+		return script.Failure("inspect the database", err)
 	}
-	const drop = "DROP SCHEMA IF EXISTS " + scratchSchema + " CASCADE"
-	for _, statement := range []string{drop, "CREATE SCHEMA " + scratchSchema, "SET search_path = " + scratchSchema} {
-		if _, err := s.conn.ExecContext(ctx, statement); err != nil {
-			return failure("create a schema to work in", err)
+	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
+		return script.Failure("begin", err)
+	}
+	defer func() {
+		_, back := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		err = errors.Join(err, script.Failure("roll back", back))
+	}()
+	var exists bool
+	if err := conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", place).Scan(&exists); err != nil {
+		return script.Failure("look for a schema to work in", err)
+	}
+	if !exists {
+		if _, err := conn.ExecContext(ctx, "CREATE SCHEMA "+quote(place)); err != nil {
+			return script.Failure("create a schema to work in", err)
 		}
 	}
-	err := work(&scratch{s.conn, s.driver, s.database})
-	after := context.WithoutCancel(ctx)
-	_, dropped := s.conn.ExecContext(after, drop)
-	_, reset := s.conn.ExecContext(after, "SELECT set_config('search_path', $1, false)", path)
-	if err != nil {
-		return err // after which, in a transaction, nothing else succeeds
+	if _, err := conn.ExecContext(ctx, "SET LOCAL search_path = "+quote(place)); err != nil {
+		return script.Failure("go to a schema to work in", err)
 	}
-	return failure("drop the schema to work in", errors.Join(dropped, reset))
+	return work(&scratch{conn: conn, driver: driver, database: d, transactional: true, besides: table})
 }
 
-// rolledBack calls work in a transaction of which nothing remains.
-func (s *session) rolledBack(ctx context.Context, work func() error) error {
-	if _, err := s.conn.ExecContext(ctx, "BEGIN"); err != nil {
-		return failure("begin", err)
+func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+var (
+	doBlock = regexp.MustCompile(`(?i)^\s*(DO|CALL)\b`)
+	// endsTransaction finds the statements in a block that would end the transaction around it.
+	endsTransaction = regexp.MustCompile(`(?i)\b(COMMIT|ROLLBACK)(\s+AND\s+(NO\s+)?CHAIN)?\s*;`)
+)
+
+// execute runs a statement of a file. In a transaction it runs what makes the same of an empty schema.
+func (s *scratch) execute(ctx context.Context, statement string) error {
+	if s.transactional {
+		switch {
+		case script.Concurrently.MatchString(statement):
+			statement = script.Concurrently.ReplaceAllString(statement, "INDEX")
+		case doBlock.MatchString(statement):
+			statement = endsTransaction.ReplaceAllString(statement, "NULL;")
+		}
 	}
-	err := work()
-	_, back := s.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-	return errors.Join(err, failure("roll back", back))
+	_, err := s.conn.ExecContext(ctx, statement)
+	return err
 }
 
-// executeFile runs the statements of a file one by one, without a transaction.
-func (s *scratch) executeFile(ctx context.Context, f *file) error {
-	return s.executeFirst(ctx, f, len(f.statements))
+// executeFile runs the statements of a file one by one.
+func (s *scratch) executeFile(ctx context.Context, f *script.File) error {
+	return s.executeFirst(ctx, f, len(f.Statements))
 }
 
 // executeFirst runs the first n statements of a file.
-func (s *scratch) executeFirst(ctx context.Context, f *file, n int) error {
-	for _, statement := range f.statements[:n] {
-		if _, err := s.conn.ExecContext(ctx, statement.Text); err != nil {
-			return f.failure(statement, err)
+func (s *scratch) executeFirst(ctx context.Context, f *script.File, n int) error {
+	for _, statement := range f.Statements[:n] {
+		if err := s.execute(ctx, statement.Text); err != nil {
+			return f.Failure(statement, err)
 		}
 	}
 	return nil
@@ -93,18 +118,27 @@ func (s *scratch) executeFirst(ctx context.Context, f *file, n int) error {
 
 // executeText runs the statements of a desired state.
 func (s *scratch) executeText(ctx context.Context, text string) error {
-	statements, err := s.database.scan(text)
+	statements, err := script.Scan(s.database.dialect, text)
 	if err != nil {
 		return fmt.Errorf("desired state: %w", err)
 	}
-	return s.executeFile(ctx, &file{LocalFile: migrate.NewLocalFile("desired state", []byte(text)), statements: statements})
+	return s.executeFile(ctx, &script.File{LocalFile: migrate.NewLocalFile("desired state", []byte(text)), Statements: statements})
+}
+
+// inspect returns what has been made in the place.
+func (s *scratch) inspect(ctx context.Context) (*schema.Schema, error) {
+	made, err := inspect(ctx, s.driver)
+	if err == nil && s.besides != "" {
+		made.Tables = slices.DeleteFunc(made.Tables, func(t *schema.Table) bool { return t.Name == s.besides })
+	}
+	return made, err
 }
 
 // inspect returns the tables of the connection's current schema: the named ones, or all if none is named.
 func inspect(ctx context.Context, driver migrate.Driver, tables ...string) (*schema.Schema, error) {
 	s, err := driver.InspectSchema(ctx, "", &schema.InspectOptions{Tables: tables})
 	if err != nil {
-		return nil, failure("inspect the schema", err)
+		return nil, script.Failure("inspect the schema", err)
 	}
 	return s, nil
 }

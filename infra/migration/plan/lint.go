@@ -1,4 +1,4 @@
-package migration
+package plan
 
 import (
 	"context"
@@ -18,6 +18,8 @@ import (
 
 	_ "ariga.io/atlas/sql/postgres/postgrescheck" // registers the analyzers
 	_ "ariga.io/atlas/sql/sqlite/sqlitecheck"     // registers the analyzers
+
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
 // Finding is a statement that may lose data, fail on data, break the release that is running, or hold up a table in use.
@@ -51,22 +53,22 @@ func Lint(ctx context.Context, options LintOptions) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := readDirectory(options.Dir, database)
+	dir, err := script.Read(options.Dir, options.Dialect)
 	if err != nil {
 		return nil, err
 	}
 	old := 0
 	if options.Latest > 0 {
-		old = max(0, len(dir.files)-options.Latest)
+		old = max(0, len(dir.Files)-options.Latest)
 	}
 	findings := []Finding{}
 	err = withScratch(ctx, database, options.Dev, func(place *scratch) error {
-		for _, f := range dir.files[:old] {
+		for _, f := range dir.Files[:old] {
 			if err := place.executeFile(ctx, f); err != nil {
 				return err
 			}
 		}
-		for _, f := range dir.files[old:] {
+		for _, f := range dir.Files[old:] {
 			found, err := lintFile(ctx, place, f)
 			if err != nil {
 				return err
@@ -81,12 +83,12 @@ func Lint(ctx context.Context, options LintOptions) ([]Finding, error) {
 // linting is one file under observation.
 type linting struct {
 	*scratch
-	file    *file
+	file    *script.File
 	changes []*sqlcheck.Change
 	found   []sqlcheck.Diagnostic
 }
 
-func lintFile(ctx context.Context, place *scratch, f *file) ([]Finding, error) {
+func lintFile(ctx context.Context, place *scratch, f *script.File) ([]Finding, error) {
 	before, err := inspect(ctx, place.driver)
 	if err != nil {
 		return nil, err
@@ -153,7 +155,7 @@ func (l *linting) findings() []Finding {
 	for _, d := range l.found {
 		directives := slices.Clone(silenced)
 		statement := &migrate.Stmt{}
-		for _, s := range l.file.statements {
+		for _, s := range l.file.Statements {
 			if s.Pos == d.Pos {
 				statement = s
 				directives = append(directives, s.Directive("nolint")...)
@@ -166,7 +168,7 @@ func (l *linting) findings() []Finding {
 			continue
 		}
 		findings = append(findings, Finding{
-			File: l.file.Name(), Line: l.file.line(statement), Code: d.Code, Reason: d.Text, Safer: safer[d.Code],
+			File: l.file.Name(), Line: l.file.Line(statement), Code: d.Code, Reason: d.Text, Safer: safer[d.Code],
 		})
 	}
 	slices.SortStableFunc(findings, func(a, b Finding) int { return a.Line - b.Line })
@@ -188,7 +190,7 @@ var oldScanner = migrate.Scanner{ScannerOptions: migrate.ScannerOptions{
 func (l *linting) splitAlike() {
 	scanner := oldScanner
 	theirs, err := scanner.Scan(string(l.file.Bytes()))
-	for i, ours := range l.file.statements {
+	for i, ours := range l.file.Statements {
 		if err != nil || i >= len(theirs) || theirs[i].Text != ours.Text {
 			l.report(ours, "AC104", "Builds of Atlas differ in where this statement ends")
 			return
@@ -210,9 +212,9 @@ func (l *linting) apply(statement *migrate.Stmt, from, to *schema.Schema) (schem
 }
 
 func (l *linting) observeSQLite(ctx context.Context, current *schema.Schema) error {
-	for _, statement := range l.file.statements {
+	for _, statement := range l.file.Statements {
 		if _, err := l.conn.ExecContext(ctx, statement.Text); err != nil {
-			return l.file.failure(statement, err)
+			return l.file.Failure(statement, err)
 		}
 		next, err := inspect(ctx, l.driver)
 		if err != nil {

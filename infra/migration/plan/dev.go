@@ -1,4 +1,4 @@
-package migration
+package plan
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
 // Dev opens an empty database in which files are tried out. The returned function disposes of it.
@@ -34,7 +35,7 @@ func DevPostgres(server string, open func(ctx context.Context, url string) (*sql
 		address, err := url.Parse(server)
 		if err != nil || !strings.HasPrefix(address.Scheme, "postgres") {
 			// The parser's error would repeat the URL, which may hold a password.
-			return nil, nil, refuse(domain.ErrInvalid, "the development database is not given as a postgres:// URL")
+			return nil, nil, script.Refuse(domain.ErrInvalid, "the development database is not given as a postgres:// URL")
 		}
 		admin, err := open(ctx, server)
 		if err != nil {
@@ -42,11 +43,11 @@ func DevPostgres(server string, open func(ctx context.Context, url string) (*sql
 		}
 		name := "accounts_dev_" + strings.ToLower(rand.Text())
 		if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+name+" TEMPLATE template0 ENCODING 'UTF8'"); err != nil {
-			return nil, nil, errors.Join(failure("create a temporary database", err), admin.Close())
+			return nil, nil, errors.Join(script.Failure("create a temporary database", err), admin.Close())
 		}
 		drop := func() error {
 			_, err := admin.ExecContext(context.WithoutCancel(ctx), "DROP DATABASE "+name+" WITH (FORCE)")
-			return errors.Join(failure("drop the temporary database", err), admin.Close())
+			return errors.Join(script.Failure("drop the temporary database", err), admin.Close())
 		}
 
 		query := address.Query()

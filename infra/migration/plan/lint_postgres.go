@@ -1,4 +1,4 @@
-package migration
+package plan
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 
 	"ariga.io/atlas/sql/migrate"
 	"ariga.io/atlas/sql/schema"
+
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
 // relation is a table or an index as PostgreSQL keeps it.
@@ -112,8 +114,8 @@ func (l *linting) observeConstraints(ctx context.Context, o observation) (err er
 // observePostgres executes the file as a runner does and looks at what each statement does.
 func (l *linting) observePostgres(ctx context.Context, current *schema.Schema) error {
 	existing := tableNames(current)
-	transactional := l.file.transactional
-	if transactional && slices.ContainsFunc(l.file.statements, func(s *migrate.Stmt) bool { return concurrently.MatchString(s.Text) }) {
+	transactional := l.file.Transactional
+	if transactional && slices.ContainsFunc(l.file.Statements, func(s *migrate.Stmt) bool { return script.Concurrently.MatchString(s.Text) }) {
 		transactional = false // it could not run as it is, which is a finding
 	}
 	// Not in UTC, where PostgreSQL need not touch the rows to give a timestamp its zone.
@@ -127,14 +129,14 @@ func (l *linting) observePostgres(ctx context.Context, current *schema.Schema) e
 			return err
 		}
 	}
-	for _, statement := range l.file.statements {
+	for _, statement := range l.file.Statements {
 		before, err := l.observe(ctx)
 		if err != nil {
 			return err
 		}
 		after, err := l.executeObserved(ctx, statement, transactional)
 		if err != nil {
-			return l.file.failure(statement, err)
+			return l.file.Failure(statement, err)
 		}
 		next, err := inspect(ctx, l.driver)
 		if err != nil {
@@ -157,7 +159,7 @@ func (l *linting) observePostgres(ctx context.Context, current *schema.Schema) e
 
 // executeObserved executes a statement and looks around before its locks are gone.
 func (l *linting) executeObserved(ctx context.Context, statement *migrate.Stmt, inTx bool) (o observation, err error) {
-	if !inTx && !concurrently.MatchString(statement.Text) {
+	if !inTx && !script.Concurrently.MatchString(statement.Text) {
 		if _, err := l.conn.ExecContext(ctx, "BEGIN"); err != nil {
 			return o, err
 		}
@@ -171,7 +173,7 @@ func (l *linting) executeObserved(ctx context.Context, statement *migrate.Stmt, 
 			return o, errors.Join(err, back)
 		}
 		// active_sql_transaction, invalid_transaction_termination: it wants to be alone.
-		if code := sqlState(err); code != "25001" && code != "2D000" {
+		if code := script.SQLState(err); code != "25001" && code != "2D000" {
 			return o, err
 		}
 	}
@@ -182,16 +184,15 @@ func (l *linting) executeObserved(ctx context.Context, statement *migrate.Stmt, 
 }
 
 var (
-	createsConcurrently = regexp.MustCompile(`(?i)^CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(IF\s+NOT\s+EXISTS\s+)?("(?:[^"]|"")+"|\w+)`)
-	writesRows          = regexp.MustCompile(`(?i)^\s*(UPDATE|DELETE|WITH)\b`)
-	validates           = regexp.MustCompile(`(?i)\bVALIDATE\s+CONSTRAINT\b`)
+	writesRows = regexp.MustCompile(`(?i)^\s*(UPDATE|DELETE|WITH)\b`)
+	validates  = regexp.MustCompile(`(?i)\bVALIDATE\s+CONSTRAINT\b`)
 )
 
 // judge reports what a statement did to the tables that were there before the file.
 func (l *linting) judge(statement *migrate.Stmt, existing []string, before, after observation, changes schema.Changes) {
 	inUse := func(table string) bool { return slices.Contains(existing, table) }
-	isConcurrent := concurrently.MatchString(statement.Text)
-	if isConcurrent && l.file.transactional {
+	isConcurrent := script.Concurrently.MatchString(statement.Text)
+	if isConcurrent && l.file.Transactional {
 		l.report(statement, "PG103", "CONCURRENTLY cannot run in a transaction, and this file is one")
 	}
 	if writesRows.MatchString(statement.Text) && len(existing) > 0 && len(changes) == 0 {

@@ -1,4 +1,7 @@
-package migration
+// Package plan works out migrations: the next one from the declared schema (Diff), what is questionable about those there are (Lint),
+// how a database differs from the declaration (Verify), and the way back (Down). It links Atlas's knowledge of databases, which
+// a program that only runs migrations does not need: that is infra/migration.
+package plan
 
 import (
 	"context"
@@ -12,6 +15,7 @@ import (
 	"ariga.io/atlas/sql/schema"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
 // DiffOptions say what [Diff] compares. All are needed.
@@ -42,13 +46,13 @@ func Diff(ctx context.Context, options DiffOptions) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	dir, err := readDirectory(os.DirFS(options.Dir), database)
+	dir, err := script.Read(os.DirFS(options.Dir), options.Dialect)
 	if err != nil {
 		return "", err
 	}
 	version := time.Now().UTC().Format(versionFormat)
-	if last := len(dir.files) - 1; last >= 0 && dir.files[last].Version() >= version {
-		return "", refuse(domain.ErrInvalid, "the clock is not past the newest migration, %s", dir.files[last].Version())
+	if last := len(dir.Files) - 1; last >= 0 && dir.Files[last].Version() >= version {
+		return "", script.Refuse(domain.ErrInvalid, "the clock is not past the newest migration, %s", dir.Files[last].Version())
 	}
 
 	planned, err := planDiff(ctx, options, database, dir)
@@ -67,15 +71,15 @@ func Diff(ctx context.Context, options DiffOptions) (path string, err error) {
 }
 
 // planDiff returns nil if there is nothing to be done.
-func planDiff(ctx context.Context, options DiffOptions, d database, dir *directory) (*migrate.Plan, error) {
+func planDiff(ctx context.Context, options DiffOptions, d database, dir *script.Directory) (*migrate.Plan, error) {
 	var current, desired *schema.Schema
 	err := withScratch(ctx, d, options.Dev, func(s *scratch) (err error) {
-		for _, f := range dir.files {
+		for _, f := range dir.Files {
 			if err := s.executeFile(ctx, f); err != nil {
 				return err
 			}
 		}
-		current, err = inspect(ctx, s.driver)
+		current, err = s.inspect(ctx)
 		return err
 	})
 	if err != nil {
@@ -86,7 +90,7 @@ func planDiff(ctx context.Context, options DiffOptions, d database, dir *directo
 		if err := s.executeText(ctx, options.Desired); err != nil {
 			return err
 		}
-		if desired, err = inspect(ctx, s.driver); err != nil {
+		if desired, err = s.inspect(ctx); err != nil {
 			return err
 		}
 		changes, err := difference(s.driver, current, desired)

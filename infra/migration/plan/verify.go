@@ -1,4 +1,4 @@
-package migration
+package plan
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"ariga.io/atlas/sql/schema"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
 // DriftError says how a database differs from the declared schema. It is a [domain.ErrDrift].
@@ -32,42 +34,44 @@ func (*DriftError) Unwrap() error { return domain.ErrDrift }
 // indexes, checks. Other tables are not its concern, nor are storage parameters.
 //
 // Verify changes nothing. To see what the desired state makes, it executes it in a database from dev. On PostgreSQL dev may
-// be nil: then it is executed in a schema of its own, in a transaction that is rolled back, which needs the right to create
-// schemas.
-func (r *Runner) Verify(ctx context.Context, desired string, dev Dev) error {
-	return r.withSession(ctx, defaultLimits.lockTimeout, func(s *session) error {
+// be nil: then it is executed in the schema of the history, in a transaction that is rolled back, which needs the right to
+// create tables there.
+func Verify(ctx context.Context, runner *migration.Runner, desired string, dev Dev) error {
+	return runner.Inspect(ctx, func(s *migration.Session) error {
+		d, err := databaseOf(s.Dialect())
+		if err != nil {
+			return err
+		}
 		var target *schema.Schema
-		lay := func(place *scratch) (err error) {
+		err = layOut(ctx, s, d, dev, func(place *scratch) (err error) {
 			if err := place.executeText(ctx, desired); err != nil {
 				return err
 			}
-			target, err = inspect(ctx, place.driver)
+			target, err = place.inspect(ctx)
 			return err
-		}
-		var err error
-		if r.database.dialect == Postgres && dev == nil {
-			err = s.rolledBack(ctx, func() error { return s.withScratchSchema(ctx, lay) })
-		} else {
-			err = withScratch(ctx, r.database, dev, lay)
-		}
+		})
 		if err != nil {
 			return err
 		}
 
-		live, err := inspect(ctx, s.driver, tableNames(target)...)
+		driver, err := d.driver(s.Conn())
+		if err != nil {
+			return script.Failure("inspect the database", err)
+		}
+		live, err := inspect(ctx, driver, tableNames(target)...)
 		if err != nil {
 			return err
 		}
-		changes, err := difference(s.driver, live, target)
+		changes, err := difference(driver, live, target)
 		if err != nil {
 			return err
 		}
-		statements, err := planStatements(ctx, s.driver, changes)
+		statements, err := planStatements(ctx, driver, changes)
 		if err != nil {
 			return err
 		}
-		if r.database.dialect == Postgres {
-			unfinished, err := s.unfinished(ctx, target)
+		if d.dialect == Postgres {
+			unfinished, err := unfinished(ctx, s, target)
 			if err != nil {
 				return err
 			}
@@ -80,20 +84,30 @@ func (r *Runner) Verify(ctx context.Context, desired string, dev Dev) error {
 	})
 }
 
+// layOut calls work with an empty place: in a database from dev or, on PostgreSQL without one, in the session's own.
+func layOut(ctx context.Context, s *migration.Session, d database, dev Dev, work func(*scratch) error) error {
+	if d.dialect == Postgres && dev == nil {
+		return withinHistory(ctx, s, d, work)
+	}
+	return withScratch(ctx, d, dev, work)
+}
+
 // unfinished returns the statements that finish what exists by name only: indexes that a broken CREATE INDEX CONCURRENTLY has
 // left invalid, and constraints that were never validated. Atlas does not tell them from others.
-func (s *session) unfinished(ctx context.Context, target *schema.Schema) (statements []string, err error) {
-	rows, err := s.conn.QueryContext(ctx, `
+func unfinished(ctx context.Context, s *migration.Session, target *schema.Schema) (statements []string, err error) {
+	rows, err := s.Conn().QueryContext(ctx, `
 		SELECT t.relname, i.relname, format('REINDEX INDEX CONCURRENTLY %I;', i.relname)
 		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
-		WHERE NOT x.indisvalid AND t.relnamespace = current_schema()::regnamespace
+		JOIN pg_namespace n ON n.oid = t.relnamespace
+		WHERE NOT x.indisvalid AND n.nspname = $1
 		UNION ALL
 		SELECT t.relname, c.conname, format('ALTER TABLE %I VALIDATE CONSTRAINT %I;', t.relname, c.conname)
 		FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
-		WHERE NOT c.convalidated AND t.relnamespace = current_schema()::regnamespace
-		ORDER BY 1, 2`)
+		JOIN pg_namespace n ON n.oid = t.relnamespace
+		WHERE NOT c.convalidated AND n.nspname = $1
+		ORDER BY 1, 2`, s.Tables())
 	if err != nil {
-		return nil, failure("look for invalid indexes", err)
+		return nil, script.Failure("look for invalid indexes", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {

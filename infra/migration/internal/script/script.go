@@ -1,0 +1,146 @@
+// Package script reads directories of migrations, and says what went wrong with a statement. It is shared by the runner and the
+// planner, and links nothing of Atlas that knows a database.
+package script
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strings"
+
+	"ariga.io/atlas/sql/migrate"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// The databases, as database/sql and ent name them.
+const (
+	Postgres = "postgres"
+	SQLite   = "sqlite3"
+)
+
+// Directory is a directory of migrations, read and verified.
+type Directory struct {
+	Atlas *migrate.MemDir
+	Files []*File // in the order of their versions
+}
+
+// File is a migration as the directory holds it.
+type File struct {
+	*migrate.LocalFile
+	Sum           string // its line of atlas.sum, which depends on the files before it
+	Statements    []*migrate.Stmt
+	Transactional bool
+}
+
+var (
+	// Concurrently finds CREATE, DROP and REINDEX INDEX CONCURRENTLY.
+	Concurrently = regexp.MustCompile(`(?i)\bINDEX\s+CONCURRENTLY\b`)
+	// CreatesConcurrently finds the name of the index in CREATE INDEX CONCURRENTLY.
+	CreatesConcurrently = regexp.MustCompile(
+		`(?i)^CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(IF\s+NOT\s+EXISTS\s+)?("(?:[^"]|"")+"|\w+)`)
+)
+
+// Scan splits a text into statements as Atlas's command line does for a database.
+func Scan(dialect, text string) ([]*migrate.Stmt, error) {
+	options := migrate.ScannerOptions{MatchBegin: true}
+	if dialect == Postgres {
+		options.MatchBeginAtomic, options.MatchDollarQuote, options.EscapedStringExt = true, true, true
+	}
+	return (&migrate.Scanner{ScannerOptions: options}).Scan(text)
+}
+
+// Read reads a directory. The error is a [domain.ErrChecksum] if a file does not match atlas.sum.
+func Read(dir fs.FS, dialect string) (*Directory, error) {
+	names, err := fs.Glob(dir, "*.sql")
+	if err != nil {
+		return nil, err
+	}
+	d := &Directory{Atlas: new(migrate.MemDir)}
+	for _, name := range append(names, migrate.HashFileName) {
+		content, err := fs.ReadFile(dir, name)
+		if errors.Is(err, fs.ErrNotExist) && name == migrate.HashFileName {
+			continue // Validate says so, if there are files
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := d.Atlas.WriteFile(name, content); err != nil {
+			return nil, err
+		}
+	}
+	if err := migrate.Validate(d.Atlas); err != nil {
+		return nil, invalidSum(err)
+	}
+
+	sums, err := d.Atlas.Checksum()
+	if err != nil {
+		return nil, err
+	}
+	files, err := d.Atlas.Files()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		read, err := readFile(f, sums, dialect)
+		if err != nil {
+			return nil, fmt.Errorf("migration %s: %w", f.Name(), err)
+		}
+		d.Files = append(d.Files, read)
+	}
+	return d, nil
+}
+
+func readFile(f migrate.File, sums migrate.HashFile, dialect string) (*File, error) {
+	local, ok := f.(*migrate.LocalFile)
+	if !ok {
+		return nil, errors.New("not a plain file")
+	}
+	if local.IsCheckpoint() {
+		return nil, Refuse(domain.ErrInvalid, "checkpoints are not supported")
+	}
+	sum, err := sums.SumByName(f.Name())
+	if err != nil {
+		return nil, Refuse(domain.ErrChecksum, "atlas.sum does not know it")
+	}
+	statements, err := Scan(dialect, string(f.Bytes()))
+	if err != nil {
+		return nil, err
+	}
+	transactional := true
+	switch mode := local.Directive("txmode"); {
+	case len(mode) == 1 && mode[0] == "none":
+		transactional = false
+	case len(mode) > 1, len(mode) == 1 && mode[0] != "file":
+		return nil, Refuse(domain.ErrInvalid, `atlas:txmode must be "none" or "file"`)
+	}
+	return &File{local, sum, statements, transactional}, nil
+}
+
+func invalidSum(err error) error {
+	var mismatch *migrate.ChecksumError
+	switch {
+	case errors.As(err, &mismatch):
+		return Refuse(domain.ErrChecksum, "migration %s was %s, says atlas.sum; if that was on purpose, run: atlas migrate hash",
+			mismatch.File, mismatch.Reason)
+	case errors.Is(err, migrate.ErrChecksumNotFound):
+		return Refuse(domain.ErrChecksum, "atlas.sum is missing; run: atlas migrate hash")
+	case errors.Is(err, migrate.ErrChecksumFormat), errors.Is(err, migrate.ErrChecksumMismatch):
+		return Refuse(domain.ErrChecksum, "atlas.sum is damaged; run: atlas migrate hash")
+	}
+	return err
+}
+
+// Line returns the line, counted from 1, at which a statement begins.
+func (f *File) Line(statement *migrate.Stmt) int {
+	text := string(f.Bytes())
+	// Atlas does not count the line that sets a delimiter.
+	start := statement.Pos + max(0, strings.Index(text[statement.Pos:], statement.Text))
+	return 1 + strings.Count(text[:start], "\n")
+}
+
+// Failure describes an error of a statement that was only tried out.
+func (f *File) Failure(statement *migrate.Stmt, err error) error {
+	return fmt.Errorf("%s, line %d: %w", f.Name(), f.Line(statement), Failure("execute", err))
+}
