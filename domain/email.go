@@ -74,7 +74,7 @@ func checkLocalPart(local string) error {
 // latter it refuses what nobody sees, and what this program's Unicode does not know: the database's may fold it.
 func notAtomText(r rune) bool {
 	switch {
-	case unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector):
+	case isBlank(r):
 		return true
 	case r >= utf8.RuneSelf:
 		return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsNumber(r) && !unicode.IsPunct(r) && !unicode.IsSymbol(r)
@@ -98,6 +98,11 @@ func canonicalDomain(text string) (string, error) {
 	host, err := mailDomain.ToASCII(text)
 	if err != nil || strings.HasSuffix(host, ".") {
 		return "", invalid(field, "has no valid domain name after the @")
+	}
+	if strings.Contains(host, "xn--") { // however it was written
+		if shown, err := mailDomain.ToUnicode(host); err != nil || strings.IndexFunc(shown, isBlankSymbol) >= 0 {
+			return "", invalid(field, "has no valid domain name after the @")
+		}
 	}
 	if host == text {
 		return host, nil

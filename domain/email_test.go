@@ -144,6 +144,7 @@ func TestMalformedEmailsAreRefused(t *testing.T) {
 		"a@\u2135b.org", // alef symbol, which UTS 46 turns into a letter that runs the other way
 		"a\x00@x.org", "a@x.org\x00", "\x00", "a\u0085b@x.org", "a\x7f@x.org", "a\xff@x.org", "a@\xc3\x28.org", "\xed\xa0\x80@x.org",
 		"a\u200db@x.org", "a\u00adb@x.org", "a\ufe0fb@x.org", "a\u034fb@x.org", "\u3164@x.org", "\uffa0@x.org", "\u202ea@x.org", // invisible
+		"\u2800@x.org", "a\u2800b@x.org", "a\U0001d159@x.org", "a@\u2800.org", "a@b\u2800.org", "a@xn--6ii.org", "a@x\U0001d159.org", // drawn as nothing
 		"a\u0378@x.org", "a\ue000@x.org", "a\U0010ffff@x.org", "a\u2028@x.org", // unassigned, private, separating
 		"a\U00010d50@x.org", // a capital that Unicode got in version 16
 		strings.Repeat("a", 65) + "@x.org", strings.Repeat("é", 33) + "@x.org",

@@ -42,13 +42,30 @@ type Filter struct {
 // is that of every text.
 type Prefix struct{ text string }
 
-// ParsePrefix returns the prefix in NFC and lower case, without full-width characters. It returns [ErrInvalid] on the field "search".
+// ParsePrefix returns the prefix in NFC and lower case, without full-width characters. Behind an "@" the labels of an
+// internationalised domain become A-labels (RFC 5890), as they are stored: of such a label the beginning alone finds nothing. It
+// returns [ErrInvalid] on the field "search".
 func ParsePrefix(text string) (Prefix, error) {
 	text = strings.TrimSpace(text)
 	if err := cleanText("search", text, maxEmailRunes); err != nil {
 		return Prefix{}, err
 	}
-	return Prefix{foldText(text)}, nil
+	text = foldText(text)
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		text = text[:at+1] + asciiLabels(text[at+1:])
+	}
+	return Prefix{text}, nil
+}
+
+// asciiLabels returns the beginning of a domain name with its labels as A-labels, but for those that are none.
+func asciiLabels(host string) string {
+	labels := strings.Split(strings.ReplaceAll(host, "\u3002", "."), ".") // UTS 46 takes the ideographic full stop for a dot
+	for i, label := range labels {
+		if ascii, err := mailDomain.ToASCII(label); err == nil && !isPrintableASCII(label) {
+			labels[i] = ascii
+		}
+	}
+	return strings.Join(labels, ".")
 }
 
 // String returns the prefix in canonical form.

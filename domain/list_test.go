@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -110,9 +111,33 @@ func TestListQueryHasDefaultsAndBounds(t *testing.T) {
 	}
 }
 
+// Who searches for a whole address finds the account, however it is written.
+func TestPrefixOfAWholeAddressIsItsCanonicalForm(t *testing.T) {
+	accepted := 0
+	for r := rune(0x21); r <= unicode.MaxRune; r++ {
+		if !telling(r) {
+			continue
+		}
+		text := "Jo\u0308rg" + string(r) + "@B" + string(r) + "u\u0308.Müller.example"
+		email, err := ParseEmail(text)
+		if err != nil {
+			continue
+		}
+		accepted++
+		if prefix, err := ParsePrefix(text); err != nil || prefix.String() != email.String() {
+			t.Errorf("ParsePrefix(%q) = %q, %v; the address is %q", text, prefix, err, email)
+		}
+	}
+	if accepted < 2_000 {
+		t.Errorf("only %d addresses were accepted", accepted)
+	}
+}
+
 func TestPrefixIsFoldedAsWhatItSearches(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "", "  ": "", "JÖR": "jör", "jo\u0308r": "jör", "ＦＵＬＬ": "full", "100%_\\": "100%_\\", "ΣΊ": "σί", "İ": "i\u0307", " a b ": "a b", "@": "@",
+		"ana@müller.example": "ana@xn--mller-kva.example", "ANA@MÜLLER": "ana@xn--mller-kva", "a@müller.": "a@xn--mller-kva.", "a@x.例子。广": "a@x.xn--fsqu00a.xn--swt",
+		"müller": "müller", "müller@": "müller@", "a@.x": "a@.x", "a@ex": "a@ex",
 	} {
 		prefix, err := ParsePrefix(text)
 		if err != nil || prefix.String() != want || prefix.IsZero() != (want == "") {

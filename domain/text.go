@@ -75,12 +75,26 @@ func isPrintableASCII(text string) bool {
 	return true
 }
 
-// personName returns a first or last name trimmed and in NFC. Empty means absent.
+// isBlank tells whether nothing is to be seen where r is, though Unicode does not class it as white space: what is ignorable by
+// default (UAX #44), formatting, variation selectors, and the symbols that are drawn as nothing.
+func isBlank(r rune) bool {
+	return isBlankSymbol(r) ||
+		r >= utf8.RuneSelf && unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Cf)
+}
+
+// isBlankSymbol tells whether r is the Braille pattern without a dot or the musical null notehead.
+func isBlankSymbol(r rune) bool { return r == '\u2800' || r == '\U0001d159' }
+
+// personName returns a first or last name trimmed and in NFC. Empty means absent, and so does a name in which there is nothing to
+// be seen.
 func personName(field, name string, maxRunes int) (string, error) {
 	if err := cleanText(field, name, maxRunes); err != nil {
 		return "", err
 	}
 	name = norm.NFC.String(strings.TrimSpace(name))
+	if strings.IndexFunc(name, func(r rune) bool { return !isBlank(r) && !unicode.IsSpace(r) }) < 0 {
+		return "", nil
+	}
 	return name, nil
 }
 

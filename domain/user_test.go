@@ -259,6 +259,11 @@ func TestNamesAreTrimmedAndNormal(t *testing.T) {
 	if err != nil || names.First != "José" || names.Last != strings.Repeat("é", 100) {
 		t.Errorf("%+v, %v", names, err)
 	}
+	for _, blank := range []string{"\u2800", " \u200b\u2800", "\u3164\u115f", "\ufeff", "\u2060\ufe0f", "\u00ad"} {
+		if names, err := ParseNames(blank, "a"+blank+"b"); err != nil || names.First != "" || names.Last == "" {
+			t.Errorf("a blank name %+q: %+q, %v", blank, names, err)
+		}
+	}
 	for _, name := range []string{strings.Repeat("a", 51), "a\nb", "a\x7f", "\xc3", "a\u0085", strings.Repeat("a", 1<<20), strings.Repeat("\u0958", 26)} {
 		names, err := ParseNames(name, "")
 		refusal(t, err, ErrInvalid, "first_name", name)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
 
 	"golang.org/x/term"
@@ -89,7 +90,8 @@ func (in input) line(ctx context.Context) (string, error) {
 	return await(ctx, func() (string, error) { return readLine(in.lines) })
 }
 
-// readLine reads a line without its end, "\n" or "\r\n", of which the last line of a file may have none.
+// readLine reads a line without its end, "\n" or "\r\n", of which the last line of a file may have none, and without the mark
+// (U+FEFF) that some programs put before a UTF-8 text. What is marked as UTF-16, as some shells redirect it, is refused.
 func readLine(r *bufio.Reader) (string, error) {
 	var line []byte
 	for len(line) < maxLine {
@@ -106,7 +108,10 @@ func readLine(r *bufio.Reader) (string, error) {
 		}
 		break
 	}
-	return string(line), nil
+	if bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff")) {
+		return "", invalid("", "the input is UTF-16; it must be UTF-8")
+	}
+	return strings.TrimPrefix(string(line), "\ufeff"), nil
 }
 
 // prompt asks on the terminal, which does not show what is typed. Ctrl-C, Ctrl-D and the end of ctx are one and the same: the

@@ -72,6 +72,7 @@ func ParseMapping(r io.Reader) (*Mapping, error) {
 		return nil, err
 	}
 	m := new(Mapping)
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // some editors begin a UTF-8 file with it
 	if err := strict(data, m); err != nil {
 		return nil, refuse(domain.ErrInvalid, "map", "is not a mapping: "+err.Error())
 	}

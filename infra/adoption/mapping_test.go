@@ -46,8 +46,10 @@ func TestParseMappingRefuses(t *testing.T) {
 			t.Errorf("%s: %v; want invalid", text, err)
 		}
 	}
-	if _, err := adoption.ParseMapping(strings.NewReader(`{"table": "x", "columns": {` + rest + `}}`)); err != nil {
-		t.Error(err)
+	for _, before := range []string{"", "\ufeff"} {
+		if _, err := adoption.ParseMapping(strings.NewReader(before + `{"table": "x", "columns": {` + rest + `}}`)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
