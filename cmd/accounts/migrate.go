@@ -136,6 +136,9 @@ func statusRecord(s migration.Status) record {
 	if len(s.OutOfOrder) > 0 {
 		status = append(status, field{"out_of_order", s.OutOfOrder})
 	}
+	if len(s.Elsewhere) > 0 {
+		status = append(status, field{"elsewhere", s.Elsewhere})
+	}
 	return status
 }
 
@@ -178,8 +181,9 @@ func devFor(kind string) plan.Dev {
 
 func (p *program) migrateDownCommand() *cobra.Command {
 	var options plan.DownOptions
-	const example = `accounts migrate down --to 20261122190238
-accounts migrate down --to 20261122190238 --allow-destructive`
+	const example = `accounts migrate down --to 20261122190238 --dry-run
+accounts migrate down --to 20261122190238 --allow-destructive
+accounts migrate down --to 0 --allow-destructive`
 	c := p.command("down --to VERSION", "Go back to the schema of an earlier version, and print how", example, cobra.NoArgs,
 		func(ctx context.Context, _ []string) error {
 			kind, _, err := p.databaseURL()
@@ -202,7 +206,8 @@ accounts migrate down --to 20261122190238 --allow-destructive`
 				return errors.Join(err, p.printScript(way.Statements))
 			})
 		})
-	c.Flags().StringVar(&options.To, "to", "", "the last `VERSION` to stay applied")
+	c.Flags().StringVar(&options.To, "to", "", "the last `VERSION` to stay applied; 0 is none")
+	c.Flags().BoolVar(&options.DryRun, "dry-run", false, "only print what would be executed")
 	c.Flags().BoolVar(&options.AllowDestructive, "allow-destructive", false, "also drop tables and columns, and narrow types")
 	require(c, "to")
 	return c
