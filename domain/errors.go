@@ -41,6 +41,7 @@ type Error struct {
 	Field  string    // the column or argument concerned; empty when there is none
 	Reason string    // for people, in English
 	Until  time.Time // with ErrLocked: when the lock ends
+	Cause  error     // with ErrUnavailable: the error of the context, if that has ended
 }
 
 // Error returns "field: reason", or what of it there is.
@@ -55,8 +56,13 @@ func (e *Error) Error() string {
 	return e.Field + ": " + reason
 }
 
-// Unwrap makes errors.Is(err, e.Kind) true.
-func (e *Error) Unwrap() error { return e.Kind }
+// Unwrap makes errors.Is true for the kind, and for the cause where there is one.
+func (e *Error) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Cause}
+}
 
 // KindOf returns the kind of err, or "" if no error in its chain has one.
 func KindOf(err error) Kind {

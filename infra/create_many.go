@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 
-	"entgo.io/ent/dialect"
-	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 
 	"github.com/softbee/accounts/domain"
@@ -23,27 +22,30 @@ import (
 // The error beside them is for what concerns all, such as [domain.ErrUnavailable]; then any number of them may be stored, each
 // whole or not at all, and a second call with the same accounts goes on. Within [Store.InTx] a refused value is such an error
 // too.
-func (s *Store) CreateMany(ctx context.Context, users []*domain.User) ([]error, error) {
+func (r *repository) CreateMany(ctx context.Context, users []*domain.User) ([]error, error) {
 	refusals := make([]error, len(users))
-	return refusals, s.createMany(ctx, users, refusals)
+	if slices.Contains(users, nil) {
+		return refusals, wrap("create users", required("user"))
+	}
+	return refusals, r.createMany(ctx, users, refusals)
 }
 
-func (s *Store) createMany(ctx context.Context, users []*domain.User, refusals []error) error {
+func (r *repository) createMany(ctx context.Context, users []*domain.User, refusals []error) error {
 	if len(users) == 0 {
 		return nil
 	}
-	if _, inside := s.driver.(txDriver); inside {
-		return s.createStaged(ctx, users, refusals)
-	}
-	if s.staged.Add(-1) < 0 {
-		s.staged.Store(0)
-		err := s.InTx(ctx, func(tx *Store) error { return tx.createAtOnce(ctx, users) })
+	if r.staged.Add(-1) < 0 {
+		r.staged.Store(0)
+		err := r.nested(ctx, func(tx *Tx) error { return tx.createAtOnce(ctx, users) })
 		if !errors.Is(err, domain.ErrTaken) && !errors.Is(err, domain.ErrConflict) && !errors.Is(err, domain.ErrInvalid) {
 			return err
 		}
-		s.staged.Store(stagedAfterCollision)
+		r.staged.Store(stagedAfterCollision)
 	}
-	err := s.InTx(ctx, func(tx *Store) error { return tx.createStaged(ctx, users, refusals) })
+	err := r.nested(ctx, func(tx *Tx) error {
+		clear(refusals) // of an attempt that is repeated
+		return tx.createStaged(ctx, users, refusals)
+	})
 	if !errors.Is(err, domain.ErrInvalid) {
 		return err
 	}
@@ -56,10 +58,10 @@ func (s *Store) createMany(ctx context.Context, users []*domain.User, refusals [
 		return nil
 	}
 	half := len(users) / 2
-	if err := s.createMany(ctx, users[:half], refusals[:half]); err != nil {
+	if err := r.createMany(ctx, users[:half], refusals[:half]); err != nil {
 		return err
 	}
-	return s.createMany(ctx, users[half:], refusals[half:])
+	return r.createMany(ctx, users[half:], refusals[half:])
 }
 
 // stagedAfterCollision is how many calls after a collision expect another one. Without a collision the staging table is a
@@ -67,51 +69,74 @@ func (s *Store) createMany(ctx context.Context, users []*domain.User, refusals [
 // clear away.
 const stagedAfterCollision = 16
 
-// createAtOnce stores accounts within a transaction, or fails at the first that collides.
-func (s *Store) createAtOnce(ctx context.Context, users []*domain.User) error {
+// createAtOnce stores accounts, or fails at the first that collides.
+func (t *Tx) createAtOnce(ctx context.Context, users []*domain.User) error {
 	all := make([]int, len(users))
 	for i := range all {
 		all[i] = i
 	}
-	return s.copyUsers(ctx, user.Table, user.Columns, users, all)
+	return t.copyUsers(ctx, usersTable, columnNames(), users, all)
 }
 
 // copyUsers writes the accounts at some places into a table that has the columns, which are those of users and, in the
 // staging table, their place.
-func (s *Store) copyUsers(ctx context.Context, table string, columns []string, users []*domain.User, places []int) error {
-	tx := s.driver.(txDriver) // only ever called within one
-	if err := s.database.Copy(ctx, tx.ExecQuerier, table, columns, rows(columns, users, places)); err != nil {
-		return s.failure(ctx, "create users", err)
+func (t *Tx) copyUsers(ctx context.Context, table string, names []string, users []*domain.User, places []int) error {
+	const op = "create users"
+	schema := t.schema
+	if table == staging { // a temporary table is in a schema of its own
+		schema = ""
+	}
+	values := rows(t.dialect, names, users, places)
+	if t.conn == nil || t.database.Copy == nil {
+		return t.insertRows(ctx, t.dialect.table(schema, table), names, values)
+	}
+	if err := t.database.Copy(ctx, t.conn, t.tx, t.dialect.table(schema, table), names, values); err != nil {
+		return t.failure(ctx, op, err)
 	}
 	return nil
 }
 
-// The statements of createStaged. The staging table has the columns of users, of the same types but without their rules, and
-// the place of each row. It is this connection's own, and gone when the transaction ends, so that a pooler may give the next
-// one to somebody else.
-var (
-	createStaging = "CREATE TEMPORARY TABLE " + staging + " AS SELECT 0 AS " + place + ", * FROM " + user.Table + " WHERE false"
-	insertStaged  = "INSERT INTO " + user.Table + " (" + userColumns + ") SELECT " + userColumns + " FROM " + staging +
-		" WHERE true ORDER BY " + place + " ON CONFLICT DO NOTHING RETURNING " + user.FieldID // SQLite's grammar needs the WHERE
-	clearStaging  = "DELETE FROM " + staging
-	dropStaging   = "DROP TABLE " + staging
-	stagedHolders = "SELECT " + user.FieldID + ", " + heldColumn() + " FROM " + staging + " AS staged"
-)
-
-// storedIDs tells which IDs of a list are stored.
-var storedIDs = map[string]string{
-	dialect.Postgres: "SELECT " + user.FieldID + " FROM " + user.Table + " WHERE " + user.FieldID + " = ANY ($1::uuid[])",
-	dialect.SQLite:   "SELECT " + user.FieldID + " FROM " + user.Table + " WHERE " + user.FieldID + " IN (SELECT value FROM json_each(?))",
+// insertRows writes rows by INSERT statements of many rows, as many as a statement takes.
+func (t *Tx) insertRows(ctx context.Context, table string, names []string, values iter.Seq2[[]any, error]) error {
+	const maxRows = 500
+	most := min(maxRows, t.dialect.arguments/len(names))
+	one := "(?" + strings.Repeat(", ?", len(names)-1) + ")"
+	var args []any
+	insert := func() error {
+		if len(args) == 0 {
+			return nil
+		}
+		text := t.dialect.fill("", "INSERT INTO "+table+" ("+strings.Join(names, ", ")+") VALUES "+one+strings.Repeat(", "+one, len(args)/len(names)-1))
+		_, err := t.execute(ctx, "create users", text, args...)
+		args = args[:0]
+		return err
+	}
+	for row, err := range values {
+		if err != nil {
+			return err
+		}
+		if args = append(args, row...); len(args) == most*len(names) {
+			if err := insert(); err != nil {
+				return err
+			}
+		}
+	}
+	return insert()
 }
+
+// The staging table has the columns of users, of the same types but without their rules, and the place of each row. It is this
+// connection's own, and gone when the transaction ends, so that a pooler may give the next one to somebody else.
+const (
+	clearStaging = "DELETE FROM " + staging
+	dropStaging  = "DROP TABLE " + staging
+)
 
 const (
 	staging = "accounts_staging"
 	place   = "staging_place"
 )
 
-var stagingColumns = append([]string{place}, user.Columns...)
-
-var userColumns = strings.Join(user.Columns, ", ")
+func stagingColumns() []string { return append([]string{place}, columnNames()...) }
 
 // uniqueColumns are the columns in which an account can collide with others, in the order in which they are reported.
 var uniqueColumns = []string{
@@ -123,16 +148,16 @@ var uniqueColumns = []string{
 func heldColumn() string {
 	var list strings.Builder
 	for i, column := range uniqueColumns {
-		list.WriteString(" WHEN (SELECT 1 FROM " + user.Table + " AS u WHERE u." + column + " = staged." + column + ") = 1 THEN " + strconv.Itoa(i))
+		list.WriteString(" WHEN (SELECT 1 FROM {users} AS u WHERE u." + column + " = staged." + column + ") = 1 THEN " + strconv.Itoa(i))
 	}
 	return "CASE" + list.String() + " END"
 }
 
 // createStaged stores accounts within a transaction by way of a staging table. IDs are what tells its rows apart, so that
 // accounts with one ID take turns.
-func (s *Store) createStaged(ctx context.Context, users []*domain.User, refusals []error) error {
+func (t *Tx) createStaged(ctx context.Context, users []*domain.User, refusals []error) error {
 	const op = "create users"
-	known, err := s.stored(ctx, users)
+	known, err := t.stored(ctx, users)
 	if err != nil {
 		return err
 	}
@@ -147,12 +172,12 @@ func (s *Store) createStaged(ctx context.Context, users []*domain.User, refusals
 	if len(pending) == 0 { // as when an import is repeated
 		return nil
 	}
-	if err := s.execute(ctx, op, createStaging); err != nil {
+	if err := t.statement(ctx, t.texts.createStaging); err != nil {
 		return err
 	}
 	for first := true; len(pending) > 0; first = false {
 		if !first {
-			if err := s.execute(ctx, op, clearStaging); err != nil {
+			if err := t.statement(ctx, clearStaging); err != nil {
 				return err
 			}
 		}
@@ -169,65 +194,63 @@ func (s *Store) createStaged(ctx context.Context, users []*domain.User, refusals
 				turn = append(turn, i)
 			}
 		}
-		if err := s.createTurn(ctx, users, turn, known, refusals); err != nil {
+		if err := t.createTurn(ctx, users, turn, known, refusals); err != nil {
 			return err
 		}
 		pending = later
 	}
-	return s.execute(ctx, op, dropStaging)
+	return t.statement(ctx, dropStaging)
 }
 
 // stored returns the IDs of users that are stored already.
-func (s *Store) stored(ctx context.Context, users []*domain.User) (map[domain.ID]bool, error) {
+func (t *Tx) stored(ctx context.Context, users []*domain.User) (map[domain.ID]bool, error) {
 	ids := make([]string, len(users))
 	for i, u := range users {
 		ids[i] = u.ID().String()
 	}
-	list := "{" + strings.Join(ids, ",") + "}"
-	if s.driver.Dialect() == dialect.SQLite {
-		list = `["` + strings.Join(ids, `","`) + `"]`
-	}
-	stored := make(map[domain.ID]bool)
-	err := s.scan(ctx, "create users", storedIDs[s.driver.Dialect()], []any{list}, func(rows *sql.Rows) error {
-		var id uuid.UUID
-		err := rows.Scan(&id)
+	found, err := collect(ctx, &t.repository, "create users", t.texts.storedIDs, []any{t.dialect.idList(ids)}, scanned[uuid.UUID])
+	stored := make(map[domain.ID]bool, len(found))
+	for _, id := range found {
 		stored[domain.IDFromUUID(id)] = true
-		return err
-	})
+	}
 	return stored, err
 }
 
 // createTurn stores the accounts at the places of turn, whose IDs differ.
-func (s *Store) createTurn(ctx context.Context, users []*domain.User, turn []int, known map[domain.ID]bool, refusals []error) error {
+func (t *Tx) createTurn(ctx context.Context, users []*domain.User, turn []int, known map[domain.ID]bool, refusals []error) error {
 	const op = "create users"
 	if len(turn) == 0 {
 		return nil
 	}
-	if err := s.copyUsers(ctx, staging, stagingColumns, users, turn); err != nil {
+	if err := t.copyUsers(ctx, staging, stagingColumns(), users, turn); err != nil {
 		return err
 	}
-	stored := 0
-	if err := s.scan(ctx, op, insertStaged, []any{}, func(rows *sql.Rows) error {
-		var id uuid.UUID
-		stored++
-		err := rows.Scan(&id)
+	created, err := collect(ctx, &t.repository, op, t.texts.insertStaged, nil, scanned[uuid.UUID])
+	if err != nil {
+		return err
+	}
+	for _, id := range created {
 		known[domain.IDFromUUID(id)] = true
-		return err
-	}); err != nil || stored == len(turn) {
+	}
+	if len(created) == len(turn) {
+		return nil
+	}
+	type holder struct {
+		id     uuid.UUID
+		column *int
+	}
+	holders, err := collect(ctx, &t.repository, op, t.texts.stagedHolders, nil, func(rows Rows) (h holder, err error) {
+		err = rows.Scan(&h.id, &h.column)
+		return h, err
+	})
+	if err != nil {
 		return err
 	}
-
-	held := make(map[domain.ID]error, len(turn))
-	if err := s.scan(ctx, op, stagedHolders, []any{}, func(rows *sql.Rows) error {
-		var id uuid.UUID
-		var holder *int
-		err := rows.Scan(&id, &holder)
-		if holder != nil {
-			held[domain.IDFromUUID(id)] = collision(uniqueColumns[*holder])
+	held := make(map[domain.ID]error, len(holders))
+	for _, h := range holders {
+		if h.column != nil {
+			held[domain.IDFromUUID(h.id)] = collision("users." + uniqueColumns[*h.column])
 		}
-		return err
-	}); err != nil {
-		return err
 	}
 	for _, i := range turn {
 		id := users[i].ID()
@@ -247,24 +270,23 @@ func (s *Store) createTurn(ctx context.Context, users []*domain.User, turn []int
 	return nil
 }
 
-// rows yields the accounts at some places, as user.Columns or, where place is among the columns, with that before them.
-func rows(columns []string, users []*domain.User, places []int) iter.Seq2[[]any, error] {
+// rows yields the accounts at some places, as columns or, where place is among the names, with that before them.
+func rows(d *dialect, names []string, users []*domain.User, places []int) iter.Seq2[[]any, error] {
 	return func(yield func([]any, error) bool) {
 		for _, i := range places {
-			row, err := rowValues(users[i])
-			if columns[0] == place {
-				row = append([]any{i}, row...)
+			row := rowValues(users[i])
+			if names[0] == place {
+				row = append([]any{int64(i)}, row...)
 			}
-			if !yield(row, err) || err != nil {
+			if !yield(d.values(row), nil) {
 				return
 			}
 		}
 	}
 }
 
-func (s *Store) execute(ctx context.Context, op, statement string) error {
-	if err := s.driver.Exec(ctx, statement, []any{}, nil); err != nil {
-		return s.failure(ctx, op, err)
-	}
-	return nil
+// statement runs a statement without arguments.
+func (t *Tx) statement(ctx context.Context, text string) error {
+	_, err := t.execute(ctx, "create users", text)
+	return err
 }

@@ -173,7 +173,7 @@ func TestCreateManyOfNoneAndOfMany(t *testing.T) {
 func TestCreateManyInATransaction(t *testing.T) {
 	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		boom := errors.New("boom")
-		err := store.InTx(t.Context(), func(tx *infra.Store) error {
+		err := store.InTx(t.Context(), func(tx *infra.Tx) error {
 			for _, name := range []string{"one", "two"} { // twice: the staging table must not be in the way
 				if refusals, err := tx.CreateMany(t.Context(), []*domain.User{storetest.NewUser(t, name)}); err != nil || refusals[0] != nil {
 					return errors.Join(err, refusals[0])

@@ -2,39 +2,27 @@ package infra
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent"
+	"github.com/softbee/accounts/infra/internal/fault"
 )
 
-// Diagnosis is what a database's error means to the store. It holds no text of the driver, which may quote values.
-type Diagnosis struct {
-	Fault      Fault
-	Constraint string // with UniqueFault and CheckFault: its name, as PostgreSQL names it
-	Code       string // SQLSTATE or SQLite's extended result code
-}
-
-// Fault is a class of database errors.
-type Fault int
-
-// The faults that the store tells apart.
-const (
-	NoFault          Fault = iota // not an error of the database
-	OtherFault                    // an error that has no meaning of its own here
-	UniqueFault                   // a unique constraint
-	CheckFault                    // a check, or a value that its column cannot hold
-	SchemaFault                   // a table or a column is not there
-	UnavailableFault              // unreachable, shut down, read-only, full, or busy for too long
-)
-
-// uniqueFields names the field of each unique constraint.
+// uniqueFields names the field of each unique constraint: PostgreSQL's name, and SQLite's.
 var uniqueFields = map[string]string{
+	"users_pkey":                   "id",
 	"users_email_key":              "email",
 	"users_username_key":           "username",
 	"users_phone_key":              "phone",
 	"users_reset_token_key":        "reset_token",
 	"users_verification_token_key": "verification_token",
+	"users.id":                     "id",
+	"users.email":                  "email",
+	"users.username":               "username",
+	"users.phone":                  "phone",
+	"users.reset_token":            "reset_token",
+	"users.verification_token":     "verification_token",
 }
 
 // checkFields names the field of each check.
@@ -46,34 +34,69 @@ var checkFields = map[string]string{
 	"users_version_check":               "version",
 }
 
-// failure turns any error below the store into one of the domain. op says what the store was about to do.
-func (s *Store) failure(ctx context.Context, op string, err error) error {
+// failure turns any error below the store into one of the domain. op says what the store was about to do. Every error has a kind, and
+// none has text of the driver, which may quote values.
+func (r *repository) failure(ctx context.Context, op string, err error) error {
 	// A statement that was cancelled fails in many ways; the reason is the context's.
 	if ended := endOf(ctx); ended != nil {
-		return wrap(op, ended)
+		return wrap(op, &domain.Error{Kind: domain.ErrUnavailable, Reason: ended.Error(), Cause: ended})
 	}
-	if ent.IsNotFound(err) {
-		return wrap(op, notFound())
+	if known := new(domain.Error); errors.As(err, &known) {
+		return wrap(op, err)
 	}
-	diagnosis := s.database.Diagnose(err)
-	switch diagnosis.Fault {
-	case UniqueFault:
-		return wrap(op, uniqueViolation(diagnosis.Constraint))
-	case CheckFault:
-		field := checkFields[diagnosis.Constraint]
-		return wrap(op, &domain.Error{Kind: domain.ErrInvalid, Field: field, Reason: "is refused by the database"})
-	case SchemaFault:
-		return wrap(op, &domain.Error{
-			Kind:   domain.ErrPendingMigrations,
-			Reason: "the database lacks a table or a column (" + diagnosis.Code + "); run: accounts migrate up",
-		})
-	case UnavailableFault:
-		return wrap(op, &domain.Error{Kind: domain.ErrUnavailable, Reason: "the database is not available (" + diagnosis.Code + ")"})
-	case OtherFault:
-		return wrap(op, &domain.Error{Kind: domain.ErrUnavailable, Reason: "the database refuses the statement (" + diagnosis.Code + ")"})
-	case NoFault:
+	f := fault.Of(err)
+	refused := &domain.Error{Kind: f.Kind()}
+	switch f.Class {
+	case fault.Unique:
+		return wrap(op, collision(f.Constraint))
+	case fault.Check:
+		refused.Field, refused.Reason = checkFields[f.Constraint], "is refused by the database"
+		if refused.Field == "" {
+			refused.Field = f.Constraint
+		}
+		if f.Column != "" {
+			refused.Field = f.Column
+		}
+	case fault.Refused:
+		refused.Reason = "a trigger of the database refuses the change (" + f.Where + ")"
+	case fault.Referenced:
+		refused.Reason = "another table refers to the account"
+		if f.Constraint != "" {
+			refused.Reason = "the foreign key " + f.Constraint + " refers to the account"
+		}
+	case fault.Schema:
+		refused.Reason = "the database lacks a table or a column (" + f.Where + "); run: accounts migrate up"
+	case fault.Conflict:
+		refused.Reason = "conflicts with a concurrent transaction (" + f.Where + ")"
+		return wrap(op, retryable{refused})
+	case fault.Unavailable:
+		refused.Reason = "the database is not available (" + f.Where + ")"
+	case fault.Other:
+		refused.Reason = "the database refuses the statement (" + f.Where + ")"
+		if f.Aborted {
+			refused.Reason = "a statement before it in the transaction failed; nothing is stored"
+		}
 	}
-	return wrap(op, err)
+	return wrap(op, refused)
+}
+
+// ConnectFailure is the error of a connection that could not be made. It is for the packages of the drivers.
+func ConnectFailure(ctx context.Context, err error) error {
+	if ended := endOf(ctx); ended != nil {
+		return &domain.Error{Kind: domain.ErrUnavailable, Field: "database", Reason: ended.Error(), Cause: ended}
+	}
+	if known := new(domain.Error); errors.As(err, &known) {
+		return err
+	}
+	f := fault.Of(err)
+	refused := &domain.Error{Kind: domain.ErrUnavailable, Field: "database", Reason: "cannot be reached"}
+	switch {
+	case f.Code != "":
+		refused.Reason = "refuses the connection (" + f.Where + ")"
+	case f.Class == fault.Other: // such as a setting that the server does not have
+		refused.Kind, refused.Reason = domain.ErrInternal, "cannot be connected to with these settings ("+f.Where+")"
+	}
+	return refused
 }
 
 // endOf is ctx.Err, and does not wait for the timer: a dial that was given the context's deadline can fail just before that.
@@ -84,19 +107,17 @@ func endOf(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func uniqueViolation(constraint string) error {
-	if field, ok := uniqueFields[constraint]; ok {
-		return collision(field)
-	}
-	return collision("id")
-}
-
-// collision is the error of a value in a unique column that another account has.
-func collision(column string) error {
-	if column == "id" {
+// collision is the error of a value that another row has already, by the name of the constraint, or the column, that is unique. One that is
+// not the store's, such as an index of the application, is named itself.
+func collision(constraint string) error {
+	field, ok := uniqueFields[constraint]
+	switch {
+	case !ok:
+		field = constraint
+	case field == "id":
 		return idExists()
 	}
-	return &domain.Error{Kind: domain.ErrTaken, Field: column, Reason: "is taken by another account"}
+	return &domain.Error{Kind: domain.ErrTaken, Field: field, Reason: "is taken by another account"}
 }
 
 func idExists() error {

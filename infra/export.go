@@ -16,13 +16,13 @@ const exportPage = 1000
 // returned twice. The users have no token digests, and their password hashes only if withHashes is true: those are secrets.
 //
 // An error ends it: that of ctx, [domain.ErrUnavailable], or what makes a row unreadable.
-func (s *Store) Export(ctx context.Context, withHashes bool) iter.Seq2[*domain.User, error] {
+func (r *repository) Export(ctx context.Context, withHashes bool) iter.Seq2[*domain.User, error] {
 	const op = "export users"
 	order := orders[domain.OrderCreated]
 	return func(yield func(*domain.User, error) bool) {
 		var last domain.Cursor
 		for {
-			users, err := s.page(ctx, op, []predicate.User{order.after(last)}, order.by, exportPage, withHashes)
+			users, err := r.page(ctx, op, []predicate.User{order.after(last)}, order.by, exportPage, withHashes)
 			if err != nil {
 				yield(nil, err)
 				return

@@ -11,7 +11,7 @@ import (
 )
 
 // List implements [domain.UserReader].
-func (s *Store) List(ctx context.Context, query domain.ListQuery) (domain.Page, error) {
+func (r *repository) List(ctx context.Context, query domain.ListQuery) (domain.Page, error) {
 	const op = "list users"
 	query, err := query.Resolve()
 	if err != nil {
@@ -24,7 +24,7 @@ func (s *Store) List(ctx context.Context, query domain.ListQuery) (domain.Page, 
 	}
 	// The first page is the one after a cursor that is before everything: all pages are one prepared statement.
 	where := append(filtered(query.Filter), order.after(query.After))
-	users, err := s.page(ctx, op, where, by, query.Limit+1, false) // one more tells whether there is a next page
+	users, err := r.page(ctx, op, where, by, query.Limit+1, false) // one more tells whether there is a next page
 	if err != nil {
 		return domain.Page{}, err
 	}
@@ -37,18 +37,18 @@ func (s *Store) List(ctx context.Context, query domain.ListQuery) (domain.Page, 
 }
 
 // page returns at most limit accounts. They have no digests of one-time tokens, and their hashes only if withHashes is true.
-func (s *Store) page(
+func (r *repository) page(
 	ctx context.Context, op string, where []predicate.User, by []user.OrderOption, limit int, withHashes bool,
 ) ([]*domain.User, error) {
-	selector := sql.Dialect(s.driver.Dialect()).Select().From(sql.Table(user.Table))
-	for _, column := range user.Columns { // as scanUser reads them
-		switch {
-		case column == user.FieldHashedPassword && !withHashes:
+	selector := r.selectUsers()
+	for i := range columns {
+		switch name := columns[i].name; {
+		case name == user.FieldHashedPassword && !withHashes:
 			selector.AppendSelectExpr(sql.Raw("''"))
-		case column == user.FieldResetToken, column == user.FieldVerificationToken:
+		case name == user.FieldResetToken, name == user.FieldVerificationToken:
 			selector.AppendSelectExpr(sql.Raw("NULL"))
 		default:
-			selector.AppendSelect(column)
+			selector.AppendSelect(name)
 		}
 	}
 	for _, predicate := range where {
@@ -58,22 +58,25 @@ func (s *Store) page(
 		term(selector)
 	}
 	query, args := selector.Limit(limit).Query()
-	users := make([]*domain.User, 0, limit)
-	err := s.scan(ctx, op, query, args, func(rows *sql.Rows) error {
-		u, err := scanUser(rows)
-		users = append(users, u)
-		return err
-	})
-	return users, err
+	return collect(ctx, r, op, query, args, scanUser)
 }
 
 // Count implements [domain.UserReader].
-func (s *Store) Count(ctx context.Context, filter domain.Filter) (int, error) {
-	n, err := s.client.User.Query().Where(filtered(filter)...).Count(ctx)
-	if err != nil {
-		return 0, s.failure(ctx, "count users", err)
+func (r *repository) Count(ctx context.Context, filter domain.Filter) (int, error) {
+	selector := r.selectUsers()
+	for _, predicate := range filtered(filter) {
+		predicate(selector)
 	}
-	return n, nil
+	query, args := selector.Count().Query()
+	counts, err := collect(ctx, r, "count users", query, args, scanned[int])
+	if err != nil {
+		return 0, err
+	}
+	return counts[0], nil
+}
+
+func (r *repository) selectUsers() *sql.Selector {
+	return sql.Dialect(r.dialect.name).Select().From(sql.Table(usersTable).Schema(r.schema))
 }
 
 // ordering is how one order is read from its index.

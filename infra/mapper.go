@@ -1,158 +1,285 @@
 package infra
 
 import (
-	stdsql "database/sql"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent"
 	"github.com/softbee/accounts/ent/user"
 )
 
-// This is the one file that names both ent's user and the domain's. A test demands that every stored field is in each of
-// its functions.
+// usersTable is the table of the accounts.
+const usersTable = user.Table
 
-// toDomain returns the account that a row holds. It parses nothing that the store wrote itself, so that a row stays
-// readable when a rule is tightened; a row that is not in the form of an account gives an error that names its ID and field.
-func toDomain(row *ent.User) (*domain.User, error) {
-	state := domain.UserState{
-		ID:                      domain.IDFromUUID(row.ID),
-		FirstName:               value(row.FirstName),
-		LastName:                value(row.LastName),
-		Active:                  row.IsActive,
-		Verified:                row.IsVerified,
-		LastLogin:               instant(row.LastLogin),
-		Sessions:                row.RefreshTokens,
-		FailedLoginAttempts:     row.FailedLoginAttempts,
-		LockedUntil:             instant(row.LockedUntil),
-		ResetTokenExpiry:        instant(row.ResetTokenExpiry),
-		VerificationTokenExpiry: instant(row.VerificationTokenExpiry),
-		Version:                 row.Version,
-		CreatedAt:               domain.StoredTime(row.CreatedAt),
-		UpdatedAt:               domain.StoredTime(row.UpdatedAt),
+// column is how a stored column and the state of an account go into each other.
+type column struct {
+	name string
+
+	// get returns what is stored for a state: nil, a bool, an int64, a string or a time.
+	get func(*domain.UserState) any
+
+	// set puts a value that a driver read into the state. It parses nothing that the store wrote itself, so that a row stays readable
+	// when a rule is tightened.
+	set func(*domain.UserState, any) error
+}
+
+// columns are all that is stored of an account: the one place that names both what ent declares and what the domain has. A test
+// demands that it has each column of the schema, in its order, and that each reads and writes a field of its own.
+var columns = []column{
+	{user.FieldID,
+		func(s *domain.UserState) any { return s.ID.String() },
+		func(s *domain.UserState, v any) error { return parsed(&s.ID, v, parseStoredID) }},
+	{user.FieldEmail,
+		func(s *domain.UserState) any { return s.Email.String() },
+		func(s *domain.UserState, v any) error { return parsed(&s.Email, v, domain.RestoreEmail) }},
+	{user.FieldUsername,
+		func(s *domain.UserState) any { return s.Username.String() },
+		func(s *domain.UserState, v any) error { return parsed(&s.Username, v, domain.RestoreUsername) }},
+	{user.FieldHashedPassword,
+		func(s *domain.UserState) any { return s.PasswordHash.Stored() },
+		func(s *domain.UserState, v any) error { return parsed(&s.PasswordHash, v, domain.ParsePasswordHash) }},
+	{user.FieldFirstName,
+		func(s *domain.UserState) any { return orNull(s.FirstName) },
+		func(s *domain.UserState, v any) error { return text(&s.FirstName, v) }},
+	{user.FieldLastName,
+		func(s *domain.UserState) any { return orNull(s.LastName) },
+		func(s *domain.UserState, v any) error { return text(&s.LastName, v) }},
+	{user.FieldPhone,
+		func(s *domain.UserState) any { return orNull(s.Phone.String()) },
+		func(s *domain.UserState, v any) error { return parsed(&s.Phone, v, domain.RestorePhone) }},
+	{user.FieldIsActive,
+		func(s *domain.UserState) any { return s.Active },
+		func(s *domain.UserState, v any) error { return boolean(&s.Active, v) }},
+	{user.FieldIsVerified,
+		func(s *domain.UserState) any { return s.Verified },
+		func(s *domain.UserState, v any) error { return boolean(&s.Verified, v) }},
+	{user.FieldLastLogin,
+		func(s *domain.UserState) any { return orNull(s.LastLogin) },
+		func(s *domain.UserState, v any) error { return instant(&s.LastLogin, v) }},
+	{user.FieldRefreshTokens,
+		func(s *domain.UserState) any { return list(s.Sessions) },
+		func(s *domain.UserState, v any) error { return sessionList(&s.Sessions, v) }},
+	{user.FieldFailedLoginAttempts,
+		func(s *domain.UserState) any { return int64(s.FailedLoginAttempts) },
+		func(s *domain.UserState, v any) error { return integer(&s.FailedLoginAttempts, v) }},
+	{user.FieldLockedUntil,
+		func(s *domain.UserState) any { return orNull(s.LockedUntil) },
+		func(s *domain.UserState, v any) error { return instant(&s.LockedUntil, v) }},
+	{user.FieldResetToken,
+		func(s *domain.UserState) any { return orNull(s.ResetToken.Stored()) },
+		func(s *domain.UserState, v any) error { return digest(&s.ResetToken, user.FieldResetToken, v) }},
+	{user.FieldResetTokenExpiry,
+		func(s *domain.UserState) any { return orNull(s.ResetTokenExpiry) },
+		func(s *domain.UserState, v any) error { return instant(&s.ResetTokenExpiry, v) }},
+	{user.FieldVerificationToken,
+		func(s *domain.UserState) any { return orNull(s.VerificationToken.Stored()) },
+		func(s *domain.UserState, v any) error {
+			return digest(&s.VerificationToken, user.FieldVerificationToken, v)
+		}},
+	{user.FieldVerificationTokenExpiry,
+		func(s *domain.UserState) any { return orNull(s.VerificationTokenExpiry) },
+		func(s *domain.UserState, v any) error { return instant(&s.VerificationTokenExpiry, v) }},
+	{user.FieldVersion,
+		func(s *domain.UserState) any { return s.Version },
+		func(s *domain.UserState, v any) error { return integer(&s.Version, v) }},
+	{user.FieldCreatedAt,
+		func(s *domain.UserState) any { return s.CreatedAt },
+		func(s *domain.UserState, v any) error { return instant(&s.CreatedAt, v) }},
+	{user.FieldUpdatedAt,
+		func(s *domain.UserState) any { return s.UpdatedAt },
+		func(s *domain.UserState, v any) error { return instant(&s.UpdatedAt, v) }},
+}
+
+// userColumns are the names of columns, as a statement lists them.
+var userColumns = strings.Join(columnNames(), ", ")
+
+func columnNames() []string {
+	names := make([]string, len(columns))
+	for i := range columns {
+		names[i] = columns[i].name
 	}
-	var err error
-	if state.Email, err = domain.RestoreEmail(row.Email); err != nil {
-		return nil, stored(row, err)
+	return names
+}
+
+// rowValues returns what is stored of an account, in the order of columns.
+func rowValues(u *domain.User) []any {
+	state := u.State()
+	values := make([]any, len(columns))
+	for i := range columns {
+		values[i] = columns[i].get(&state)
 	}
-	if state.Username, err = domain.RestoreUsername(row.Username); err != nil {
-		return nil, stored(row, err)
-	}
-	if state.Phone, err = domain.RestorePhone(value(row.Phone)); err != nil {
-		return nil, stored(row, err)
-	}
-	if row.HashedPassword != "" {
-		if state.PasswordHash, err = domain.ParsePasswordHash(row.HashedPassword); err != nil {
-			return nil, stored(row, err)
+	return values
+}
+
+// changes returns the columns in which two states differ, and the values of the second.
+func changes(before, after *domain.UserState) (names []string, values []any) {
+	for i := range columns {
+		if value := columns[i].get(after); columns[i].get(before) != value {
+			names, values = append(names, columns[i].name), append(values, value)
 		}
 	}
-	if state.ResetToken, err = domain.RestoreTokenDigest(user.FieldResetToken, value(row.ResetToken)); err != nil {
-		return nil, stored(row, err)
+	return names, values
+}
+
+// row reads one account. Its fields are destinations of a scan, each of which puts a value into the state.
+type row struct {
+	state  domain.UserState
+	fields []field
+	err    error // of the first column that could not be read
+}
+
+type field struct {
+	*row
+	*column
+}
+
+// Scan implements [database/sql.Scanner].
+func (f *field) Scan(value any) error {
+	err := f.set(&f.state, value)
+	if err != nil && f.err == nil {
+		f.err = err
+		if refused, ok := err.(*domain.Error); !ok || refused.Field != f.name { //nolint:errorlint // as the functions above return it
+			f.err = &domain.Error{Kind: domain.ErrInvalid, Field: f.name, Reason: err.Error()}
+		}
 	}
-	if state.VerificationToken, err = domain.RestoreTokenDigest(user.FieldVerificationToken, value(row.VerificationToken)); err != nil {
-		return nil, stored(row, err)
+	return err
+}
+
+// scanUser reads the current row of a statement that returned the columns in their order. A row that is not in the form of an
+// account gives an error that names its ID and field.
+func scanUser(rows Rows) (*domain.User, error) {
+	r := row{fields: make([]field, len(columns))}
+	destinations := make([]any, len(columns))
+	for i := range columns {
+		r.fields[i] = field{&r, &columns[i]}
+		destinations[i] = &r.fields[i]
 	}
-	restored, err := domain.RestoreUser(state)
+	if err := rows.Scan(destinations...); err != nil {
+		if r.err != nil {
+			err = r.stored(r.err)
+		}
+		return nil, err
+	}
+	restored, err := domain.RestoreUser(r.state)
 	if err != nil {
-		return nil, stored(row, err)
+		return nil, r.stored(err)
 	}
 	return restored, nil
 }
 
-func stored(row *ent.User, err error) error { return fmt.Errorf("user %s: stored %w", row.ID, err) }
+func (r *row) stored(err error) error { return fmt.Errorf("user %s: stored %w", r.state.ID, err) }
 
-// toRow writes an account into a mutation: all fields but updated_at, the version and the ID are written as they are.
-func toRow(m *ent.UserMutation, u *domain.User) {
-	state := u.State()
-	m.SetID(state.ID.UUID())
-	m.SetEmail(state.Email.String())
-	m.SetUsername(state.Username.String())
-	m.SetHashedPassword(state.PasswordHash.Stored())
-	setOrClear(state.FirstName, m.SetFirstName, m.ClearFirstName)
-	setOrClear(state.LastName, m.SetLastName, m.ClearLastName)
-	setOrClear(state.Phone.String(), m.SetPhone, m.ClearPhone)
-	m.SetIsActive(state.Active)
-	m.SetIsVerified(state.Verified)
-	setOrClear(state.LastLogin, m.SetLastLogin, m.ClearLastLogin)
-	m.SetRefreshTokens(tokens(state.Sessions))
-	m.SetFailedLoginAttempts(state.FailedLoginAttempts)
-	setOrClear(state.LockedUntil, m.SetLockedUntil, m.ClearLockedUntil)
-	setOrClear(state.ResetToken.Stored(), m.SetResetToken, m.ClearResetToken)
-	setOrClear(state.ResetTokenExpiry, m.SetResetTokenExpiry, m.ClearResetTokenExpiry)
-	setOrClear(state.VerificationToken.Stored(), m.SetVerificationToken, m.ClearVerificationToken)
-	setOrClear(state.VerificationTokenExpiry, m.SetVerificationTokenExpiry, m.ClearVerificationTokenExpiry)
-	m.SetVersion(state.Version)
-	m.SetCreatedAt(state.CreatedAt)
-	m.SetUpdatedAt(state.UpdatedAt)
+// The readers of values, which differ between drivers: texts may be bytes, on SQLite a boolean may be a number.
+
+func text(target *string, value any) error {
+	switch value := value.(type) {
+	case nil:
+		*target = ""
+	case string:
+		*target = value
+	case []byte: // the driver's own: copied
+		*target = string(value)
+	default:
+		return notA("text", value)
+	}
+	return nil
 }
 
-// rowValues returns what toRow writes, as the arguments of a statement, in the order of user.Columns. It takes a tenth of the
-// allocations that a mutation and ent's builder take.
-func rowValues(u *domain.User) ([]any, error) {
-	state := u.State()
-	list, err := json.Marshal(tokens(state.Sessions))
+func parsed[T any](target *T, value any, parse func(string) (T, error)) error {
+	var stored string
+	if err := text(&stored, value); err != nil {
+		return err
+	}
+	var absent T
+	if *target = absent; stored == "" {
+		return nil // absent; RestoreUser refuses where it must not be
+	}
+	var err error
+	*target, err = parse(stored)
+	return err
+}
+
+func digest(target *domain.TokenDigest, name string, value any) error {
+	return parsed(target, value, func(stored string) (domain.TokenDigest, error) { return domain.RestoreTokenDigest(name, stored) })
+}
+
+func parseStoredID(stored string) (domain.ID, error) {
+	id, err := uuid.Parse(stored)
 	if err != nil {
-		return nil, err
+		return domain.ID{}, invalid(user.FieldID, "is not a UUID")
 	}
-	return []any{
-		state.ID.String(), state.Email.String(), state.Username.String(), state.PasswordHash.Stored(),
-		orNull(state.FirstName), orNull(state.LastName), orNull(state.Phone.String()), state.Active, state.Verified,
-		orNull(state.LastLogin), string(list), state.FailedLoginAttempts, orNull(state.LockedUntil),
-		orNull(state.ResetToken.Stored()), orNull(state.ResetTokenExpiry),
-		orNull(state.VerificationToken.Stored()), orNull(state.VerificationTokenExpiry),
-		state.Version, state.CreatedAt, state.UpdatedAt,
-	}, nil
+	return domain.IDFromUUID(id), nil
 }
 
-// scanUser reads the current row of a statement that returned user.Columns in their order.
-func scanUser(rows interface{ Scan(...any) error }) (*domain.User, error) {
-	var row ent.User
-	var tokens []byte
-	var lastLogin, lockedUntil, resetExpiry, verificationExpiry stdsql.NullTime
-	if err := rows.Scan(
-		&row.ID, &row.Email, &row.Username, &row.HashedPassword, &row.FirstName, &row.LastName, &row.Phone, &row.IsActive,
-		&row.IsVerified, &lastLogin, &tokens, &row.FailedLoginAttempts, &lockedUntil, &row.ResetToken, &resetExpiry,
-		&row.VerificationToken, &verificationExpiry, &row.Version, &row.CreatedAt, &row.UpdatedAt,
-	); err != nil {
-		return nil, err
+func boolean(target *bool, value any) error {
+	switch value := value.(type) {
+	case bool:
+		*target = value
+	case int64:
+		if value != 0 && value != 1 {
+			return notA("boolean", value)
+		}
+		*target = value == 1
+	default:
+		return notA("boolean", value)
 	}
-	if err := json.Unmarshal(tokens, &row.RefreshTokens); err != nil {
-		return nil, fmt.Errorf("user %s: stored refresh_tokens: is not an array of strings", row.ID)
-	}
-	row.LastLogin, row.LockedUntil = pointer(lastLogin), pointer(lockedUntil)
-	row.ResetTokenExpiry, row.VerificationTokenExpiry = pointer(resetExpiry), pointer(verificationExpiry)
-	return toDomain(&row)
+	return nil
 }
 
-func value(text *string) string {
-	if text == nil {
-		return ""
+func integer[T int | int64](target *T, value any) error {
+	n, ok := value.(int64)
+	if !ok || int64(T(n)) != n {
+		return notA("integer", value)
 	}
-	return *text
+	*target = T(n)
+	return nil
 }
 
-func instant(t *time.Time) time.Time {
-	if t == nil {
-		return time.Time{}
+func instant(target *time.Time, value any) error {
+	switch value := value.(type) {
+	case nil:
+		*target = time.Time{}
+	case time.Time:
+		*target = domain.StoredTime(value)
+	default:
+		return notA("time", value)
 	}
-	return domain.StoredTime(*t)
+	return nil
 }
 
-func pointer(t stdsql.NullTime) *time.Time {
-	if !t.Valid {
+func sessionList(target *domain.SessionList, value any) error {
+	var stored string
+	if err := text(&stored, value); err != nil {
+		return err
+	}
+	if stored == "[]" {
+		*target = domain.SessionList{}
 		return nil
 	}
-	return &t.Time
+	var entries []string
+	if err := json.Unmarshal([]byte(stored), &entries); err != nil || entries == nil {
+		return invalid(user.FieldRefreshTokens, "is not an array of strings")
+	}
+	*target = entries
+	return nil
 }
 
-// tokens returns a list that JSON writes as an array, never as null.
-func tokens(list domain.SessionList) []string {
-	if list == nil {
-		return []string{}
+func notA(form string, value any) error { return fmt.Errorf("is a %T, not a %s", value, form) }
+
+// list writes a list as a JSON array, never as null.
+func list(sessions domain.SessionList) string {
+	if len(sessions) == 0 {
+		return "[]"
 	}
-	return list
+	written, err := json.Marshal([]string(sessions))
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return string(written)
 }
 
 func orNull[T comparable](v T) any {
@@ -161,13 +288,4 @@ func orNull[T comparable](v T) any {
 		return nil
 	}
 	return v
-}
-
-func setOrClear[T comparable](v T, set func(T), unset func()) {
-	var absent T
-	if v == absent {
-		unset()
-		return
-	}
-	set(v)
 }

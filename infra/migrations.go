@@ -4,21 +4,13 @@ import (
 	"context"
 	"errors"
 
-	"entgo.io/ent/dialect"
-
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent/migrate/postgres"
-	"github.com/softbee/accounts/ent/migrate/sqlite"
 	"github.com/softbee/accounts/infra/migration"
 )
 
-// Migrations returns the runner of the migrations that are embedded in this program.
+// Migrations returns the runner of the migrations that are embedded in this program, in the store's schema.
 func (s *Store) Migrations() (*migration.Runner, error) {
-	files := postgres.Files
-	if s.driver.Dialect() == dialect.SQLite {
-		files = sqlite.Files
-	}
-	return migration.New(s.database.DB, s.driver.Dialect(), files, migration.Schema{})
+	return migration.New(s.database.DB, s.dialect.name, s.dialect.migrations, s.searched)
 }
 
 // Migrate applies the pending migrations, if there are any. Several programs may call it at once: one applies them, the

@@ -7,11 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent/user"
 )
 
 // The statements below do to the stored list what the methods of [domain.SessionList] do to a list in memory; the contract
@@ -20,32 +18,6 @@ import (
 //
 // Every WITH in them is NOT MATERIALIZED. When an UPDATE has waited for another one's row, PostgreSQL computes it again from
 // what that one stored, but for materialized queries, whose result stays the old row's: updates would be lost.
-
-// dialectSQL is how a database spells what the statements need.
-type dialectSQL struct {
-	elements string // the strings v of the stored list with their places n
-	array    string // the JSON array of all v in the order of n
-	binary   string // makes a comparison one of bytes
-}
-
-var (
-	postgresSQL = dialectSQL{
-		elements: "jsonb_array_elements_text(users.refresh_tokens) WITH ORDINALITY AS element(v, n)",
-		array:    "coalesce(jsonb_agg(v ORDER BY n), '[]')",
-		binary:   ` COLLATE "C"`,
-	}
-	sqliteSQL = dialectSQL{
-		elements: "(SELECT value AS v, key AS n FROM json_each(users.refresh_tokens) WHERE type = 'text')",
-		array:    "json_group_array(v ORDER BY n)",
-	}
-)
-
-func (s *Store) sql() dialectSQL {
-	if s.onSQLite() {
-		return sqliteSQL
-	}
-	return postgresSQL
-}
 
 // Parts of an entry v, and its form.
 var (
@@ -75,20 +47,18 @@ func substring(at, length int) string { return fmt.Sprintf("substr(v, %d, %d)", 
 
 // entries is a query of the entries that have not expired by a time, which is its argument: v, n, the session s and the time
 // of issue i.
-func (d dialectSQL) entries() string {
+func (d *dialect) entries() string {
 	return fmt.Sprintf("SELECT v, n, %s AS s, %s%s AS i FROM %s WHERE %s AND %s%s > ?",
 		sessionOf, issuedOf, d.binary, d.elements, isEntry, expiresOf, d.binary)
 }
 
-// keptEntries is the list without what has expired, and of the rest only what matches.
-func (s *Store) keptEntries(now time.Time, condition string, args ...any) sql.Querier {
-	d := s.sql()
-	text := fmt.Sprintf("(SELECT %s FROM (%s) AS e WHERE %s)", d.array, d.entries(), condition)
-	return expression(text, append([]any{domain.EntryTime(now)}, args...)...)
+// kept is the list without what has expired by its first argument, and of the rest only what matches the condition.
+func (d *dialect) kept(condition string) string {
+	return fmt.Sprintf("(SELECT %s FROM (%s) AS e WHERE %s)", d.array, d.entries(), condition)
 }
 
 // issued is [domain.SessionList.Issue]. Its arguments: now, the cap less one, the head of the new entry, now, now.
-func (d dialectSQL) issued() string {
+func (d *dialect) issued() string {
 	return fmt.Sprintf(`(WITH e AS NOT MATERIALIZED (%s),
  family AS NOT MATERIALIZED (
   SELECT v, n, min(CASE WHEN %s THEN i END) OVER own AS i, min(CASE WHEN %s THEN n END) OVER own AS first
@@ -105,7 +75,7 @@ func (d dialectSQL) issued() string {
 const behindAll = 1_000_000_000
 
 // rotated is [domain.SessionList.Rotate] for a session that has a live entry. Its arguments are those of rotation.
-func (d dialectSQL) rotated() string {
+func (d *dialect) rotated() string {
 	return fmt.Sprintf(`(WITH p AS NOT MATERIALIZED (SELECT CAST(? AS text) AS session, CAST(? AS text) AS digest, CAST(? AS text) AS retired, CAST(? AS text) AS head),
  e AS NOT MATERIALIZED (%[1]s),
  hit AS NOT MATERIALIZED (SELECT p.*,
@@ -125,21 +95,21 @@ func (d dialectSQL) rotated() string {
 }
 
 // IssueToken implements [domain.SessionStore].
-func (s *Store) IssueToken(ctx context.Context, id domain.ID, policy domain.SessionPolicy) (domain.Grant, error) {
+func (r *repository) IssueToken(ctx context.Context, id domain.ID, policy domain.SessionPolicy) (domain.Grant, error) {
 	const op = "issue token"
-	now := s.present()
+	now := r.present()
 	issue, err := domain.NewTokenIssue(id, now, policy)
 	if err != nil {
 		return domain.Grant{}, wrap(op, err)
 	}
-	u, err := s.one(ctx, op, s.texts.issueToken,
+	u, err := r.one(ctx, op, r.texts.issueToken,
 		issue.Now(), issue.Cap()-1, issue.EntryHead(), issue.Now(), issue.Now(), now, id.UUID())
 	if err != nil {
 		return domain.Grant{}, err
 	}
 	if u == nil {
 		// Either there is no such account, or it is inactive.
-		if _, err := s.FindByID(ctx, id); err != nil {
+		if _, err := r.FindByID(ctx, id); err != nil {
 			return domain.Grant{}, wrap(op, err)
 		}
 		return domain.Grant{}, wrap(op, inactive())
@@ -148,22 +118,22 @@ func (s *Store) IssueToken(ctx context.Context, id domain.ID, policy domain.Sess
 }
 
 // RotateToken implements [domain.SessionStore].
-func (s *Store) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
+func (r *repository) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
 	const op = "rotate token"
-	now := s.present()
-	r, err := domain.NewTokenRotation(token, now, policy)
+	now := r.present()
+	rotation, err := domain.NewTokenRotation(token, now, policy)
 	if err != nil {
 		return domain.Grant{}, wrap(op, err)
 	}
 	session := token.SessionID().String()
-	u, err := s.one(ctx, op, s.texts.rotateToken,
-		session, r.PresentedDigest(), r.RetiredEntry(), r.EntryHead(), r.Now(), now, token.UserID().UUID(), r.Now(), session)
+	u, err := r.one(ctx, op, r.texts.rotateToken,
+		session, rotation.PresentedDigest(), rotation.RetiredEntry(), rotation.EntryHead(), rotation.Now(), now, token.UserID().UUID(), rotation.Now(), session)
 	if err != nil {
 		return domain.Grant{}, err
 	}
 	if u == nil {
 		// No session of this token: it never had one, it has ended, or the account is inactive.
-		u, err := s.FindByID(ctx, token.UserID())
+		u, err := r.FindByID(ctx, token.UserID())
 		switch {
 		case err == nil && !u.IsActive():
 			return domain.Grant{}, wrap(op, inactive())
@@ -172,12 +142,12 @@ func (s *Store) RotateToken(ctx context.Context, token domain.RefreshToken, poli
 		}
 		return domain.Grant{}, wrap(op, err)
 	}
-	if !u.State().Sessions.Has(r.Token(), now) {
+	if !u.State().Sessions.Has(rotation.Token(), now) {
 		return domain.Grant{}, wrap(op, &domain.Error{
 			Kind: domain.ErrTokenReused, Field: "token", Reason: "was used before; its session has been ended",
 		})
 	}
-	return grant(op, u, r.Token(), now)
+	return grant(op, u, rotation.Token(), now)
 }
 
 // grant returns the new token with its session as it was stored.
@@ -191,97 +161,86 @@ func grant(op string, u *domain.User, token domain.RefreshToken, now time.Time) 
 }
 
 // hasEntry matches accounts with a live entry that has not expired by the first argument and matches the condition.
-func (d dialectSQL) hasEntry(condition string) string {
+func (d *dialect) hasEntry(condition string) string {
 	return fmt.Sprintf("EXISTS (SELECT 1 FROM (%s) AS e WHERE %s AND %s)", d.entries(), isLive, condition)
 }
 
 // HasToken implements [domain.SessionStore].
-func (s *Store) HasToken(ctx context.Context, token domain.RefreshToken) (bool, error) {
-	return s.exists(ctx, "look for token", s.texts.hasToken,
-		token.UserID().UUID(), domain.EntryTime(s.present()), token.SessionID().String()+"."+token.Digest())
+func (r *repository) HasToken(ctx context.Context, token domain.RefreshToken) (bool, error) {
+	return r.exists(ctx, "look for token", r.texts.hasToken,
+		token.UserID().UUID(), domain.EntryTime(r.present()), token.SessionID().String()+"."+token.Digest())
 }
 
 // Sessions implements [domain.SessionStore].
-func (s *Store) Sessions(ctx context.Context, id domain.ID) ([]domain.Session, error) {
-	u, err := s.FindByID(ctx, id)
+func (r *repository) Sessions(ctx context.Context, id domain.ID) ([]domain.Session, error) {
+	u, err := r.FindByID(ctx, id)
 	if err != nil {
 		return nil, wrap("list sessions", err)
 	}
-	return u.Sessions(s.present()), nil
+	return u.Sessions(r.present()), nil
 }
 
 // RevokeSession implements [domain.SessionStore].
-func (s *Store) RevokeSession(ctx context.Context, id domain.ID, session domain.SessionID) (*domain.User, error) {
-	return s.update(ctx, "revoke session", id, func(u *sql.UpdateBuilder) {
-		u.Set(user.FieldRefreshTokens, s.keptEntries(s.present(), "s <> ?", session.String()))
-	})
+func (r *repository) RevokeSession(ctx context.Context, id domain.ID, session domain.SessionID) (*domain.User, error) {
+	now := r.present()
+	return r.update(ctx, "revoke session", r.texts.revoke, domain.EntryTime(now), session.String(), now, id.UUID())
 }
 
 // RevokeOtherSessions implements [domain.SessionStore].
-func (s *Store) RevokeOtherSessions(ctx context.Context, id domain.ID, keep domain.SessionID) (*domain.User, error) {
-	return s.update(ctx, "revoke other sessions", id, func(u *sql.UpdateBuilder) {
-		u.Set(user.FieldRefreshTokens, s.keptEntries(s.present(), "s = ?", keep.String()))
-	})
+func (r *repository) RevokeOtherSessions(ctx context.Context, id domain.ID, keep domain.SessionID) (*domain.User, error) {
+	now := r.present()
+	return r.update(ctx, "revoke other sessions", r.texts.revokeOthers, domain.EntryTime(now), keep.String(), now, id.UUID())
 }
 
 // RevokeSessions implements [domain.SessionStore].
-func (s *Store) RevokeSessions(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return s.update(ctx, "revoke sessions", id, func(u *sql.UpdateBuilder) {
-		u.Set(user.FieldRefreshTokens, "[]")
-	})
+func (r *repository) RevokeSessions(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return r.update(ctx, "revoke sessions", r.texts.revokeAll, r.present(), id.UUID())
 }
 
 // liveSessions is the number of an account's live sessions by a time, its argument.
-func (d dialectSQL) liveSessions() string {
+func (d *dialect) liveSessions() string {
 	return fmt.Sprintf("(SELECT count(DISTINCT s) FROM (%s) AS e WHERE %s)", d.entries(), isLive)
 }
 
 // CountSessions implements [domain.SessionStore].
-func (s *Store) CountSessions(ctx context.Context) (int, error) {
-	const op = "count sessions"
-	text := fmt.Sprintf("SELECT CAST(coalesce(sum(sessions), 0) AS bigint) FROM (SELECT %s AS sessions FROM users) AS counted", s.sql().liveSessions())
-	n := 0
-	err := s.scan(ctx, op, numbered(s.driver.Dialect(), text), []any{domain.EntryTime(s.present())}, func(rows *sql.Rows) error {
-		return rows.Scan(&n)
-	})
-	return n, err
+func (r *repository) CountSessions(ctx context.Context) (int, error) {
+	counts, err := collect(ctx, r, "count sessions", r.texts.countSessions, []any{domain.EntryTime(r.present())}, scanned[int])
+	if err != nil {
+		return 0, err
+	}
+	return counts[0], nil
+}
+
+// scanned reads a row of one value.
+func scanned[T any](rows Rows) (value T, err error) {
+	err = rows.Scan(&value)
+	return value, err
 }
 
 // ListSessionCounts implements [domain.SessionStore].
-func (s *Store) ListSessionCounts(ctx context.Context, after domain.ID, limit int) ([]domain.SessionCount, error) {
+func (r *repository) ListSessionCounts(ctx context.Context, after domain.ID, limit int) ([]domain.SessionCount, error) {
 	const op = "list session counts"
 	if err := checkLimit(limit); err != nil {
 		return nil, wrap(op, err)
 	}
-	text := fmt.Sprintf("SELECT id, sessions FROM (SELECT id, %s AS sessions FROM users WHERE id > ?) AS counted"+
-		" WHERE sessions > 0 ORDER BY id LIMIT ?", s.sql().liveSessions())
-	var counts []domain.SessionCount
-	args := []any{domain.EntryTime(s.present()), after.UUID(), limit}
-	err := s.scan(ctx, op, numbered(s.driver.Dialect(), text), args, func(rows *sql.Rows) error {
-		var id uuid.UUID
-		var count domain.SessionCount
-		if err := rows.Scan(&id, &count.Sessions); err != nil {
-			return err
-		}
-		count.UserID = domain.IDFromUUID(id)
-		counts = append(counts, count)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return counts, nil
+	return collect(ctx, r, op, r.texts.sessionCounts, []any{domain.EntryTime(r.present()), after.UUID(), limit},
+		func(rows Rows) (count domain.SessionCount, err error) {
+			var id uuid.UUID
+			err = rows.Scan(&id, &count.Sessions)
+			count.UserID = domain.IDFromUUID(id)
+			return count, err
+		})
 }
 
 // SweepSessions implements [domain.SessionStore].
-func (s *Store) SweepSessions(ctx context.Context, after domain.ID, limit int) (domain.Sweep, error) {
+func (r *repository) SweepSessions(ctx context.Context, after domain.ID, limit int) (domain.Sweep, error) {
 	const op = "sweep sessions"
 	if err := checkLimit(limit); err != nil {
 		return domain.Sweep{}, wrap(op, err)
 	}
-	ids, err := s.client.User.Query().Where(user.IDGT(after.UUID())).Order(user.ByID()).Limit(limit).IDs(ctx)
+	ids, err := collect(ctx, r, op, r.texts.nextIDs, []any{after.UUID(), limit}, scanned[uuid.UUID])
 	if err != nil {
-		return domain.Sweep{}, s.failure(ctx, op, err)
+		return domain.Sweep{}, err
 	}
 	sweep := domain.Sweep{Next: after, Visited: len(ids), Done: len(ids) < limit}
 	if len(ids) == 0 {
@@ -289,28 +248,12 @@ func (s *Store) SweepSessions(ctx context.Context, after domain.ID, limit int) (
 	}
 	last := ids[len(ids)-1]
 	sweep.Next = domain.IDFromUUID(last)
-	now := s.present()
-	d := s.sql()
-	stale := fmt.Sprintf("EXISTS (SELECT 1 FROM %s WHERE NOT (%s AND %s%s > ?))", d.elements, isEntry, expiresOf, d.binary)
-	update := sql.Dialect(s.driver.Dialect()).Update(user.Table).
-		Set(user.FieldRefreshTokens, s.keptEntries(now, "true")).
-		Add(user.FieldVersion, 1).
-		Set(user.FieldUpdatedAt, now).
-		Where(sql.And(
-			sql.GT(user.FieldID, after.UUID()),
-			sql.LTE(user.FieldID, last),
-			sql.P(func(b *sql.Builder) { b.Join(expression(stale, domain.EntryTime(now))) }),
-		))
-	query, args := update.Query()
-	var result sql.Result
-	if err := s.driver.Exec(ctx, query, args, &result); err != nil {
-		return domain.Sweep{}, s.failure(ctx, op, err)
-	}
-	n, err := result.RowsAffected()
+	now := r.present()
+	swept, err := r.execute(ctx, op, r.texts.sweep, domain.EntryTime(now), now, after.UUID(), last, domain.EntryTime(now))
 	if err != nil {
-		return domain.Sweep{}, s.failure(ctx, op, err)
+		return domain.Sweep{}, err
 	}
-	sweep.Swept = int(n)
+	sweep.Swept = int(swept)
 	return sweep, nil
 }
 
@@ -318,19 +261,7 @@ const maxBatch = 100_000
 
 func checkLimit(limit int) error {
 	if limit < 1 || limit > maxBatch {
-		return &domain.Error{Kind: domain.ErrInvalid, Field: "limit", Reason: "is not 1 to 100000"}
+		return invalid("limit", "is not 1 to 100000")
 	}
 	return nil
-}
-
-// expression is text in which each ? stands for an argument, numbered as the database wants it.
-func expression(text string, args ...any) sql.Querier {
-	return sql.ExprFunc(func(b *sql.Builder) {
-		for i, part := range strings.Split(text, "?") {
-			if i > 0 {
-				b.Arg(args[i-1])
-			}
-			b.WriteString(part)
-		}
-	})
 }

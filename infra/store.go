@@ -1,135 +1,135 @@
-// Package infra stores accounts: it implements [domain.Repository] over ent's generated client, on PostgreSQL and on
-// SQLite. Nothing of ent or of a database driver leaves it. Open a store with infra/postgres or infra/sqlite.
+// Package infra stores accounts: it implements [domain.Repository] by SQL on PostgreSQL and on SQLite, over any pool and in any
+// transaction. It names no driver. Open a store with infra/postgres, infra/pgx or infra/sqlite.
 package infra
 
 import (
 	"context"
 	stdsql "database/sql"
-	"errors"
 	"fmt"
-	"iter"
 	"sync/atomic"
 	"time"
 
-	"entgo.io/ent/dialect"
-
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent"
+	"github.com/softbee/accounts/infra/migration"
 )
 
 // Store keeps accounts in one database. It is safe for concurrent use. Every method is atomic, and all but a few are one
 // statement: docs/performance.md has the table.
+//
+// A statement that fails with a serialization failure or a deadlock had no effect and is executed again, so that methods work the same
+// under every isolation level that the server or the pool defaults to.
 type Store struct {
-	driver   dialect.Driver
-	client   *ent.Client
-	texts    statements
+	repository
 	database Database
-	now      func() time.Time
-	staged   *atomic.Int32 // of the next calls of CreateMany, how many expect collisions
+	searched migration.Schema // that of repository, with how it was found
 }
 
-var _ domain.Repository = (*Store)(nil)
-
-// Database is what a package that opens one tells the store about it.
-type Database struct {
-	DB     *stdsql.DB
-	Driver dialect.Driver // over DB
-
-	// Diagnose explains an error of the driver. It returns the zero Diagnosis for an error that is not the driver's.
-	Diagnose func(error) Diagnosis
-
-	// Copy writes rows into a table in the database's fastest way, within tx, a transaction of Driver. Each row is valid until
-	// the next, and Copy's own until then.
-	Copy func(ctx context.Context, tx dialect.ExecQuerier, table string, columns []string, rows iter.Seq2[[]any, error]) error
-}
+var (
+	_ domain.Repository = (*Store)(nil)
+	_ domain.Repository = (*Tx)(nil)
+)
 
 // Option changes how a store works.
-type Option func(*Store)
+type Option func(*settings)
+
+type settings struct {
+	now    func() time.Time
+	schema string
+}
 
 // WithClock makes the store take the time from now instead of time.Now.
 func WithClock(now func() time.Time) Option {
-	return func(s *Store) { s.now = now }
+	return func(s *settings) { s.now = now }
 }
 
-// New returns a store on an open database. It is for the packages that open databases.
-func New(database Database, options ...Option) *Store {
-	s := &Store{
-		driver:   database.Driver,
-		client:   ent.NewClient(ent.Driver(database.Driver)),
-		texts:    newStatements(database.Driver.Dialect()),
-		database: database,
-		now:      time.Now,
-		staged:   new(atomic.Int32),
+// WithSchema puts the tables, and the history of their migrations, into a schema of PostgreSQL. [Store.Migrate] creates it where it is
+// missing. Without this option the store uses the one to which the search_path of the pool leads, as
+// [migration.CurrentSchema] finds it; it looks once, when the store is opened. On SQLite, which has no schemas, it is refused.
+func WithSchema(name string) Option {
+	return func(s *settings) { s.schema = name }
+}
+
+// New returns a store on a database. It is for the packages of the drivers; applications call their Open or New.
+//
+// It returns [domain.ErrInvalid] for a missing pool, an unknown dialect, or a schema that cannot be one, and the errors of a query
+// when it has to ask for the schema.
+func New(ctx context.Context, database Database, options ...Option) (*Store, error) {
+	const op = "open store"
+	d := dialects[database.Dialect]
+	switch {
+	case database.DB == nil:
+		return nil, wrap(op, required("database"))
+	case d == nil:
+		return nil, wrap(op, invalid("dialect", fmt.Sprintf("is %q, not postgres or sqlite3", database.Dialect)))
 	}
+	chosen := settings{now: time.Now}
 	for _, option := range options {
-		option(s)
+		if option == nil {
+			return nil, wrap(op, required("option"))
+		}
+		option(&chosen)
 	}
-	return s
+	if chosen.now == nil {
+		return nil, wrap(op, required("clock"))
+	}
+	if database.Handle == nil {
+		database.Handle = sqlHandle{database.DB}
+	}
+	s := &Store{database: database, repository: repository{
+		handle:  database.Handle,
+		dialect: d,
+		now:     chosen.now,
+		staged:  new(atomic.Int32),
+	}}
+	s.nested = func(ctx context.Context, fn func(*Tx) error) error { return s.InTx(ctx, fn, Retry(maxRetries)) }
+	var err error
+	if s.searched, err = s.resolveSchema(ctx, chosen.schema); err != nil {
+		return nil, wrap(op, err)
+	}
+	s.schema = s.searched.Name
+	s.texts = newStatements(d, s.schema)
+	return s, nil
 }
 
-// DB returns the store's connection pool, for statements on the application's own tables in the same database. It is
-// closed with the store.
+// resolveSchema returns the schema of PostgreSQL that the store's statements name.
+func (s *Store) resolveSchema(ctx context.Context, chosen string) (migration.Schema, error) {
+	schema := migration.Schema{Name: chosen}
+	if s.dialect.schemas && chosen == "" {
+		return migration.CurrentSchema(ctx, s.database.DB)
+	}
+	_, err := migration.New(s.database.DB, s.dialect.name, s.dialect.migrations, schema) // which checks the name
+	return schema, err
+}
+
+// DB returns the pool, for the application's own statements outside transactions. In [Store.InTx] use [Tx.SQL]: statements on the pool are
+// not part of the transaction there.
 func (s *Store) DB() *stdsql.DB { return s.database.DB }
 
-// Close closes the connections. Methods that run meanwhile fail with [domain.ErrUnavailable].
+// Schema returns the schema of PostgreSQL in which the tables are; "" on SQLite.
+func (s *Store) Schema() string { return s.schema }
+
+// Close closes the connections that the store opened, and none of a pool of the application. Methods that run meanwhile fail with
+// [domain.ErrUnavailable].
 func (s *Store) Close() error {
-	if err := s.driver.Close(); err != nil {
+	if s.database.Close == nil {
+		return nil
+	}
+	if err := s.database.Close(); err != nil {
 		return s.failure(context.Background(), "close", err)
 	}
 	return nil
 }
 
-// InTx calls fn with a store whose methods all belong to one transaction, which is committed if fn returns nil and rolled
-// back otherwise. The inner store must not be used after fn has returned, nor by several goroutines at once. While fn runs
-// on SQLite, where a store has one connection, the outer store waits: do not call it in fn.
-//
-// On PostgreSQL a statement that failed aborts the transaction: return its error.
-func (s *Store) InTx(ctx context.Context, fn func(tx *Store) error) (err error) {
-	const op = "transaction"
-	tx, err := s.driver.Tx(ctx)
-	if err != nil {
-		return s.failure(ctx, op, err)
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			_ = tx.Rollback() // the panic matters more
-			panic(p)
-		}
-	}()
-	driver := txDriver{tx, s.driver.Dialect()}
-	inner := *s
-	inner.driver, inner.client = driver, ent.NewClient(ent.Driver(driver))
-	if err := fn(&inner); err != nil {
-		if rollback := tx.Rollback(); rollback != nil && ctx.Err() == nil {
-			return errors.Join(err, s.failure(ctx, "roll back", rollback))
-		}
-		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return s.failure(ctx, "commit", err)
-	}
-	return nil
-}
-
-// txDriver makes ent's client work inside a transaction.
-type txDriver struct {
-	dialect.ExecQuerier
-	database string
-}
-
-func (d txDriver) Dialect() string { return d.database }
-
-func (d txDriver) Close() error { return nil }
-
-func (d txDriver) Tx(context.Context) (dialect.Tx, error) {
-	return nil, errors.New("a transaction is open already")
-}
-
-// present returns the time as the database keeps it.
-func (s *Store) present() time.Time { return domain.StoredTime(s.now()) }
-
-func (s *Store) onSQLite() bool { return s.driver.Dialect() == dialect.SQLite }
-
 func notFound() error { return &domain.Error{Kind: domain.ErrNotFound, Reason: "no such account"} }
+
+func required(field string) error { return invalid(field, "is required") }
+
+func invalid(field, reason string) error {
+	return &domain.Error{Kind: domain.ErrInvalid, Field: field, Reason: reason}
+}
+
+func conflict() error {
+	return &domain.Error{Kind: domain.ErrConflict, Field: "version", Reason: "the account was changed meanwhile"}
+}
 
 func wrap(op string, err error) error { return fmt.Errorf("%s: %w", op, err) }

@@ -185,7 +185,7 @@ func TestTransaction(t *testing.T) {
 		ctx := t.Context()
 		failed := errors.New("failed")
 		u := storetest.NewUser(t, "ana")
-		if err := store.InTx(ctx, func(tx *infra.Store) error {
+		if err := store.InTx(ctx, func(tx *infra.Tx) error {
 			return errors.Join(tx.Create(ctx, u), failed)
 		}); !errors.Is(err, failed) {
 			t.Fatalf("got %v", err)
@@ -195,17 +195,19 @@ func TestTransaction(t *testing.T) {
 		}
 		func() {
 			defer func() { _ = recover() }()
-			_ = store.InTx(ctx, func(tx *infra.Store) error {
+			_ = store.InTx(ctx, func(tx *infra.Tx) error {
 				_ = tx.Create(ctx, u)
 				panic("in a transaction")
 			})
 		}()
-		if err := store.InTx(ctx, func(tx *infra.Store) error {
+		if err := store.InTx(ctx, func(tx *infra.Tx) error {
 			if err := tx.Create(ctx, u); err != nil {
 				return err
 			}
-			if err := tx.InTx(ctx, func(*infra.Store) error { return nil }); err == nil {
-				t.Error("a transaction inside a transaction")
+			if err := tx.InTx(ctx, func(inner *infra.Tx) error {
+				return errors.Join(inner.Create(ctx, storetest.NewUser(t, "bob")), failed)
+			}); !errors.Is(err, failed) {
+				t.Errorf("a savepoint: %v", err)
 			}
 			_, err := tx.IssueToken(ctx, u.ID(), domain.SessionPolicy{})
 			return err

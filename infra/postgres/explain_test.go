@@ -40,7 +40,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		t.Skip("fills a table with 100,000 accounts")
 	}
 	address := migrated(t)
-	db := plain.open(t, address, 1)
+	db := open(t, address)
 	fill(t, db, 100_000)
 	store, statements := recorded(t, address)
 

@@ -23,7 +23,7 @@ func TestUpdatesAreHOT(t *testing.T) {
 		t.Skip("writes thousands of times")
 	}
 	address := migrated(t)
-	db := plain.open(t, address, 1)
+	db := open(t, address)
 	fill(t, db, 2_000)
 	outcome := mixedLoad(t, address, db, 2_000, 10_000)
 	t.Log(outcome)
@@ -39,7 +39,7 @@ func BenchmarkFillFactor(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				address := migrated(b)
-				db := plain.open(b, address, 1)
+				db := open(b, address)
 				mustExec(b, db, fmt.Sprintf("ALTER TABLE users SET (fillfactor = %d)", factor))
 				fill(b, db, 20_000)
 				b.StartTimer()
@@ -63,7 +63,7 @@ func BenchmarkVacuum(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				address := migrated(b)
-				db := plain.open(b, address, 1)
+				db := open(b, address)
 				fill(b, db, accounts)
 				ctx, stop := context.WithCancel(b.Context())
 				vacuums := make(chan int)
@@ -84,7 +84,7 @@ func BenchmarkVacuum(b *testing.B) {
 
 // vacuum vacuums each time that there are enough dead rows, until ctx ends, and returns how often; never if enough is 0.
 func vacuum(ctx context.Context, b *testing.B, address string, enough int) (n int) {
-	db := plain.open(b, address+"&application_name=vacuum", 1)
+	db := open(b, address+"&application_name=vacuum")
 	for {
 		select {
 		case <-ctx.Done():
@@ -221,7 +221,7 @@ func TestSessionsNeedNoTOAST(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	db := plain.open(t, address, 1)
+	db := open(t, address)
 	u := newUser(t)
 	if err := store.Create(t.Context(), u); err != nil {
 		t.Fatal(err)

@@ -14,12 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"entgo.io/ent/dialect"
-	"github.com/lib/pq"
-
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
+	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/postgres/internal/libpq"
 )
 
 // calls are all methods of the store, each with what it costs once its statements are prepared. docs/performance.md shows
@@ -292,8 +291,8 @@ func TestRoundTripsOfMethods(t *testing.T) {
 		}
 	}
 
-	proxy := newProxy(t, migrated(t))
-	store, statements := recorded(t, proxy.url)
+	proxy := postgrestest.NewProxy(t, migrated(t))
+	store, statements := recorded(t, proxy.URL)
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
 		call := calls[name]
 		var sent []statement
@@ -306,11 +305,11 @@ func TestRoundTripsOfMethods(t *testing.T) {
 				}
 			}
 			statements.take()
-			before := proxy.trips.Load()
+			before := proxy.Trips.Load()
 			if err := call.run(a); !errors.Is(err, call.fails) {
 				t.Fatalf("%s: %v; want %v", name, err, call.fails)
 			}
-			trips = proxy.trips.Load() - before
+			trips = proxy.Trips.Load() - before
 			sent = statements.take()
 		}
 		if len(sent) != call.statements || trips != call.roundTrips {
@@ -350,24 +349,25 @@ func migrated(t testing.TB) string {
 // recorded returns a store with one connection, and what it sends.
 func recorded(t testing.TB, url string) (*infra.Store, *recorder) {
 	t.Helper()
-	config, err := pq.NewConfig(url)
+	connector, err := libpq.NewConnector(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	connector, err := pq.NewConnectorConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(newCachingConnector(connector, defaultStatements))
+	db := sql.OpenDB(connector)
 	t.Cleanup(func() { _ = db.Close() })
 	db.SetMaxOpenConns(1)
-	statements := &recorder{Driver: newPool(db)}
-	return infra.New(infra.Database{DB: db, Driver: statements, Diagnose: diagnose}), statements
+	statements := &recorder{Handle: libpq.Handle(db)}
+	store, err := infra.New(t.Context(), infra.Database{Dialect: migration.Postgres, DB: db, Handle: statements})
+	if err != nil {
+		t.Fatal(err)
+	}
+	statements.take()
+	return store, statements
 }
 
-// recorder is a driver that keeps the statements which go through it.
+// recorder is a handle that keeps the statements which go through it.
 type recorder struct {
-	dialect.Driver
+	infra.Handle
 	mu   sync.Mutex
 	sent []statement
 }
@@ -377,25 +377,20 @@ type statement struct {
 	args []any
 }
 
-func (r *recorder) Query(ctx context.Context, query string, args, v any) error {
+func (r *recorder) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
 	r.keep(query, args)
-	return r.Driver.Query(ctx, query, args, v)
+	return r.Handle.Query(ctx, query, args...)
 }
 
-func (r *recorder) Exec(ctx context.Context, query string, args, v any) error {
+func (r *recorder) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	r.keep(query, args)
-	return r.Driver.Exec(ctx, query, args, v)
+	return r.Handle.Exec(ctx, query, args...)
 }
 
-// Tx is what no method of the repository begins.
-func (r *recorder) Tx(context.Context) (dialect.Tx, error) {
-	return nil, errors.New("a transaction is more than one statement")
-}
-
-func (r *recorder) keep(text string, args any) {
+func (r *recorder) keep(text string, args []any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sent = append(r.sent, statement{text, args.([]any)})
+	r.sent = append(r.sent, statement{text, args})
 }
 
 // take returns the statements since it was last called.
@@ -405,4 +400,31 @@ func (r *recorder) take() []statement {
 	sent := r.sent
 	r.sent = nil
 	return sent
+}
+
+// open returns a pool of one connection, as lib/pq has it.
+func open(t testing.TB, url string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("postgres", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	db.SetMaxOpenConns(1)
+	return db
+}
+
+func mustExec(t testing.TB, db *sql.DB, query string, args ...any) {
+	t.Helper()
+	if _, err := db.Exec(query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+}
+
+func queryInt(t testing.TB, db *sql.DB, query string) (n int) {
+	t.Helper()
+	if err := db.QueryRow(query).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
 }

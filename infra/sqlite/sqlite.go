@@ -5,19 +5,18 @@ import (
 	"context"
 	stdsql "database/sql"
 	"errors"
+	"fmt"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
-	"entgo.io/ent/dialect"
-	"entgo.io/ent/dialect/sql"
 	"modernc.org/sqlite" // registers the driver "sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/migration"
 )
 
 // busyTimeout is how long a statement waits for another process that is writing.
@@ -31,23 +30,78 @@ const busyTimeout = 10 * time.Second
 // file cannot be opened or is not a database.
 func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Store, error) {
 	if path == "" || strings.ContainsRune(path, 0) {
-		return nil, &domain.Error{Kind: domain.ErrInvalid, Field: "database", Reason: "is not the path of a file"}
+		return nil, invalid("is not the path of a file")
 	}
 	db, err := stdsql.Open("sqlite", dsn(path))
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, infra.ConnectFailure(ctx, err)
 	}
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxLifetime(0)
 	if err := connect(ctx, db); err != nil {
-		return nil, errors.Join(unavailable(err), db.Close())
+		return nil, errors.Join(infra.ConnectFailure(ctx, err), db.Close())
 	}
-	return infra.New(infra.Database{
-		DB:       db,
-		Driver:   timeWriter{sql.OpenDB(dialect.SQLite, db)},
-		Diagnose: diagnose,
-		Copy:     copyRows,
-	}, options...), nil
+	store, err := infra.New(ctx, infra.Database{Dialect: migration.SQLite, DB: db, Copy: copyRows, Close: db.Close}, options...)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return store, nil
+}
+
+// New returns a store on a pool of the application. The store changes no setting of the pool; Close leaves it open. It checks what it
+// relies on, and returns [domain.ErrInvalid] on the field "database" for a pool that is nil, whose connections do not enforce foreign
+// keys (_pragma=foreign_keys(1) in the DSN), or whose driver does not return the column of a time as a time; and
+// [domain.ErrUnavailable] when the file cannot be read.
+//
+// For transactions that write, set _txlock=immediate in the DSN: one that reads first and then writes fails, as SQLite has it, when
+// another connection has written in between. Set a busy_timeout too.
+func New(db *stdsql.DB, options ...infra.Option) (*infra.Store, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
+	defer cancel()
+	store, err := infra.New(ctx, infra.Database{Dialect: migration.SQLite, DB: db, Copy: copyRows}, options...)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(ctx, db); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return store, nil
+}
+
+// check refuses a pool on which the store's statements would not mean what they say.
+func check(ctx context.Context, db *stdsql.DB) error {
+	var foreignKeys bool
+	if err := db.QueryRowContext(ctx, "PRAGMA foreign_keys").Scan(&foreignKeys); err != nil {
+		return infra.ConnectFailure(ctx, err)
+	}
+	if !foreignKeys {
+		return invalid("does not enforce foreign keys; expected _pragma=foreign_keys(1) in the DSN")
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return infra.ConnectFailure(ctx, err)
+	}
+	defer func() { _ = conn.Close() }()
+	for _, statement := range []string{ // a table of the connection's own, for which the file need not be writable
+		"CREATE TEMPORARY TABLE accounts_check (at datetime)", "INSERT INTO accounts_check VALUES ('2026-01-02 03:04:05.000006')",
+	} {
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return infra.ConnectFailure(ctx, err)
+		}
+	}
+	var read any
+	err = conn.QueryRowContext(ctx, "SELECT at FROM accounts_check").Scan(&read)
+	if _, dropErr := conn.ExecContext(ctx, "DROP TABLE accounts_check"); err != nil || dropErr != nil {
+		return infra.ConnectFailure(ctx, errors.Join(err, dropErr))
+	}
+	if at, ok := read.(time.Time); !ok || !at.Equal(time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)) {
+		return invalid(fmt.Sprintf("returns a datetime column as %T, or in another time zone; expected a time.Time in UTC", read))
+	}
+	return nil
+}
+
+func invalid(reason string) error {
+	return &domain.Error{Kind: domain.ErrInvalid, Field: "database", Reason: reason}
 }
 
 // connect makes the connection. Opening is lazy, and so is reading the file: reading tells whether it is a database. When
@@ -59,7 +113,7 @@ func connect(ctx context.Context, db *stdsql.DB) error {
 		var tables int
 		err := db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables)
 		var e *sqlite.Error
-		if !errors.As(err, &e) || e.Code()&primaryCode != sqlite3.SQLITE_BUSY {
+		if !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY {
 			return err
 		}
 		select {
@@ -83,72 +137,4 @@ func dsn(path string) string {
 		"synchronous(FULL)", // a commit survives a loss of power
 	}
 	return name + "?_txlock=immediate&_pragma=" + strings.Join(pragmas, "&_pragma=")
-}
-
-func unavailable(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
-	}
-	reason := "cannot be opened"
-	if d := diagnose(err); d.Code != "" {
-		reason += " (SQLite " + d.Code + ")"
-	}
-	return &domain.Error{Kind: domain.ErrUnavailable, Field: "database", Reason: reason}
-}
-
-// primaryCode is what an extended result code says in general.
-const primaryCode = 0xff
-
-// diagnose tells errors by their result codes (https://sqlite.org/rescode.html). Which constraint failed is in the text
-// alone; it names columns and checks, never values.
-func diagnose(err error) infra.Diagnosis {
-	if errors.Is(err, stdsql.ErrConnDone) || errors.Is(err, os.ErrClosed) || isClosed(err) {
-		return infra.Diagnosis{Fault: infra.UnavailableFault, Code: "closed"}
-	}
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return infra.Diagnosis{}
-	}
-	d := infra.Diagnosis{Fault: infra.OtherFault, Code: strconv.Itoa(e.Code())}
-	switch e.Code() {
-	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
-		d.Fault, d.Constraint = infra.UniqueFault, uniqueName(failed(e, "UNIQUE"))
-	case sqlite3.SQLITE_CONSTRAINT_CHECK:
-		d.Fault, d.Constraint = infra.CheckFault, failed(e, "CHECK")
-	default:
-		switch e.Code() & primaryCode {
-		case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT,
-			sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM,
-			sqlite3.SQLITE_PROTOCOL:
-			d.Fault = infra.UnavailableFault
-		case sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH:
-			d.Fault = infra.CheckFault
-		case sqlite3.SQLITE_ERROR:
-			if strings.Contains(e.Error(), "no such table") || strings.Contains(e.Error(), "no such column") {
-				d.Fault = infra.SchemaFault
-			}
-		}
-	}
-	return d
-}
-
-// isClosed tells whether the pool was closed, for which database/sql has no value to compare with.
-func isClosed(err error) bool { return err != nil && err.Error() == "sql: database is closed" }
-
-// failed returns what follows "UNIQUE constraint failed: " up to the end of the word.
-func failed(e *sqlite.Error, constraint string) string {
-	_, rest, _ := strings.Cut(e.Error(), constraint+" constraint failed: ")
-	end := strings.IndexAny(rest, " ,")
-	if end < 0 {
-		return rest
-	}
-	return rest[:end]
-}
-
-// uniqueName gives a unique column the name that PostgreSQL has for its constraint: users.email is users_email_key.
-func uniqueName(column string) string {
-	if column == "users.id" {
-		return "users_pkey"
-	}
-	return strings.ReplaceAll(column, ".", "_") + "_key"
 }

@@ -1,4 +1,4 @@
-package postgres
+package libpq
 
 import (
 	"bytes"
@@ -22,12 +22,11 @@ import (
 	"testing"
 	"time"
 
-	"entgo.io/ent/dialect"
-	entsql "entgo.io/ent/dialect/sql"
 	"github.com/google/uuid"
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 
+	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 )
 
@@ -100,23 +99,23 @@ func TestTransactionUsesTheCache(t *testing.T) {
 
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
-	proxy := newProxy(t, postgrestest.Schema(t))
+	proxy := postgrestest.NewProxy(t, postgrestest.Schema(t))
 	const query = "SELECT $1::int"
 	for _, test := range []struct {
 		name string
 		way  way
 		want int64
 	}{{"plain", plain, 2}, {"cached", cached, 1}, {"uncached", uncached, 1}} {
-		db := test.way.open(t, proxy.url, 1)
+		db := test.way.open(t, proxy.URL, 1)
 		queryInt(t, db, query, 1)
-		before := proxy.trips.Load()
+		before := proxy.Trips.Load()
 		queryInt(t, db, query, 2)
-		if n := proxy.trips.Load() - before; n != test.want {
+		if n := proxy.Trips.Load() - before; n != test.want {
 			t.Errorf("%s: %d round trips for a query; want %d", test.name, n, test.want)
 		}
-		before = proxy.trips.Load()
+		before = proxy.Trips.Load()
 		mustExec(t, db, query, 2)
-		if n := proxy.trips.Load() - before; n != test.want {
+		if n := proxy.Trips.Load() - before; n != test.want {
 			t.Errorf("%s: %d round trips for an execution; want %d", test.name, n, test.want)
 		}
 	}
@@ -602,31 +601,20 @@ func TestConcurrentUse(t *testing.T) {
 	}
 }
 
-func TestEntUsesTheCache(t *testing.T) {
+func TestHandleAndTransactionShareTheCache(t *testing.T) {
 	t.Parallel()
-	ctx, db := t.Context(), cached.open(t, postgrestest.Schema(t), 1)
-	drv := newPool(db)
-	run := func(eq dialect.ExecQuerier) {
-		t.Helper()
-		var rows entsql.Rows
-		if err := eq.Query(ctx, "SELECT $1::int", []any{1}, &rows); err != nil {
-			t.Fatal(err)
-		}
-		if err := rows.Close(); err != nil {
-			t.Fatal(err)
-		}
-		var result sql.Result
-		if err := eq.Exec(ctx, "SELECT $1::int + 1", []any{1}, &result); err != nil {
-			t.Fatal(err)
-		}
-	}
+	ctx, db := t.Context(), cached.open(t, postgrestest.Database(t), 1)
+	handle := Handle(db)
 	for range 3 {
-		run(drv)
-		tx, err := drv.Tx(ctx)
-		if err != nil {
+		if n, err := pooledInt(ctx, handle, "SELECT $1::int", 1); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if _, err := handle.Exec(ctx, "SELECT $1::int + 1", 1); err != nil {
 			t.Fatal(err)
 		}
-		run(tx)
+		tx := begin(t, db)
+		queryInt(t, tx, "SELECT $1::int", 1)
+		mustExec(t, tx, "SELECT $1::int + 1", 1)
 		if err := tx.Commit(); err != nil {
 			t.Fatal(err)
 		}
@@ -696,7 +684,7 @@ func TestPgBouncer(t *testing.T) {
 			}
 
 			// A statement is cancelled through the pooler as well, and other clients' are not.
-			endsWithContext(t, newPool(db), plain.open(t, direct, 1), func(ctx context.Context, p dialect.Driver) error {
+			endsWithContext(t, Handle(db), plain.open(t, direct, 1), func(ctx context.Context, p infra.Handle) error {
 				_, err := pooledInt(ctx, p, "SELECT $1::int FROM pg_sleep(60)", 1)
 				return err
 			})

@@ -1,13 +1,13 @@
-module github.com/softbee/accounts/infra/bench
+module github.com/softbee/accounts/bench
 
 go 1.26.0
 
-replace github.com/softbee/accounts => ../..
+replace github.com/softbee/accounts => ..
 
 require (
 	entgo.io/ent v0.14.5
 	github.com/google/uuid v1.6.0
-	github.com/jackc/pgx/v5 v5.12.0
+	github.com/jackc/pgx/v5 v5.13.0
 	github.com/lib/pq v1.12.3
 	github.com/softbee/accounts v0.0.0-00010101000000-000000000000
 	github.com/uptrace/bun v1.3.0

@@ -1,4 +1,4 @@
-package postgres
+package libpq
 
 import (
 	"container/list"

@@ -1,32 +1,19 @@
-package postgres
+package libpq
 
 import (
 	"context"
 	stdsql "database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"iter"
-	"strconv"
 	"strings"
-	"time"
 
-	"entgo.io/ent/dialect"
-	"entgo.io/ent/dialect/sql"
-	"github.com/lib/pq"
+	"github.com/softbee/accounts/infra/internal/copytext"
 )
 
-// copyRows writes rows into a table by COPY, within a transaction of the driver that OpenPool made.
-func copyRows(ctx context.Context, tx dialect.ExecQuerier, table string, columns []string, rows iter.Seq2[[]any, error]) (err error) {
-	entTx, _ := tx.(*sql.Tx)
-	if entTx == nil {
-		return fmt.Errorf("postgres: COPY in a %T", tx)
-	}
-	stdTx, ok := entTx.ExecQuerier.(*stdsql.Tx)
-	if !ok {
-		return fmt.Errorf("postgres: COPY in a %T", entTx.ExecQuerier)
-	}
-	statement, err := stdTx.PrepareContext(ctx, "COPY "+pq.QuoteIdentifier(table)+" ("+identifiers(columns)+") FROM STDIN")
+// Copy writes rows into a table by COPY, within a transaction on a connection of [NewConnector].
+func Copy(ctx context.Context, _ *stdsql.Conn, tx *stdsql.Tx, table string, columns []string, rows iter.Seq2[[]any, error]) (err error) {
+	statement, err := tx.PrepareContext(ctx, "COPY "+table+" ("+strings.Join(columns, ", ")+") FROM STDIN")
 	if err != nil {
 		return err
 	}
@@ -36,7 +23,7 @@ func copyRows(ctx context.Context, tx dialect.ExecQuerier, table string, columns
 		if err != nil {
 			return err
 		}
-		if lines, err = appendRow(lines, row); err != nil {
+		if lines, err = copytext.AppendRow(lines, row); err != nil {
 			return err
 		}
 		if len(lines) >= copiedBytes {
@@ -62,35 +49,6 @@ func copyLines(ctx context.Context, statement *stdsql.Stmt, lines []byte) error 
 	}
 	_, err := statement.ExecContext(ctx, copiedLines(lines[:len(lines)-1])) // lib/pq ends the last
 	return err
-}
-
-// copyEscapes are those of COPY's text format.
-var copyEscapes = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
-
-// appendRow appends a line of COPY's text format.
-func appendRow(line []byte, row []any) ([]byte, error) {
-	for i, value := range row {
-		if i > 0 {
-			line = append(line, '\t')
-		}
-		switch value := value.(type) {
-		case nil:
-			line = append(line, `\N`...)
-		case string:
-			line = append(line, copyEscapes.Replace(value)...)
-		case bool:
-			line = strconv.AppendBool(line, value)
-		case int:
-			line = strconv.AppendInt(line, int64(value), 10)
-		case int64:
-			line = strconv.AppendInt(line, value, 10)
-		case time.Time:
-			line = append(line, pq.FormatTimestamp(value)...)
-		default:
-			return nil, fmt.Errorf("postgres: COPY of a %T", value)
-		}
-	}
-	return append(line, '\n'), nil
 }
 
 // copyStatement is lib/pq's statement for a COPY, which takes [copiedLines] besides. lib/pq's own takes the values of a row as
@@ -132,12 +90,4 @@ func (s copyStatement) ExecContext(ctx context.Context, args []driver.NamedValue
 		values[i] = arg.Value
 	}
 	return s.Exec(values)
-}
-
-func identifiers(columns []string) string {
-	quoted := make([]string, len(columns))
-	for i, column := range columns {
-		quoted[i] = pq.QuoteIdentifier(column)
-	}
-	return strings.Join(quoted, ", ")
 }

@@ -3,16 +3,16 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
 
-	"entgo.io/ent/dialect"
-	entsql "entgo.io/ent/dialect/sql"
 	_ "github.com/lib/pq"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/migration"
 )
 
 // system is a way to the table. All of them return what they have read as Go values and drop it.
@@ -74,8 +74,11 @@ func capture(ctx context.Context, address string, account domain.ID) (statements
 		return statements{}, err
 	}
 	defer func() { _ = db.Close() }()
-	sent := &capturing{Driver: entsql.OpenDB(dialect.Postgres, db)}
-	store := infra.New(infra.Database{DB: db, Driver: sent, Diagnose: func(error) infra.Diagnosis { return infra.Diagnosis{} }})
+	sent := &capturing{db: db}
+	store, err := infra.New(ctx, infra.Database{Dialect: migration.Postgres, DB: db, Handle: sent})
+	if err != nil {
+		return statements{}, err
+	}
 	var texts statements
 	grant, err := store.IssueToken(ctx, account, policy)
 	if err != nil {
@@ -93,14 +96,19 @@ func capture(ctx context.Context, address string, account domain.ID) (statements
 	return texts, nil
 }
 
+// capturing is a handle that keeps the last query.
 type capturing struct {
-	dialect.Driver
+	db   *sql.DB
 	text string
 }
 
-func (c *capturing) Query(ctx context.Context, query string, args, v any) error {
+func (c *capturing) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
 	c.text = query
-	return c.Driver.Query(ctx, query, args, v)
+	return c.db.QueryContext(ctx, query, args...)
+}
+
+func (c *capturing) Exec(context.Context, string, ...any) (int64, error) {
+	return 0, errors.New("only queries are captured")
 }
 
 // The arguments of the statements, in the store's order.

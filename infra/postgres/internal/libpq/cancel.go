@@ -1,15 +1,13 @@
-package postgres
+package libpq
 
 import (
 	"context"
 	stdsql "database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"time"
 
-	"entgo.io/ent/dialect"
-	"entgo.io/ent/dialect/sql"
+	"github.com/softbee/accounts/infra"
 )
 
 // For a context that can end, database/sql and lib/pq each start a goroutine with every statement, only to wait for that
@@ -27,54 +25,44 @@ import (
 // so that no caller waits for a network that has gone silent.
 const cancelTimeout = 2 * time.Second
 
-// pool is ent's driver, with the statements outside transactions run as told above.
-type pool struct{ *sql.Driver }
+// Handle executes statements outside transactions on a pool of a connector that [NewConnector] returned.
+func Handle(db *stdsql.DB) infra.Handle { return pool{db} }
 
-func newPool(db *stdsql.DB) dialect.Driver { return pool{sql.OpenDB(dialect.Postgres, db)} }
+type pool struct{ db *stdsql.DB }
 
-// Query implements [dialect.Driver]. The connection is in use until the rows are closed.
-func (p pool) Query(ctx context.Context, query string, args, v any) error {
-	rows, ok := v.(*sql.Rows)
-	if !ok {
-		return fmt.Errorf("postgres: rows are not read into a %T", v)
-	}
-	return p.run(ctx, args, func(ctx context.Context, conn *watchedConn, args []any) error {
-		found, err := conn.QueryContext(ctx, query, args...) //nolint:rowserrcheck // by the reader of the rows
+// Query implements [infra.Handle]. The connection is in use until the rows are closed.
+func (p pool) Query(ctx context.Context, query string, args ...any) (found infra.Rows, err error) {
+	err = p.run(ctx, func(ctx context.Context, conn *watchedConn) error {
+		rows, err := conn.QueryContext(ctx, query, args...) //nolint:rowserrcheck // by the reader of the rows
 		if err != nil {
 			conn.release()
 			return err
 		}
-		rows.ColumnScanner = watchedRows{found, conn}
+		found = watchedRows{rows, conn}
 		return nil
 	})
+	return found, err
 }
 
-// Exec implements [dialect.Driver].
-func (p pool) Exec(ctx context.Context, query string, args, v any) error {
-	result, ok := v.(*stdsql.Result)
-	if !ok && v != nil {
-		return fmt.Errorf("postgres: a result is not put into a %T", v)
-	}
-	return p.run(ctx, args, func(ctx context.Context, conn *watchedConn, args []any) error {
+// Exec implements [infra.Handle].
+func (p pool) Exec(ctx context.Context, query string, args ...any) (n int64, err error) {
+	err = p.run(ctx, func(ctx context.Context, conn *watchedConn) error {
 		defer conn.release()
-		executed, err := conn.ExecContext(ctx, query, args...)
-		if err == nil && result != nil {
-			*result = executed
+		result, err := conn.ExecContext(ctx, query, args...)
+		if err == nil {
+			n, err = result.RowsAffected()
 		}
 		return err
 	})
+	return n, err
 }
 
 // run calls execute with a connection and a context without an end, and again if that one turns out to be lost before anything
 // was executed. Execute releases the connection.
-func (p pool) run(ctx context.Context, args any, execute func(context.Context, *watchedConn, []any) error) error {
-	list, ok := args.([]any)
-	if !ok {
-		return fmt.Errorf("postgres: arguments are not taken from a %T", args)
-	}
+func (p pool) run(ctx context.Context, execute func(context.Context, *watchedConn) error) error {
 	const attempts = 3 // as database/sql has it
 	for attempt := 1; ; attempt++ {
-		conn, err := p.DB().Conn(ctx)
+		conn, err := p.db.Conn(ctx)
 		if err != nil {
 			return err
 		}
@@ -86,7 +74,7 @@ func (p pool) run(ctx context.Context, args any, execute func(context.Context, *
 			return errors.Join(err, conn.Close())
 		}
 		watched.stop = context.AfterFunc(ctx, watched.watcher.abort)
-		err = execute(context.WithoutCancel(ctx), watched, list)
+		err = execute(context.WithoutCancel(ctx), watched)
 		if attempt == attempts || !errors.Is(err, driver.ErrBadConn) {
 			return err
 		}

@@ -1,7 +1,8 @@
-package postgres
+package libpq
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"math/rand/v2"
 	"runtime"
@@ -9,23 +10,21 @@ import (
 	"testing"
 	"time"
 
-	"entgo.io/ent/dialect"
-	entsql "entgo.io/ent/dialect/sql"
-
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/internal/fault"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 )
 
-// poolOf returns ent's driver over at most n connections.
-func (w way) poolOf(t testing.TB, address string, n int) dialect.Driver {
+// poolOf returns the handle over at most n connections.
+func (w way) poolOf(t testing.TB, address string, n int) infra.Handle {
 	t.Helper()
-	return newPool(w.open(t, address, n))
+	return Handle(w.open(t, address, n))
 }
 
 // pooledInt runs a query that returns one number.
-func pooledInt(ctx context.Context, p dialect.Driver, query string, args ...any) (n int, err error) {
-	var rows entsql.Rows
-	if err := p.Query(ctx, query, args, &rows); err != nil {
+func pooledInt(ctx context.Context, p infra.Handle, query string, args ...any) (n int, err error) {
+	rows, err := p.Query(ctx, query, args...)
+	if err != nil {
 		return 0, err
 	}
 	for rows.Next() {
@@ -41,22 +40,24 @@ func TestContextEndsStatement(t *testing.T) {
 	for name, w := range map[string]way{"cached": cached, "uncached": uncached} {
 		t.Run(name, func(t *testing.T) {
 			p, other := w.poolOf(t, address, 1), plain.open(t, address, 1)
-			endsWithContext(t, p, other, func(ctx context.Context, p dialect.Driver) error {
+			endsWithContext(t, p, other, func(ctx context.Context, p infra.Handle) error {
 				_, err := pooledInt(ctx, p, "SELECT $1::int FROM pg_sleep(60)", 1)
 				return err
 			})
-			endsWithContext(t, p, other, func(ctx context.Context, p dialect.Driver) error {
-				return p.Exec(ctx, "SELECT pg_sleep($1)", []any{60}, nil)
+			endsWithContext(t, p, other, func(ctx context.Context, p infra.Handle) error {
+				_, err := p.Exec(ctx, "SELECT pg_sleep($1)", 60)
+				return err
 			})
-			endsWithContext(t, p, other, func(ctx context.Context, p dialect.Driver) error {
-				return p.Exec(ctx, "SELECT pg_sleep(60)", []any{}, nil)
+			endsWithContext(t, p, other, func(ctx context.Context, p infra.Handle) error {
+				_, err := p.Exec(ctx, "SELECT pg_sleep(60)")
+				return err
 			})
 		})
 	}
 }
 
 // endsWithContext demands that sleep, which sleeps on the server, ends with its context, and that p works on.
-func endsWithContext(t *testing.T, p dialect.Driver, other querier, sleep func(context.Context, dialect.Driver) error) {
+func endsWithContext(t *testing.T, p infra.Handle, other querier, sleep func(context.Context, infra.Handle) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	go callWhenSleeping(t, other, cancel)
@@ -88,8 +89,8 @@ func TestContextEndsRows(t *testing.T) {
 	t.Parallel()
 	p := cached.poolOf(t, postgrestest.Database(t), 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	var rows entsql.Rows
-	if err := p.Query(ctx, "SELECT * FROM generate_series(1, $1)", []any{100_000_000}, &rows); err != nil {
+	rows, err := p.Query(ctx, "SELECT * FROM generate_series(1, $1)", 100_000_000)
+	if err != nil {
 		t.Fatal(err)
 	}
 	rows.Next()
@@ -108,12 +109,12 @@ func TestContextEndsRows(t *testing.T) {
 // A call ends with its context, though nothing comes back from the network.
 func TestContextEndsOnASilentNetwork(t *testing.T) {
 	t.Parallel()
-	proxy := newProxy(t, postgrestest.Database(t))
-	p := cached.poolOf(t, proxy.url, 1)
+	proxy := postgrestest.NewProxy(t, postgrestest.Database(t))
+	p := cached.poolOf(t, proxy.URL, 1)
 	if _, err := pooledInt(t.Context(), p, "SELECT $1::int", 1); err != nil {
 		t.Fatal(err)
 	}
-	proxy.silent.Store(true)
+	proxy.Silent.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	ended := make(chan error)
@@ -129,7 +130,7 @@ func TestContextEndsOnASilentNetwork(t *testing.T) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("the call goes on")
 	}
-	proxy.silent.Store(false)
+	proxy.Silent.Store(false)
 	if n, err := pooledInt(t.Context(), p, "SELECT $1::int", 7); n != 7 || err != nil {
 		t.Errorf("after it: %d, %v", n, err)
 	}
@@ -165,13 +166,13 @@ func TestGoroutines(t *testing.T) { // not parallel: it counts all
 	address := postgrestest.Database(t)
 	before := runtime.NumGoroutine()
 	db := cached.open(t, address, 1)
-	p := newPool(db)
+	p := Handle(db)
 	if _, err := pooledInt(ctx, p, "SELECT $1::int", 1); err != nil {
 		t.Fatal(err)
 	}
 	idle := runtime.NumGoroutine()
-	var rows entsql.Rows
-	if err := p.Query(ctx, "SELECT $1::int", []any{1}, &rows); err != nil {
+	rows, err := p.Query(ctx, "SELECT $1::int", 1)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if n := runtime.NumGoroutine(); n > idle {
@@ -195,23 +196,38 @@ func TestGoroutines(t *testing.T) { // not parallel: it counts all
 // Preparing is tried again on another connection, and executing is not.
 func TestPoolTriesAgain(t *testing.T) {
 	t.Parallel()
-	proxy := newProxy(t, postgrestest.Database(t))
-	p := cached.poolOf(t, proxy.url, 1)
-	if err := p.Exec(t.Context(), "CREATE SEQUENCE executions", []any{}, nil); err != nil {
+	proxy := postgrestest.NewProxy(t, postgrestest.Database(t))
+	p := cached.poolOf(t, proxy.URL, 1)
+	if _, err := p.Exec(t.Context(), "CREATE SEQUENCE executions"); err != nil {
 		t.Fatal(err)
 	}
 	const query = "SELECT nextval($1::regclass)"
-	proxy.cut.Store(true)
+	proxy.Cut.Store(true)
 	if n, err := pooledInt(t.Context(), p, query, "executions"); n != 1 || err != nil {
 		t.Errorf("a lost reply to the preparation: %d, %v", n, err)
 	}
-	proxy.cut.Store(true)
-	if _, err := pooledInt(t.Context(), p, query, "executions"); diagnose(err).Fault != infra.UnavailableFault {
+	proxy.Cut.Store(true)
+	if _, err := pooledInt(t.Context(), p, query, "executions"); fault.Of(err).Class != fault.Unavailable {
 		t.Errorf("a lost reply to the execution: %v", err)
 	}
 	if n, err := pooledInt(t.Context(), p, query, "executions"); n != 3 || err != nil {
 		t.Errorf("after it: %d, %v; want 3", n, err)
 	}
+}
+
+// plainHandle executes statements as database/sql does.
+type plainHandle struct{ *sql.DB }
+
+func (h plainHandle) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
+	return h.QueryContext(ctx, query, args...)
+}
+
+func (h plainHandle) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	result, err := h.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 // BenchmarkContext measures what it costs that a statement can be cancelled: by database/sql and lib/pq, and here.
@@ -223,16 +239,16 @@ func BenchmarkContext(b *testing.B) {
 	for _, way := range []struct {
 		name   string
 		ctx    context.Context
-		driver dialect.Driver
+		handle infra.Handle
 	}{
-		{"database sql, a context without end", endless, entsql.OpenDB(dialect.Postgres, db)},
-		{"database sql", ending, entsql.OpenDB(dialect.Postgres, db)},
-		{"pool", ending, newPool(db)},
+		{"database sql, a context without end", endless, plainHandle{db}},
+		{"database sql", ending, plainHandle{db}},
+		{"pool", ending, Handle(db)},
 	} {
 		b.Run(way.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := pooledInt(way.ctx, way.driver, "SELECT $1::int", 1); err != nil {
+				if _, err := pooledInt(way.ctx, way.handle, "SELECT $1::int", 1); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,0 +1,75 @@
+package infra
+
+import (
+	"io/fs"
+	"strings"
+
+	"github.com/softbee/accounts/infra/migration"
+)
+
+// dialects are the databases that the store knows, by the names that ent and Atlas have for them.
+var dialects = map[string]*dialect{migration.Postgres: &postgresDialect, migration.SQLite: &sqliteDialect}
+
+// dialect is how a database spells what the statements need. In its texts ? stands for an argument, ?? for a question mark.
+type dialect struct {
+	name       string // ent's and Atlas's
+	migrations fs.FS  // the embedded ones
+	argument   func(place int) string
+	value      func(any) any // writes an argument; nil writes it as it is
+	time       string        // an argument that is a time, where its type cannot be seen from the context
+	schemas    bool          // tables are in schemas
+	arguments  int           // the most that a statement takes
+
+	storedIDs string // tells which IDs of a list, idList's, are stored
+	idList    func(ids []string) string
+
+	// sessions
+	elements string // the strings v of the stored list with their places n
+	array    string // the JSON array of all v in the order of n
+	binary   string // makes a comparison one of bytes
+}
+
+// fill returns a statement's text for a table: {users} is the table, {columns} its columns, {time} an argument that is a time.
+func (d *dialect) fill(schema, text string) string {
+	text = strings.ReplaceAll(text, "{elements}", d.elements) // which names the table
+	text = strings.NewReplacer(
+		"{users}", d.table(schema, usersTable), "{columns}", userColumns, "{time}", d.time, "{binary}", d.binary,
+	).Replace(text)
+	var b strings.Builder
+	for place := 0; ; {
+		before, after, found := strings.Cut(text, "?")
+		b.WriteString(before)
+		switch {
+		case !found:
+			return b.String()
+		case strings.HasPrefix(after, "?"):
+			b.WriteByte('?')
+			after = after[1:]
+		default:
+			place++
+			b.WriteString(d.argument(place))
+		}
+		text = after
+	}
+}
+
+// table returns a table's name as statements need it; schema is "" where the database has none or the search path decides.
+func (d *dialect) table(schema, name string) string {
+	if schema == "" || !d.schemas {
+		return quoted(name)
+	}
+	return quoted(schema) + "." + quoted(name)
+}
+
+func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// values writes a statement's arguments, in place.
+func (d *dialect) values(args []any) []any {
+	if d.value == nil {
+		return args
+	}
+	for i, arg := range args {
+		args[i] = d.value(arg)
+	}
+	return args
+}

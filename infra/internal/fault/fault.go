@@ -1,0 +1,238 @@
+// Package fault classifies the errors of database drivers, once for the store, the migrations and the adoption. It names no
+// driver: PostgreSQL's errors are recognised by their SQLSTATE, SQLite's by their result code, whatever driver returns them.
+package fault
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/softbee/accounts/domain"
+)
+
+// Class says what an error of a database means to its caller.
+type Class int
+
+// The classes.
+const (
+	Other       Class = iota // a defect or a setting: repeating the statement cannot help
+	Unique                   // a unique constraint or index
+	Referenced               // a foreign key
+	Check                    // a check, or a value that its column cannot hold
+	Refused                  // a trigger of the database raised an error
+	Schema                   // a table, a column or a schema is not there
+	Conflict                 // a serialization failure or a deadlock: the statement had no effect
+	Unavailable              // unreachable, shutting down, read-only, full, or busy for too long
+)
+
+// Fault is a driver's error without its text, which may quote values.
+type Fault struct {
+	Class      Class
+	Code       string // SQLSTATE, or SQLite's extended result code; "" where there is none
+	Where      string // the code in words, such as "SQLSTATE 40P01"
+	Table      string // where the database names it
+	Constraint string // of Unique, Referenced and Check; SQLite names a column "table.column", a check by its name
+	Column     string // of a value that is missing, where the database names it
+	Aborted    bool   // a transaction failed earlier, and takes no more statements
+}
+
+// Of classifies an error that a driver or database/sql returned.
+func Of(err error) Fault {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) && len(state.SQLState()) == 5 {
+		return ofPostgres(err, state.SQLState())
+	}
+	var code interface{ Code() int }
+	if errors.As(err, &code) {
+		return ofSQLite(code.Code(), err.Error())
+	}
+	if isConnection(err) {
+		return Fault{Class: Unavailable, Where: "connection"}
+	}
+	return Fault{Aborted: isAborted(err), Where: fmt.Sprintf("%T", err)}
+}
+
+// isConnection tells whether the connection failed and not the statement.
+func isConnection(err error) bool {
+	var network net.Error
+	var operation *net.OpError
+	return errors.As(err, &network) || errors.As(err, &operation) ||
+		slices.ContainsFunc([]error{
+			driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, os.ErrClosed, net.ErrClosed,
+			context.DeadlineExceeded, context.Canceled,
+		}, func(target error) bool { return errors.Is(err, target) }) || isClosedPool(err)
+}
+
+// isClosedPool tells whether the pool was closed, for which neither database/sql nor pgx has a value to compare with.
+func isClosedPool(err error) bool {
+	return err != nil && (err.Error() == "sql: database is closed" || strings.HasSuffix(err.Error(), "closed pool"))
+}
+
+// isAborted tells whether a commit failed because a statement before it had failed, which lib/pq and pgx report in words.
+func isAborted(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "in a failed transaction") ||
+		strings.Contains(err.Error(), "commit unexpectedly resulted in rollback"))
+}
+
+// ofPostgres classifies by SQLSTATE (PostgreSQL's manual, appendix A).
+func ofPostgres(err error, code string) Fault {
+	f := Fault{Code: code, Where: "SQLSTATE " + code}
+	f.Table, f.Constraint, f.Column = detail(err)
+	switch code {
+	case "23505", "23P01":
+		f.Class = Unique
+	case "23503", "23001":
+		f.Class = Referenced
+	case "23514", "23502":
+		f.Class = Check
+	case "42P01", "42703", "3F000":
+		f.Class = Schema
+	case "40001", "40P01":
+		f.Class = Conflict
+	case "25P02":
+		f.Aborted = true
+	case "25006": // read-only
+		f.Class = Unavailable
+	}
+	if f.Class != Other || f.Aborted {
+		return f
+	}
+	switch code[:2] {
+	case "22": // data exceptions: too long, not of the encoding, out of range
+		f.Class = Check
+	case "P0", "09": // raised by a function or a trigger
+		f.Class = Refused
+	case "08", // connection exceptions
+		"28", "3D", // refused: authorisation, no such database
+		"40", // rolled back
+		"53", // insufficient resources: disk, memory, connections
+		"55", // objects not in the needed state, locks not available
+		"57", // operator intervention: shutdown, and cancellation that was not ours
+		"58": // system errors
+		f.Class = Unavailable
+	}
+	return f
+}
+
+// detail reads the names in PostgreSQL's error, for which lib/pq and pgx have fields of different names.
+func detail(err error) (table, constraint, column string) {
+	for err != nil {
+		v := reflect.ValueOf(err)
+		if v.Kind() == reflect.Pointer && !v.IsNil() && v.Elem().Kind() == reflect.Struct {
+			text := func(names ...string) string {
+				for _, name := range names {
+					if f := v.Elem().FieldByName(name); f.IsValid() && f.Kind() == reflect.String {
+						return f.String()
+					}
+				}
+				return ""
+			}
+			if v.Elem().FieldByName("Code").IsValid() {
+				return text("TableName", "Table"), text("ConstraintName", "Constraint"), text("ColumnName", "Column")
+			}
+		}
+		err = errors.Unwrap(err)
+	}
+	return "", "", ""
+}
+
+// SQLite's result codes (https://sqlite.org/rescode.html).
+const (
+	sqliteError      = 1
+	sqlitePerm       = 3
+	sqliteBusy       = 5
+	sqliteLocked     = 6
+	sqliteNoMem      = 7
+	sqliteReadOnly   = 8
+	sqliteIOErr      = 10
+	sqliteCorrupt    = 11
+	sqliteFull       = 13
+	sqliteCantOpen   = 14
+	sqliteProtocol   = 15
+	sqliteTooBig     = 18
+	sqliteConstraint = 19
+	sqliteMismatch   = 20
+	sqliteNotADB     = 26
+
+	sqliteBusySnapshot         = 517
+	sqliteConstraintCheck      = 275
+	sqliteConstraintForeignKey = 787
+	sqliteConstraintNotNull    = 1299
+	sqliteConstraintPrimaryKey = 1555
+	sqliteConstraintTrigger    = 1811
+	sqliteConstraintUnique     = 2067
+)
+
+// ofSQLite classifies by the extended result code. Which constraint failed is in the text alone; that names columns and checks, and
+// never values.
+func ofSQLite(code int, text string) Fault {
+	f := Fault{Code: strconv.Itoa(code), Where: "SQLite " + strconv.Itoa(code)}
+	switch code {
+	case sqliteConstraintUnique, sqliteConstraintPrimaryKey:
+		f.Class, f.Constraint = Unique, failed(text, "UNIQUE")
+		f.Table, f.Column, _ = strings.Cut(f.Constraint, ".")
+	case sqliteConstraintCheck:
+		f.Class, f.Constraint = Check, failed(text, "CHECK")
+	case sqliteConstraintNotNull:
+		f.Class = Check
+		f.Table, f.Column, _ = strings.Cut(failed(text, "NOT NULL"), ".")
+	case sqliteConstraintForeignKey:
+		f.Class = Referenced
+	case sqliteConstraintTrigger:
+		f.Class = Refused
+	case sqliteBusySnapshot:
+		f.Class = Conflict
+	}
+	if f.Class != Other {
+		return f
+	}
+	switch code & 0xff {
+	case sqliteBusy, sqliteLocked, sqliteReadOnly, sqliteIOErr, sqliteCorrupt, sqliteFull, sqliteCantOpen, sqliteNotADB,
+		sqlitePerm, sqliteNoMem, sqliteProtocol:
+		f.Class = Unavailable
+	case sqliteTooBig, sqliteMismatch, sqliteConstraint:
+		f.Class = Check
+	case sqliteError:
+		if strings.Contains(text, "no such table") || strings.Contains(text, "no such column") {
+			f.Class = Schema
+		}
+	}
+	return f
+}
+
+// failed returns what follows "UNIQUE constraint failed: " up to the end of the word.
+func failed(text, constraint string) string {
+	_, rest, _ := strings.Cut(text, constraint+" constraint failed: ")
+	rest = strings.TrimPrefix(rest, "index ") // on an expression
+	if end := strings.IndexAny(rest, " ,"); end >= 0 {
+		rest = rest[:end]
+	}
+	return strings.Trim(rest, "'")
+}
+
+// Kind is the kind of error for a fault that needs no closer look.
+func (f Fault) Kind() domain.Kind {
+	switch f.Class {
+	case Unique:
+		return domain.ErrTaken
+	case Referenced:
+		return domain.ErrReferenced
+	case Check, Refused:
+		return domain.ErrInvalid
+	case Schema:
+		return domain.ErrPendingMigrations
+	case Conflict, Unavailable:
+		return domain.ErrUnavailable
+	case Other:
+	}
+	return domain.ErrInternal
+}

@@ -1,0 +1,143 @@
+// Package pgx opens a store in a PostgreSQL database, by jackc/pgx, or puts one on a pool of the application.
+package pgx
+
+import (
+	"context"
+	stdsql "database/sql"
+	"errors"
+	"iter"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/internal/copytext"
+	"github.com/softbee/accounts/infra/migration"
+)
+
+// Open opens the database at a URL, postgres://user:password@host:port/database?parameters, with the parameters that pgxpool has.
+// Without pool_max_conns the pool has 4 connections for each processor, and at least 8. Nothing is migrated: call
+// [infra.Store.Migrate], or run `accounts migrate up` before, and [infra.Store.CheckMigrations] here.
+//
+// Behind a pooler in transaction mode, such as PgBouncer's, set default_query_exec_mode=exec.
+//
+// It returns [domain.ErrInvalid] on the field "database" for a URL that is not one, and [domain.ErrUnavailable] when the server does not
+// answer or refuses.
+func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*infra.Store, error) {
+	config, err := pgxpool.ParseConfig(databaseURL)
+	if err != nil { // err would quote the URL
+		return nil, &domain.Error{Kind: domain.ErrInvalid, Field: "database", Reason: "is not a postgres:// URL with valid parameters"}
+	}
+	if defaults, err := pgxpool.ParseConfig("postgres://"); err == nil && config.MaxConns == defaults.MaxConns {
+		config.MaxConns = int32(max(8, 4*runtime.GOMAXPROCS(0)))
+	}
+	if config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > connectTimeout {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, infra.ConnectFailure(ctx, err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, infra.ConnectFailure(ctx, err)
+	}
+	store, err := newStore(ctx, pool, func() error { pool.Close(); return nil }, options)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return store, nil
+}
+
+// connectTimeout bounds the making of a connection, and the query by which New asks for the schema.
+const connectTimeout = 10 * time.Second
+
+// New returns a store on a pool of the application, whatever its settings. Close leaves the pool open. It returns [domain.ErrInvalid] on
+// the field "database" for a nil pool, and [domain.ErrUnavailable] when no connection can be made.
+func New(pool *pgxpool.Pool, options ...infra.Option) (*infra.Store, error) {
+	if pool == nil {
+		return nil, &domain.Error{Kind: domain.ErrInvalid, Field: "database", Reason: "is required"}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	return newStore(ctx, pool, nil, options)
+}
+
+func newStore(ctx context.Context, pool *pgxpool.Pool, closePool func() error, options []infra.Option) (*infra.Store, error) {
+	db := stdlib.OpenDBFromPool(pool)
+	return infra.New(ctx, infra.Database{
+		Dialect: migration.Postgres,
+		DB:      db,
+		Handle:  handle{pool},
+		Copy:    copyRows,
+		Close: func() error {
+			err := db.Close() // gives back the connections, all of which are the pool's
+			if closePool != nil {
+				err = errors.Join(err, closePool())
+			}
+			return err
+		},
+	}, options...)
+}
+
+// WithTx returns a store inside a transaction of the application: the same methods, while committing and rolling back are the
+// application's. The transaction must be on the store's database. The Tx of a nil transaction returns [domain.ErrInvalid] from each
+// method.
+func WithTx(store *infra.Store, tx pgx.Tx) *infra.Tx {
+	if tx == nil {
+		return store.WithTx(nil)
+	}
+	return infra.Bind(store, handle{tx})
+}
+
+// handle is a pool or a transaction of pgx.
+type handle struct {
+	executor interface {
+		Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
+		Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error)
+	}
+}
+
+// Query implements [infra.Handle].
+func (h handle) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
+	found, err := h.executor.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return rows{found}, nil
+}
+
+// Exec implements [infra.Handle].
+func (h handle) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	tag, err := h.executor.Exec(ctx, query, args...)
+	return tag.RowsAffected(), err
+}
+
+// rows have the Close of database/sql.
+type rows struct{ pgx.Rows }
+
+func (r rows) Close() error {
+	r.Rows.Close()
+	return nil
+}
+
+// copyRows writes rows into a table by COPY. table is quoted already.
+func copyRows(ctx context.Context, conn *stdsql.Conn, _ *stdsql.Tx, table string, columns []string, rows iter.Seq2[[]any, error]) error {
+	return conn.Raw(func(driverConn any) error {
+		c, ok := driverConn.(*stdlib.Conn)
+		if !ok {
+			return errors.New("pgx: the connection is not one of pgx")
+		}
+		lines, stop := copytext.Reader(rows)
+		defer stop()
+		_, err := c.Conn().PgConn().CopyFrom(ctx, lines, "COPY "+table+" ("+strings.Join(columns, ", ")+") FROM STDIN")
+		return err
+	})
+}

@@ -1,0 +1,159 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/fault"
+)
+
+// repository is what a [Store] and a [Tx] have in common: the methods of [domain.Repository], over a handle.
+type repository struct {
+	handle  Handle
+	dialect *dialect
+	schema  string
+	texts   *statements
+	now     func() time.Time
+	staged  *atomic.Int32                                       // of the next calls of CreateMany, how many expect collisions
+	inside  bool                                                // a transaction, in which a statement that failed cannot be executed again
+	nested  func(ctx context.Context, fn func(*Tx) error) error // runs fn in a transaction, or in a savepoint of this one
+}
+
+// present returns the time as the database keeps it.
+func (r *repository) present() time.Time { return domain.StoredTime(r.now()) }
+
+// maxRetries bounds how often a statement is executed again after a serialization failure or a deadlock. Of several writers one
+// succeeds in each round, so that only a great number of them on one account can exhaust it.
+const maxRetries = 200
+
+// retry calls execute, and again where that failed with a conflict of transactions.
+func (r *repository) retry(ctx context.Context, op string, execute func() error) error {
+	for try := 1; ; try++ {
+		err := execute()
+		if err == nil {
+			return nil
+		}
+		failed := r.failure(ctx, op, err)
+		if r.inside || try > maxRetries || !errors.As(failed, new(retryable)) {
+			return failed
+		}
+		if err := backOff(ctx, try); err != nil {
+			return r.failure(ctx, op, err)
+		}
+	}
+}
+
+// retryable is the error of a statement that had no effect and can be executed again.
+type retryable struct{ error }
+
+func (r retryable) Unwrap() error { return r.error }
+
+// isRetryable tells whether a transaction that failed with err, which may be the store's or a driver's, can succeed when it runs again.
+func isRetryable(err error) bool {
+	return errors.As(err, new(retryable)) || fault.Of(err).Class == fault.Conflict
+}
+
+// backOff waits before a new try, longer on average the more there were, and less than 20 ms.
+func backOff(ctx context.Context, try int) error {
+	if try == 0 {
+		return nil
+	}
+	timer := time.NewTimer(rand.N(time.Millisecond * time.Duration(min(try, 20))))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// execute runs a statement and returns how many rows it changed.
+func (r *repository) execute(ctx context.Context, op, query string, args ...any) (n int64, err error) {
+	args = r.dialect.values(args)
+	err = r.retry(ctx, op, func() (err error) {
+		n, err = r.handle.Exec(ctx, query, args...)
+		return err
+	})
+	return n, err
+}
+
+// one runs a statement that returns the columns of at most one account; nil if of none.
+func (r *repository) one(ctx context.Context, op, query string, args ...any) (u *domain.User, err error) {
+	args = r.dialect.values(args)
+	err = r.retry(ctx, op, func() error {
+		rows, err := r.handle.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		u, err = scanOne(rows)
+		return err
+	})
+	return u, err
+}
+
+// scanOne reads the only row, or returns nil if there is none, and closes the rows.
+func scanOne(rows Rows) (u *domain.User, err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	if rows.Next() {
+		if u, err = scanUser(rows); err != nil {
+			return nil, err
+		}
+	}
+	// The statement has done its work only when its rows are read to the end: an error may come after them.
+	for rows.Next() {
+		continue
+	}
+	return u, rows.Err()
+}
+
+// find returns the account that has a value in a unique column.
+func (r *repository) find(ctx context.Context, op, column string, value any) (*domain.User, error) {
+	u, err := r.one(ctx, op, r.texts.find[column], value)
+	if err == nil && u == nil {
+		return nil, wrap(op, notFound())
+	}
+	return u, err
+}
+
+// exists tells whether a statement returns a row.
+func (r *repository) exists(ctx context.Context, op, query string, args ...any) (bool, error) {
+	found, err := collect(ctx, r, op, query, args, func(Rows) (struct{}, error) { return struct{}{}, nil })
+	return len(found) > 0, err
+}
+
+// collect returns what read makes of each row of a query.
+func collect[T any](ctx context.Context, r *repository, op, query string, args []any, read func(Rows) (T, error)) (all []T, err error) {
+	args = r.dialect.values(args)
+	err = r.retry(ctx, op, func() (err error) {
+		all = nil
+		rows, err := r.handle.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, rows.Close()) }()
+		for rows.Next() {
+			one, err := read(rows)
+			if err != nil {
+				return err
+			}
+			all = append(all, one)
+		}
+		return rows.Err()
+	})
+	return all, err
+}
+
+// update runs a statement of the texts that changes one account, given its last argument, the ID, and returns it. It returns ErrNotFound if there is no
+// account of that ID.
+func (r *repository) update(ctx context.Context, op, query string, args ...any) (*domain.User, error) {
+	updated, err := r.one(ctx, op, query, args...)
+	if err == nil && updated == nil {
+		return nil, wrap(op, notFound())
+	}
+	return updated, err
+}
