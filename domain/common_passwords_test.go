@@ -29,3 +29,11 @@ func TestCommonPasswordsCanBeSearched(t *testing.T) {
 		}
 	}
 }
+
+// A clone for Windows may have the ends of lines of Windows, and must not have an empty list.
+func TestCommonPasswordsWithTheLinesOfWindows(t *testing.T) {
+	windows := strings.ReplaceAll(strings.ReplaceAll(commonPasswordList, "\r\n", "\n"), "\n", "\r\n")
+	if !slices.Equal(lines(windows), commonPasswords()) {
+		t.Error("the list with CRLF is another one")
+	}
+}

@@ -110,9 +110,12 @@ func isOwnName(password string, own []string) bool {
 //go:embed common_passwords.txt
 var commonPasswordList string
 
-var commonPasswords = sync.OnceValue(func() []string {
-	return strings.Split(strings.TrimSuffix(commonPasswordList, "\n"), "\n")
-})
+var commonPasswords = sync.OnceValue(func() []string { return lines(commonPasswordList) })
+
+// lines splits a text whose lines end as in Unix or, where Git has checked it out for that, as in Windows.
+func lines(text string) []string {
+	return strings.Split(strings.TrimSuffix(strings.ReplaceAll(text, "\r\n", "\n"), "\n"), "\n")
+}
 
 // IsCommonPassword tells whether a password is, but for case and width, one of the 8,479 most common that have at least 8
 // characters, out of the 20,000 most common of Have I Been Pwned. (NIST SP 800-63B-4 3.1.1.2 and ASVS 5.0 6.2.4, which asks

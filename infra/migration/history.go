@@ -316,10 +316,16 @@ func (h history) WriteRevision(ctx context.Context, r *migrate.Revision) error {
 		}
 		hashes = sql.NullString{String: string(encoded), Valid: true}
 	}
+	// What is left of a half applied file may be changed before another program finishes it, and newer builds of Atlas keep
+	// the sum that they find: there is none until the file is done. Read as "not compared" it is no lie then.
+	sum := r.Hash
+	if r.Applied < r.Total {
+		sum = ""
+	}
 	// What was done is recorded, also when it is time to stop.
 	_, err := h.ExecContext(context.WithoutCancel(ctx), h.database.upsert,
 		r.Version, r.Description, int64(r.Type), r.Applied, r.Total, int64(r.ExecutionTime), r.Error, r.ErrorStmt,
-		r.Hash, hashes, r.OperatorVersion, h.database.timestamp(r.ExecutedAt))
+		sum, hashes, r.OperatorVersion, h.database.timestamp(r.ExecutedAt))
 	return err
 }
 

@@ -3,10 +3,12 @@
 package script
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 
 	"ariga.io/atlas/sql/migrate"
@@ -57,21 +59,19 @@ func Read(dir fs.FS, dialect string) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Directory{Atlas: new(migrate.MemDir)}
-	for _, name := range append(names, migrate.HashFileName) {
-		content, err := fs.ReadFile(dir, name)
-		if errors.Is(err, fs.ErrNotExist) && name == migrate.HashFileName {
-			continue // Validate says so, if there are files
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := d.Atlas.WriteFile(name, content); err != nil {
-			return nil, err
-		}
+	d := &Directory{}
+	if d.Atlas, err = load(dir, names, keep); err != nil {
+		return nil, err
 	}
 	if err := migrate.Validate(d.Atlas); err != nil {
-		return nil, invalidSum(err)
+		// Git may have given the files the ends of lines of Windows after they were hashed.
+		var loadErr error
+		if d.Atlas, loadErr = load(dir, names, unixLines); loadErr != nil {
+			return nil, loadErr
+		}
+		if migrate.Validate(d.Atlas) != nil {
+			return nil, invalidSum(err)
+		}
 	}
 
 	sums, err := d.Atlas.Checksum()
@@ -91,6 +91,28 @@ func Read(dir fs.FS, dialect string) (*Directory, error) {
 	}
 	return d, nil
 }
+
+// load reads the named files, and atlas.sum if there is one.
+func load(dir fs.FS, names []string, convert func([]byte) []byte) (*migrate.MemDir, error) {
+	loaded := new(migrate.MemDir)
+	for _, name := range append(slices.Clip(names), migrate.HashFileName) {
+		content, err := fs.ReadFile(dir, name)
+		if errors.Is(err, fs.ErrNotExist) && name == migrate.HashFileName {
+			continue // Validate says so, if there are files
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := loaded.WriteFile(name, convert(content)); err != nil {
+			return nil, err
+		}
+	}
+	return loaded, nil
+}
+
+func keep(text []byte) []byte { return text }
+
+func unixLines(text []byte) []byte { return bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")) }
 
 func readFile(f migrate.File, sums migrate.HashFile, dialect string) (*File, error) {
 	local, ok := f.(*migrate.LocalFile)
