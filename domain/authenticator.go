@@ -21,6 +21,12 @@ type AuthenticationPolicy struct {
 	ResetTTL        time.Duration // default 15 minutes
 	VerificationTTL time.Duration // default 24 hours
 
+	// RefusalTime is the least time that ErrBadCredentials takes, up to 10 seconds; what is missing is waited for. Default 0.
+	// It is needed only while there are imported hashes that cost more than the hasher's policy, such as bcrypt at cost 12:
+	// a wrong password takes longer against those than an unknown account does. Set it above what the costliest takes on a
+	// busy day, and back to 0 when they have been replaced.
+	RefusalTime time.Duration
+
 	// Now returns the present. Default: time.Now. A store with a clock of its own is to be given the same.
 	Now func() time.Time
 }
@@ -31,7 +37,10 @@ const (
 	DefaultVerificationTTL = 24 * time.Hour
 )
 
-const maxOneTimeTokenTTL = 7 * 24 * time.Hour
+const (
+	maxOneTimeTokenTTL = 7 * 24 * time.Hour
+	maxRefusalTime     = 10 * time.Second
+)
 
 func (p AuthenticationPolicy) resolve() (AuthenticationPolicy, error) {
 	var err error
@@ -48,6 +57,9 @@ func (p AuthenticationPolicy) resolve() (AuthenticationPolicy, error) {
 	p.VerificationTTL = cmp.Or(p.VerificationTTL, DefaultVerificationTTL)
 	if err := checkTTL("verification_ttl", p.VerificationTTL); err != nil {
 		return p, err
+	}
+	if p.RefusalTime < 0 || p.RefusalTime > maxRefusalTime {
+		return p, invalid("refusal_time", "is not 0 to 10 seconds")
 	}
 	if p.Now == nil {
 		p.Now = time.Now
@@ -122,9 +134,9 @@ func NewAuthenticator(repository interface {
 //
 // An identifier that is unknown, or that no account can have, takes as long as a wrong password: the same hash is computed,
 // and then a pause is made for as long as the repository took last to store the outcome of a sign-in, if it has stored any yet.
-// An account whose stored hash cannot be verified, or cannot have been made of such a password, takes as long too, and the
-// guess is counted as a wrong one. One whose hash has other costs than today's policy takes its own time until a sign-in has
-// replaced the hash.
+// An account that has no password, or whose stored hash cannot be verified or cannot have been made of such a password, takes
+// as long too, and the guess is counted as a wrong one. So does one whose hash is cheaper than the policy's, since the hasher
+// spends the rest; for one that is costlier, see RefusalTime in [AuthenticationPolicy].
 func (a *Authenticator) Authenticate(ctx context.Context, identifier, password string) (*User, error) {
 	return a.prove(ctx, password, func() (*User, error) { return a.find(ctx, identifier) })
 }
@@ -255,6 +267,7 @@ func (a *Authenticator) prove(ctx context.Context, password string, find func() 
 	if err != nil {
 		return nil, err
 	}
+	begin := time.Now()
 	var user *User
 	for range maxProofs {
 		user, err = a.proveOnce(ctx, password, decoy, find)
@@ -262,7 +275,22 @@ func (a *Authenticator) prove(ctx context.Context, password string, find func() 
 			break
 		}
 	}
+	if missing := a.policy.RefusalTime - time.Since(begin); missing > 0 && errors.Is(err, ErrBadCredentials) {
+		err = pause(ctx, missing, err)
+	}
 	return user, err
+}
+
+// pause returns refusal after the given time, or the error of ctx if that ends first.
+func pause(ctx context.Context, d time.Duration, refusal error) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return refusal
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (a *Authenticator) proveOnce(ctx context.Context, password string, decoy PasswordHash, find func() (*User, error)) (*User, error) {
@@ -321,14 +349,7 @@ func (a *Authenticator) refuseUnknown(ctx context.Context, password string, deco
 	if _, err := a.verify(ctx, PasswordHash{}, decoy, password); err != nil {
 		return err
 	}
-	pause := time.NewTimer(time.Duration(a.recording.Load()))
-	defer pause.Stop()
-	select {
-	case <-pause.C:
-		return refusal
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return pause(ctx, time.Duration(a.recording.Load()), refusal)
 }
 
 // verify checks password against the stored hash or, where that cannot be verified, against the decoy, which never

@@ -214,7 +214,7 @@ func tokenInvalidIfNotFound(err error) error {
 	return err
 }
 
-// hasher makes worthless hashes, "today$…", and verifies them and stale ones, "formerly$…", up to 72 bytes as bcrypt does.
+// hasher makes worthless hashes, "today$…", and verifies them and stale ones, "formerly$…", which carry up to 72 bytes.
 type hasher struct {
 	*journal
 	fail func(ctx context.Context) error // what a hash fails with, if anything
@@ -384,6 +384,8 @@ func TestAuthenticateRefusalsCostTheSame(t *testing.T) {
 		{"wrong password, stale hash", "ana_de_cali", wrong, stored(hashed("formerly", right)), []string{"find", "verify", "failure"}},
 		{"wrong password, inactive", "ana_de_cali", wrong, func(s *domain.UserState) { s.Active = false }, []string{"find", "verify", "failure"}},
 		{"hash that cannot be verified", "ana_de_cali", right, stored(junk), []string{"find", "verify", "failure"}},
+		{"no password", "ana_de_cali", right, stored(domain.NoPassword()), []string{"find", "verify", "failure"}},
+		{"no password, as it is stored", "ana_de_cali", domain.NoPassword().Stored(), stored(domain.NoPassword()), []string{"find", "verify", "failure"}},
 		{"hash absent", "ana_de_cali", right, stored(domain.PasswordHash{}), []string{"find", "verify", "failure"}},
 		{
 			"password that the hash cannot carry", "ana_de_cali", strings.Repeat("x", 73), stored(hashed("formerly", right)),
@@ -531,6 +533,48 @@ func TestUnknownAccountTakesAsLongAsAWrongPassword(t *testing.T) {
 		defer cancel()
 		if took, err := refused(ctx, "nobody"); took != time.Millisecond || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error after %v: %v, want %v", took, err, context.DeadlineExceeded)
+		}
+	})
+}
+
+// With RefusalTime every refusal takes that long, whatever was computed; nothing else does.
+func TestRefusalTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		var err error
+		f.Authenticator, err = domain.NewAuthenticator(f.store, f.hasher, domain.AuthenticationPolicy{RefusalTime: time.Second})
+		wantKind(t, err, "")
+		_, err = f.Authenticate(t.Context(), "ana_de_cali", right) // makes the decoy
+		wantKind(t, err, "")
+		costs := map[string]time.Duration{"ana_de_cali": 700 * time.Millisecond, "nobody": 30 * time.Millisecond, "nobody@": 0}
+		for identifier, cost := range costs {
+			f.hasher.fail = func(context.Context) error { time.Sleep(cost); return nil }
+			begin := time.Now()
+			_, err := f.Authenticate(t.Context(), identifier, wrong)
+			wantKind(t, err, domain.ErrBadCredentials)
+			if took := time.Since(begin); took != time.Second {
+				t.Errorf("%q was refused after %v, want 1s", identifier, took)
+			}
+		}
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if _, err := f.Authenticate(ctx, "nobody@", wrong); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 500*time.Millisecond {
+			t.Errorf("error after %v: %v", time.Since(begin), err)
+		}
+		f.hasher.fail = func(context.Context) error { time.Sleep(2 * time.Second); return nil }
+		begin = time.Now()
+		_, err = f.Authenticate(t.Context(), "nobody", wrong)
+		wantKind(t, err, domain.ErrBadCredentials)
+		if took := time.Since(begin); took != 2*time.Second {
+			t.Errorf("a slow refusal took %v, want 2s", took)
+		}
+		f.hasher.fail = nil
+		begin = time.Now()
+		_, err = f.Authenticate(t.Context(), "ana_de_cali", right)
+		wantKind(t, err, "")
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("a sign-in took %v", took)
 		}
 	})
 }
@@ -835,6 +879,8 @@ func TestAuthenticationPolicyBounds(t *testing.T) {
 		{domain.AuthenticationPolicy{Lock: domain.LockPolicy{Duration: -1}}, "lock_for"},
 		{domain.AuthenticationPolicy{Password: domain.PasswordPolicy{MinLength: 6}}, "min_length"},
 		{domain.AuthenticationPolicy{ResetTTL: -1}, "reset_ttl"},
+		{domain.AuthenticationPolicy{RefusalTime: -1}, "refusal_time"},
+		{domain.AuthenticationPolicy{RefusalTime: 10*time.Second + 1}, "refusal_time"},
 		{domain.AuthenticationPolicy{ResetTTL: 8 * 24 * time.Hour}, "reset_ttl"},
 		{domain.AuthenticationPolicy{VerificationTTL: 8 * 24 * time.Hour}, "verification_ttl"},
 	}

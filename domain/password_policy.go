@@ -14,7 +14,7 @@ import (
 
 // PasswordPolicy says which new passwords are accepted. The zero value is the default. It has no rules of composition ("a
 // digit and a capital") and no expiry, because they make passwords worse: NIST SP 800-63B-4 3.1.1.2 and OWASP ASVS 5.0
-// 6.2.5 and 6.2.10 forbid them. A policy never judges a password that is in use.
+// 6.2.5 and 6.2.10 forbid them. A policy never applies to a password that is in use.
 type PasswordPolicy struct {
 	// MinLength is the least number of code points: 8 to 64, default 8. Where the password is the only factor of a
 	// sign-in, set 15 (NIST SP 800-63B-4 3.1.1.2).
@@ -56,40 +56,79 @@ func (p PasswordPolicy) resolve() (PasswordPolicy, error) {
 	return p, nil
 }
 
-// Check returns [ErrInvalid] on the field "password" for a password that the policy refuses: one that is too short or too
-// long (code points are counted, in Unicode normal form C, so that the same text counts the same however it was typed),
-// takes more than 1024 bytes, is not UTF-8, has control characters, is a blocked one, or is the account's own e-mail
-// address, the part before its @, or its username, in any case and width. Those are given as own; without them that last rule is
-// left out. A policy that is itself out of bounds is ErrInvalid on the field "min_length" or "max_length".
+// PasswordFault names a rule that a password breaks, in a word that programs may depend on, as to say it in their users'
+// language.
+type PasswordFault string
+
+// The faults that [PasswordPolicy.Check] finds.
+const (
+	PasswordTooShort PasswordFault = "too_short"
+	PasswordTooLong  PasswordFault = "too_long"
+	PasswordNotUTF8  PasswordFault = "not_utf8"
+	PasswordControl  PasswordFault = "control_character"
+	PasswordCommon   PasswordFault = "common"
+	PasswordOwnName  PasswordFault = "own_name"
+)
+
+// PasswordError is the refusal of a password, with all that is wrong with it. It is an [ErrInvalid] on the field "password",
+// also for errors.As with an [*Error], whose Reason names all faults in English.
+type PasswordError struct {
+	Faults []PasswordFault // at least one, in the order of the constants
+
+	reasons []string
+}
+
+// Error returns "password: " and all reasons.
+func (e *PasswordError) Error() string { return e.Unwrap().Error() }
+
+// Unwrap returns an [*Error].
+func (e *PasswordError) Unwrap() error { return invalid("password", strings.Join(e.reasons, ", ")) }
+
+func (e *PasswordError) add(fault PasswordFault, reason string) {
+	e.Faults = append(e.Faults, fault)
+	e.reasons = append(e.reasons, reason)
+}
+
+// Check returns a [*PasswordError] for a password that the policy refuses: one that is too short or too long (code points
+// are counted, in Unicode normal form C, so that the same text counts the same however it was typed), takes more than 1024
+// bytes, is not UTF-8, has control characters, is a blocked one, or is the account's own e-mail address, the part before its
+// @, or its username, in any case and width. Those are given as own; without them that last rule is left out. All faults are
+// found at once, except that nothing else is looked at in a password of too many bytes or one that is not UTF-8. A policy
+// that is itself out of bounds is [ErrInvalid] on the field "min_length" or "max_length".
 func (p PasswordPolicy) Check(password string, own ...string) error {
-	const field = "password"
 	p, err := p.resolve()
 	if err != nil {
 		return err
 	}
+	found := &PasswordError{}
 	if len(password) > maxPasswordBytes {
-		return invalid(field, "is longer than "+strconv.Itoa(maxPasswordBytes)+" bytes")
+		found.add(PasswordTooLong, "is longer than "+strconv.Itoa(maxPasswordBytes)+" bytes")
+		return found
 	}
 	if !utf8.ValidString(password) {
-		return invalid(field, "is not valid UTF-8")
-	}
-	if strings.IndexFunc(password, unicode.IsControl) >= 0 {
-		return invalid(field, "contains a control character")
+		found.add(PasswordNotUTF8, "is not valid UTF-8")
+		return found
 	}
 	password = norm.NFC.String(password)
 	switch n := utf8.RuneCountInString(password); {
 	case n < p.MinLength:
-		return invalid(field, "is shorter than "+strconv.Itoa(p.MinLength)+" characters")
+		found.add(PasswordTooShort, "is shorter than "+strconv.Itoa(p.MinLength)+" characters")
 	case n > p.MaxLength:
-		return tooLong(field, p.MaxLength)
+		found.add(PasswordTooLong, "is longer than "+strconv.Itoa(p.MaxLength)+" characters")
+	}
+	if strings.IndexFunc(password, unicode.IsControl) >= 0 {
+		found.add(PasswordControl, "contains a control character")
 	}
 	if p.Blocked(password) {
-		return invalid(field, "is a common password")
+		found.add(PasswordCommon, "is a common password")
 	}
 	if isOwnName(password, own) {
-		return invalid(field, "is the account's own e-mail address or username")
+		found.add(PasswordOwnName, "is the account's own e-mail address or username")
 	}
-	return nil
+	if len(found.Faults) == 0 {
+		return nil
+	}
+	return found
 }
 
 func isOwnName(password string, own []string) bool {

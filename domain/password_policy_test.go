@@ -88,6 +88,42 @@ func TestPasswordPolicyCheck(t *testing.T) {
 	}
 }
 
+// Whoever chooses a password learns at once of all that is wrong with it.
+func TestPasswordPolicyFindsAllFaults(t *testing.T) {
+	all := domain.PasswordPolicy{Blocked: func(string) bool { return true }}
+	tests := []struct {
+		policy   domain.PasswordPolicy
+		password string
+		want     []domain.PasswordFault
+		text     string
+	}{
+		{
+			all, "ana\n", []domain.PasswordFault{domain.PasswordTooShort, domain.PasswordControl, domain.PasswordCommon, domain.PasswordOwnName},
+			"password: is shorter than 8 characters, contains a control character, is a common password, is the account's own e-mail address or username",
+		},
+		{
+			all, strings.Repeat("x", 300) + "\x00", []domain.PasswordFault{domain.PasswordTooLong, domain.PasswordControl, domain.PasswordCommon},
+			"password: is longer than 256 characters, contains a control character, is a common password",
+		},
+		{
+			domain.PasswordPolicy{}, "bob", []domain.PasswordFault{domain.PasswordTooShort, domain.PasswordOwnName},
+			"password: is shorter than 8 characters, is the account's own e-mail address or username",
+		},
+		{all, "\xff\n", []domain.PasswordFault{domain.PasswordNotUTF8}, "password: is not valid UTF-8"},
+		{all, strings.Repeat("\n", 1025), []domain.PasswordFault{domain.PasswordTooLong}, "password: is longer than 1024 bytes"},
+	}
+	for _, test := range tests {
+		err := test.policy.Check(test.password, "bob@example.org", "ana\n")
+		var found *domain.PasswordError
+		if !errors.As(err, &found) || !slices.Equal(found.Faults, test.want) || err.Error() != test.text {
+			t.Errorf("%.10q: %v, want %v", test.password, err, test.want)
+		}
+		if !errors.Is(err, domain.ErrInvalid) || domain.KindOf(err) != domain.ErrInvalid {
+			t.Errorf("%.10q: the kind is %q", test.password, domain.KindOf(err))
+		}
+	}
+}
+
 func TestPasswordPolicyBounds(t *testing.T) {
 	tests := []struct {
 		policy domain.PasswordPolicy
@@ -143,8 +179,13 @@ func FuzzPasswordPolicyCheck(f *testing.F) {
 		err := domain.PasswordPolicy{}.Check(password)
 		if err != nil {
 			var refusal *domain.Error
-			if !errors.As(err, &refusal) || refusal.Kind != domain.ErrInvalid || refusal.Field != "password" || !slices.Contains(reasons, refusal.Reason) {
+			if !errors.As(err, &refusal) || refusal.Kind != domain.ErrInvalid || refusal.Field != "password" {
 				t.Fatalf("Check: %v, which is no refusal of a password", err)
+			}
+			for reason := range strings.SplitSeq(refusal.Reason, ", ") {
+				if !slices.Contains(reasons, reason) {
+					t.Fatalf("Check: %v, which has an unknown reason", err)
+				}
 			}
 		} else {
 			n := utf8.RuneCountInString(norm.NFC.String(password))
