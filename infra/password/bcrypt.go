@@ -13,24 +13,30 @@ import (
 )
 
 const (
-	// maxBcryptPassword is how much of a password bcrypt reads. Most implementations drop the rest in silence, so that
-	// every password with the same beginning matches; here a longer one is refused.
+	// maxBcryptPassword is how much of a password bcrypt reads, in bytes. The programs that imported hashes come from drop
+	// the rest without a word, so the owner of a longer password can sign in only where this is done here too. That any
+	// password with the same 72 bytes matches ends with the first sign-in, because a match is stale: the hash of the whole
+	// password replaces it. It is the one exception to ASVS 5.0 6.2.8 (a password is verified as it was typed).
 	maxBcryptPassword = 72
 
 	bcryptMemory = 5 << 10 // bytes: Blowfish's tables
 )
 
-// The last character of a salt (16 bytes in 22 characters) and of a tag (23 in 31) has bits that stand for nothing, and
-// implementations disagree on what to do where they are set. Strict refuses it.
-var bcryptBase64 = base64.NewEncoding("./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789").
-	WithPadding(base64.NoPadding).Strict()
+// The last character of a salt (16 bytes in 22 characters) and of a tag (23 in 31) has bits that stand for nothing. Some
+// programs set them in a salt, and x/crypto verifies such hashes. Set in a tag they make a hash that never matches, so
+// Strict refuses it.
+var (
+	bcryptBase64       = base64.NewEncoding("./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789").WithPadding(base64.NoPadding)
+	strictBcryptBase64 = bcryptBase64.Strict()
+)
 
 // parseBcrypt reads "12$", salt and tag, for a hash of the password itself.
 func parseBcrypt(version string) func(string) (digest, error) {
 	return func(rest string) (digest, error) {
 		cost, body, _ := strings.Cut(rest, "$")
-		d, err := newBcrypt(version, cost, body, func(password []byte) []byte { return password })
-		d.maxPassword = maxBcryptPassword
+		d, err := newBcrypt(version, cost, body, func(password []byte) []byte {
+			return password[:min(len(password), maxBcryptPassword)]
+		})
 		// It repeats the password, with a NUL after each, to fill 72 bytes: "a" and "a\x00a" are the same to it.
 		d.nulEnds = true
 		return d, err
@@ -65,6 +71,10 @@ func parseBcryptPasslib(rest string) (digest, error) {
 	if version != "2a" && version != "2b" {
 		return digest{}, errMalformed
 	}
+	// The salt's text is the key, and passlib clears the bits that stand for nothing before it uses it.
+	if _, err := strictBcryptBase64.DecodeString(salt); err != nil {
+		return digest{}, errMalformed
+	}
 	// Here costs have no leading zero.
 	if len(cost) == 1 {
 		cost = "0" + cost
@@ -84,10 +94,11 @@ func newBcrypt(version, cost, body string, prepare func(password []byte) []byte)
 	if _, err := number(strings.TrimPrefix(cost, "0"), minBcryptCost, maxBcryptCost); err != nil {
 		return digest{}, err
 	}
-	for _, part := range []string{body[:22], body[22:]} {
-		if _, err := bcryptBase64.DecodeString(part); err != nil {
-			return digest{}, errMalformed
-		}
+	if _, err := bcryptBase64.DecodeString(body[:22]); err != nil {
+		return digest{}, errMalformed
+	}
+	if _, err := strictBcryptBase64.DecodeString(body[22:]); err != nil {
+		return digest{}, errMalformed
 	}
 	canonical := []byte("$" + version + "$" + cost + "$" + body)
 	return digest{

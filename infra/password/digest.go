@@ -16,10 +16,9 @@ import (
 
 // digest is a stored hash, parsed, with everything that it asks for found to be within bounds.
 type digest struct {
-	params      argon2Params // of Argon2; zero for every other scheme
-	memory      int64        // bytes that matches allocates
-	maxPassword int          // bytes; 0 means that the scheme sets no bound
-	nulEnds     bool         // the scheme reads a password as far as its first NUL
+	params  argon2Params // of Argon2; zero for every other scheme
+	memory  int64        // bytes that matches allocates
+	nulEnds bool         // the scheme reads a password as far as its first NUL
 
 	// matches computes the hash of password and compares.
 	matches func(password []byte) (bool, error)
@@ -112,12 +111,26 @@ var forms = []struct {
 	{"pbkdf2:sha256:", false, parsePBKDF2Werkzeug(sha256.New)},
 	{"pbkdf2:sha512:", false, parsePBKDF2Werkzeug(sha512.New)},
 	{"scrypt:", false, parseScryptWerkzeug},
-	{"md5$", true, parseHMAC(md5.New)},
-	{"sha1$", true, parseHMAC(sha1.New)},
+	{"md5$", true, parseHMACOrDjango(md5.New)},
+	{"sha1$", true, parseHMACOrDjango(sha1.New)},
 	{"sha256$", true, parseHMAC(sha256.New)},
 	{"sha512$", true, parseHMAC(sha512.New)},
 	// LDAP
-	{"{SSHA256}", true, parseSSHA256},
+	{"{MD5}", true, parseLDAP(md5.New)},
+	{"{SHA}", true, parseLDAP(sha1.New)},
+	{"{SHA256}", true, parseLDAP(sha256.New)},
+	{"{SHA384}", true, parseLDAP(sha512.New384)},
+	{"{SHA512}", true, parseLDAP(sha512.New)},
+	{"{SMD5}", true, parseSaltedLDAP(md5.New)},
+	{"{SSHA}", true, parseSaltedLDAP(sha1.New)},
+	{"{SSHA256}", true, parseSaltedLDAP(sha256.New)},
+	{"{SSHA384}", true, parseSaltedLDAP(sha512.New384)},
+	{"{SSHA512}", true, parseSaltedLDAP(sha512.New)},
+	// Firebase, as other systems take it over
+	{"$firescrypt$", false, parseFirebaseKratos},
+	{"$fbscrypt$", false, parseFirebaseSupabase},
+	// ASP.NET Identity
+	{"A", false, parseASPNET},
 }
 
 // parse reads a stored hash. What it returns an error for is at most parsed, never computed.
@@ -129,6 +142,13 @@ func parse(stored string, allowWeak bool) (digest, error) {
 	for i := range len(stored) {
 		if stored[i] <= ' ' || stored[i] > '~' {
 			return digest{}, errMalformed
+		}
+	}
+	// LDAP servers put the name of the scheme before a hash of the forms of crypt(3) and PHC.
+	for _, scheme := range []string{"{CRYPT}", "{ARGON2}"} {
+		if rest, ok := strings.CutPrefix(stored, scheme); ok && strings.HasPrefix(rest, "$") {
+			stored = rest
+			break
 		}
 	}
 	for _, form := range forms {

@@ -16,7 +16,7 @@ var cheap = regexp.MustCompile(`^(argon2)?\$argon2..?\$v=19\$m=\d{1,3},t=\d,p=\d
 	`|^\$bcrypt-sha256\$(2.,|v=2,t=2.,r=)4\$` +
 	`|^\$scrypt\$ln=\d,r=\d,p=\d\$|^scrypt:\d{1,3}:\d:\d\$|^scrypt\$\d{1,3}\$[^$]*\$\d\$\d\$` +
 	`|^\$pbkdf2(-sha256|-sha512)?\$(i=)?\d{1,3}[,$]|^pbkdf2_sha(1|256)\$\d{1,3}\$|^pbkdf2:sha(1|256|512):\d{1,3}\$` +
-	`|^\$[56]\$(rounds=1\d{3}\$|[^r])|^\$1\$|^\$[PH]\$5|^(md5|sha1|sha256|sha512)\$|^{SSHA256}`)
+	`|^\$[56]\$(rounds=1\d{3}\$|[^r])|^\$1\$|^\$[PH]\$5|^(md5|sha1|sha256|sha512)\$|^{S?(MD5|SHA\d*)}|^\$firescrypt\$ln=\d,r=\d,p=\d\$|^\$fbscrypt\$v=1,n=\d,r=\d,p=\d,`)
 
 // Whatever is stored, parsing it does not panic and takes little memory; what it accepts is within the bounds, and what it
 // refuses is refused with a typed error. What is accepted and cheap is also computed, which must not panic either.

@@ -2,9 +2,10 @@
 //
 // New hashes are Argon2id in the PHC string form, by a [Policy] that cannot be set below OWASP's minimum. Verified are
 // also the hashes that other systems store, so that accounts can be imported with them: Argon2id, Argon2i and Argon2d
-// version 19; bcrypt; scrypt; PBKDF2 with SHA-1, SHA-256 or SHA-512; SHA-256-crypt and SHA-512-crypt; in the forms of
-// PHC, crypt(3), Django, Werkzeug and passlib. A match against any hash but one that the policy would make today is
-// reported as stale, so that it is replaced at the first sign-in.
+// version 19; bcrypt; scrypt, and Firebase's variant of it; PBKDF2 with SHA-1, SHA-256 or SHA-512; SHA-256-crypt and
+// SHA-512-crypt; in the forms of PHC, crypt(3), Django, Werkzeug, passlib, ASP.NET Identity, Ory Kratos, Supabase and LDAP.
+// A match against any hash but one that the policy would make today is reported as stale, so that it is replaced at the
+// first sign-in.
 //
 // A stored hash is input like any other. It is parsed strictly, and what it asks for in memory and time is bounded before
 // any of either is spent: a row that asks for more is refused.
@@ -15,6 +16,8 @@ import (
 	"crypto/rand"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -39,6 +42,7 @@ type Hasher struct {
 	params    argon2Params
 	allowWeak bool
 	turns     *turns
+	whole     atomic.Int64 // how long a hash of the policy takes, in nanoseconds: a moving average; 0 before the first
 }
 
 var _ domain.PasswordHasher = (*Hasher)(nil)
@@ -49,19 +53,18 @@ func New(policy Policy) (*Hasher, error) {
 	if err != nil {
 		return nil, err
 	}
-	params := argon2Params{
+	return newHasherOf(argon2Params{
 		variant:     argon2id,
 		memory:      policy.Memory,
 		iterations:  policy.Iterations,
 		parallelism: policy.Parallelism,
 		saltLen:     saltBytes,
 		tagLen:      tagBytes,
-	}
-	return &Hasher{
-		params:    params,
-		allowWeak: policy.AllowWeakImports,
-		turns:     newTurns(policy.Concurrency, params.bytes()),
-	}, nil
+	}, policy), nil
+}
+
+func newHasherOf(params argon2Params, policy Policy) *Hasher {
+	return &Hasher{params: params, allowWeak: policy.AllowWeakImports, turns: newTurns(policy.Concurrency, params.bytes())}
 }
 
 // Hash returns a new hash of password, taken in Unicode normal form C, so that it matches however a keyboard composes its
@@ -76,25 +79,48 @@ func (h *Hasher) Hash(ctx context.Context, password string) (domain.PasswordHash
 
 	var tag []byte
 	if err := h.turns.run(ctx, h.params.bytes(), func() {
-		tag = h.params.derive([]byte(norm.NFC.String(password)), salt)
+		tag = h.derive([]byte(norm.NFC.String(password)), salt)
 	}); err != nil {
 		return domain.PasswordHash{}, err
 	}
 	return domain.ParsePasswordHash(h.params.format(salt, tag))
 }
 
+// derive computes a hash of the policy and notes how long it took.
+func (h *Hasher) derive(password, salt []byte) []byte {
+	begin := time.Now()
+	tag := h.params.derive(password, salt)
+	h.note(time.Since(begin))
+	return tag
+}
+
+func (h *Hasher) note(took time.Duration) {
+	average := time.Duration(h.whole.Load())
+	if average == 0 {
+		average = took
+	}
+	h.whole.Store(int64(average + (took-average)/8)) // of two at once one may be lost
+}
+
 // Verify tells whether password is the one that hash was made of, and if so, whether hash is stale: anything but what Hash
 // would return today. That includes costs above the policy's, since it is the policy that says how much memory a sign-in
 // may take. It waits its turn like Hash.
+//
+// A password that does not match takes as long as one that does not match a hash of the policy: where the stored hash is
+// cheaper, the rest of the policy's cost is spent on a hash that is thrown away. Where it is costlier, the refusal takes as
+// long as that hash.
 //
 // A hash that Hash can have made, by this policy or another, is checked against the password in normal form C, then against
 // its bytes as they are, because it may as well have been imported from a system that does not normalise. Any other hash is
 // checked against the bytes alone, as the system that it comes from did.
 //
+// bcrypt reads 72 bytes of a password. A longer one matches a bcrypt hash by its first 72, as it did where that hash was
+// made; replace the hash then, which is stale like all of bcrypt, by one of the whole password.
+//
 // It returns [domain.ErrInvalid], at once and without waiting, on the field "hashed_password" for a hash of a form that is
 // unknown, malformed, too weak or too costly, and on the field "password" for a password that is over 1024 bytes or that
-// the hash's scheme cannot carry: bcrypt reads 72 bytes, and bcrypt and crypt(3) stop at a NUL. To whoever signs in, all of
-// these are a wrong password, and should take as long as one.
+// the hash's scheme cannot carry: bcrypt and crypt(3) stop at a NUL. To whoever signs in, all of these are a wrong password,
+// and should take as long as one.
 func (h *Hasher) Verify(ctx context.Context, hash domain.PasswordHash, password string) (domain.Verification, error) {
 	d, err := parse(hash.Stored(), h.allowWeak)
 	if err != nil {
@@ -103,28 +129,59 @@ func (h *Hasher) Verify(ctx context.Context, hash domain.PasswordHash, password 
 	if err := checkLength(password); err != nil {
 		return domain.Verification{}, err
 	}
-	if d.maxPassword > 0 && len(password) > d.maxPassword {
-		return domain.Verification{}, invalidPassword("is longer than the " + strconv.Itoa(d.maxPassword) + " bytes that the stored hash can carry")
-	}
 	if d.nulEnds && strings.Contains(password, "\x00") {
 		return domain.Verification{}, invalidPassword("contains a NUL, which the stored hash cannot carry")
 	}
 
-	candidates := []string{password}
-	if nfc := norm.NFC.String(password); nfc != password && d.params.couldBeOurs() {
-		candidates = []string{nfc, password}
+	spellings := []string{password}
+	if nfc := norm.NFC.String(password); nfc != password {
+		spellings = []string{nfc, password}
 	}
-	for _, candidate := range candidates {
-		var match bool
-		var failed error
-		if err := h.turns.run(ctx, d.memory, func() { match, failed = d.matches([]byte(candidate)) }); err != nil {
-			return domain.Verification{}, err
-		}
-		if match || failed != nil {
-			return domain.Verification{Match: match, Stale: d.params != h.params}, failed
-		}
+	candidates := spellings
+	if d.params != h.params && !d.params.couldBeOurs() {
+		candidates = []string{password}
 	}
-	return domain.Verification{}, nil
+	var match bool
+	var failed error
+	err = h.turns.run(ctx, max(d.memory, h.params.bytes()), func() {
+		begin := time.Now()
+		for _, candidate := range candidates {
+			if match, failed = d.matches([]byte(candidate)); match || failed != nil {
+				return
+			}
+		}
+		spent := time.Since(begin)
+		if d.params == h.params {
+			h.note(spent / time.Duration(len(candidates)))
+			return
+		}
+		h.topUp(spent, []byte(password), len(spellings))
+	})
+	if err != nil {
+		return domain.Verification{}, err
+	}
+	return domain.Verification{Match: match, Stale: match && d.params != h.params}, failed
+}
+
+// topUp adds to the time that was spent what is missing to the given number of hashes of the policy. It computes and does
+// not wait, so that the processor's load, which slows down hashing, slows this down as much.
+func (h *Hasher) topUp(spent time.Duration, password []byte, hashes int) {
+	salt := make([]byte, saltBytes)
+	for range hashes {
+		whole := time.Duration(h.whole.Load())
+		switch {
+		case whole == 0:
+			h.derive(password, salt)
+		case spent < whole:
+			// The time of Argon2 is in proportion to its memory.
+			rest := h.params
+			rest.memory = uint32(float64(rest.memory) * (1 - float64(spent)/float64(whole)))
+			if rest.memory >= 8*uint32(rest.parallelism) {
+				rest.derive(password, salt)
+			}
+		}
+		spent = max(0, spent-whole)
+	}
 }
 
 func checkLength(password string) error {

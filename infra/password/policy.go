@@ -17,15 +17,15 @@ type Policy struct {
 	// Parallelism is the number of lanes, each computed by a goroutine of its own ("p"). Default 1.
 	Parallelism uint8
 
-	// Concurrency is how many hashes are computed at once; others wait their turn. Concurrency x Memory is also how much
-	// memory they take together, beside up to 64 MiB that is not yet collected: a stored hash that needs more than Memory
-	// counts as several, and one that needs more than all of it is computed alone. Default: GOMAXPROCS, but no more than 8
-	// (152 MiB at the default Memory).
+	// Concurrency is how many hashes are computed at once; others wait their turn. Concurrency x Memory bounds the memory
+	// that is in use at any moment: a stored hash that needs more than Memory counts as several, and one that needs more
+	// than all of it is computed alone. What finished hashes leave behind is collected as Go's garbage is: set GOMEMLIMIT
+	// where the program's memory is limited. Default: GOMAXPROCS, but no more than 8 (152 MiB at the default Memory).
 	Concurrency int
 
-	// AllowWeakImports also verifies md5-crypt, phpass, {SSHA256} and the bare salted digests of Werkzeug before 3.0, which
-	// a graphics card tries at billions a second. They are always stale. Turn it on for an import, and off when the accounts
-	// that have not signed in since are due for a reset.
+	// AllowWeakImports also verifies md5-crypt, phpass and the plain digests of LDAP servers ({SSHA} and its relatives), of
+	// Django before 4.0 (md5$, sha1$) and of Werkzeug before 3.0, which a graphics card tries at billions a second. They are
+	// always stale. Turn it on for an import, and off when the accounts that have not signed in since are due for a reset.
 	AllowWeakImports bool
 }
 

@@ -1,6 +1,8 @@
 package password
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"encoding/base64"
 	"strings"
 
@@ -20,11 +22,11 @@ func parseScryptPHC(rest string) (digest, error) {
 	if err != nil {
 		return digest{}, err
 	}
-	log2, err := number(costs[0], 1, 23) // 2^23 is maxScryptWork
+	params, err := scryptLogCosts(costs[0], costs[1], costs[2])
 	if err != nil {
 		return digest{}, err
 	}
-	return newScrypt(1<<log2, costs[1], costs[2], phcBase64, fields[1], phcBase64, fields[2])
+	return newScrypt(params, phcBase64, fields[1], phcBase64, fields[2])
 }
 
 // parseScryptDjango reads "N$salt$r$p$tag".
@@ -33,11 +35,11 @@ func parseScryptDjango(rest string) (digest, error) {
 	if len(fields) != 5 {
 		return digest{}, errMalformed
 	}
-	n, err := number(fields[0], 2, maxScryptWork)
+	params, err := scryptCosts(fields[0], fields[2], fields[3])
 	if err != nil {
 		return digest{}, err
 	}
-	return newScrypt(n, fields[2], fields[3], asWritten, fields[1], base64.StdEncoding.Strict().DecodeString, fields[4])
+	return newScrypt(params, asWritten, fields[1], base64.StdEncoding.Strict().DecodeString, fields[4])
 }
 
 // parseScryptWerkzeug reads "N:r:p$salt$tag".
@@ -50,25 +52,83 @@ func parseScryptWerkzeug(rest string) (digest, error) {
 	if len(costs) != 3 {
 		return digest{}, errMalformed
 	}
-	n, err := number(costs[0], 2, maxScryptWork)
+	params, err := scryptCosts(costs[0], costs[1], costs[2])
 	if err != nil {
 		return digest{}, err
 	}
-	return newScrypt(n, costs[1], costs[2], asWritten, fields[1], lowerHex, fields[2])
+	return newScrypt(params, asWritten, fields[1], lowerHex, fields[2])
 }
 
-func newScrypt(n uint32, r, p string, decodeSalt decoder, salt string, decodeTag decoder, tag string) (digest, error) {
-	if n&(n-1) != 0 {
-		return digest{}, errMalformed // RFC 7914 section 2: N is a power of two
+// parseFirebaseKratos reads Firebase's scrypt as Ory Kratos writes it: "ln=14,r=8,p=1$salt$tag$salt separator$signer key".
+// Firebase itself keeps costs, separator and key once for each project.
+func parseFirebaseKratos(rest string) (digest, error) {
+	fields := strings.Split(rest, "$")
+	if len(fields) != 5 {
+		return digest{}, errMalformed
 	}
-	blockSize, err := number(r, 1, maxScryptWork/n)
+	costs, err := parameters(fields[0], "ln", "r", "p")
 	if err != nil {
 		return digest{}, err
 	}
-	passes, err := number(p, 1, maxScryptWork/n/blockSize)
+	return newFirebase(costs, fields[1], fields[2], fields[3], fields[4])
+}
+
+// parseFirebaseSupabase reads it as Supabase writes it: "v=1,n=14,r=8,p=1,ss=salt separator,sk=signer key$salt$tag".
+func parseFirebaseSupabase(rest string) (digest, error) {
+	fields := strings.Split(rest, "$")
+	if len(fields) != 3 {
+		return digest{}, errMalformed
+	}
+	settings, err := parameters(fields[0], "v", "n", "r", "p", "ss", "sk")
+	if err != nil || settings[0] != "1" {
+		return digest{}, errMalformed
+	}
+	return newFirebase(settings[1:4], fields[1], fields[2], settings[4], settings[5])
+}
+
+// newFirebase returns a hash whose tag is the project's signer key, encrypted by AES-256 in counter mode with a key that
+// scrypt derives from the password. (https://github.com/firebase/scrypt)
+func newFirebase(costs []string, salt, tag, separator, signerKey string) (digest, error) {
+	params, err := scryptLogCosts(costs[0], costs[1], costs[2])
 	if err != nil {
 		return digest{}, err
 	}
+	decode := decoder(base64.StdEncoding.Strict().DecodeString)
+	rawSalt, err := decode.between(salt, 1, maxSalt)
+	if err != nil {
+		return digest{}, err
+	}
+	rawSeparator, err := decode.between(separator, 0, maxSalt)
+	if err != nil {
+		return digest{}, err
+	}
+	plain, err := decode.between(signerKey, minTag, maxTag)
+	if err != nil {
+		return digest{}, err
+	}
+	rawTag, err := decode.between(tag, len(plain), len(plain))
+	if err != nil {
+		return digest{}, err
+	}
+	return digest{
+		memory: params.bytes(),
+		matches: func(password []byte) (bool, error) {
+			key, err := params.derive(password, append(rawSalt[:len(rawSalt):len(rawSalt)], rawSeparator...), 32)
+			if err != nil {
+				return false, err
+			}
+			block, err := aes.NewCipher(key)
+			if err != nil {
+				return false, err
+			}
+			encrypted := make([]byte, len(plain))
+			cipher.NewCTR(block, make([]byte, aes.BlockSize)).XORKeyStream(encrypted, plain)
+			return equal(encrypted, rawTag), nil
+		},
+	}, nil
+}
+
+func newScrypt(params scryptParams, decodeSalt decoder, salt string, decodeTag decoder, tag string) (digest, error) {
 	rawSalt, err := decodeSalt.between(salt, 1, maxSalt)
 	if err != nil {
 		return digest{}, err
@@ -78,10 +138,50 @@ func newScrypt(n uint32, r, p string, decodeSalt decoder, salt string, decodeTag
 		return digest{}, err
 	}
 	return digest{
-		memory: 128 * int64(blockSize) * (int64(n) + int64(passes) + 2),
+		memory: params.bytes(),
 		matches: func(password []byte) (bool, error) {
-			derived, err := scrypt.Key(password, rawSalt, int(n), int(blockSize), int(passes), len(rawTag))
+			derived, err := params.derive(password, rawSalt, len(rawTag))
 			return err == nil && equal(derived, rawTag), err
 		},
 	}, nil
+}
+
+type scryptParams struct{ n, r, p uint32 }
+
+func (s scryptParams) bytes() int64 { return 128 * int64(s.r) * (int64(s.n) + int64(s.p) + 2) }
+
+func (s scryptParams) derive(password, salt []byte, length int) ([]byte, error) {
+	return scrypt.Key(password, salt, int(s.n), int(s.r), int(s.p), length)
+}
+
+// scryptLogCosts takes the binary logarithm of N.
+func scryptLogCosts(log2, r, p string) (scryptParams, error) {
+	exponent, err := number(log2, 1, 23) // 2^23 is maxScryptWork
+	if err != nil {
+		return scryptParams{}, err
+	}
+	return boundScrypt(1<<exponent, r, p)
+}
+
+func scryptCosts(n, r, p string) (scryptParams, error) {
+	blocks, err := number(n, 2, maxScryptWork)
+	if err != nil {
+		return scryptParams{}, err
+	}
+	return boundScrypt(blocks, r, p)
+}
+
+func boundScrypt(n uint32, r, p string) (scryptParams, error) {
+	if n&(n-1) != 0 {
+		return scryptParams{}, errMalformed // RFC 7914 section 2: N is a power of two
+	}
+	blockSize, err := number(r, 1, maxScryptWork/n)
+	if err != nil {
+		return scryptParams{}, err
+	}
+	passes, err := number(p, 1, maxScryptWork/n/blockSize)
+	if err != nil {
+		return scryptParams{}, err
+	}
+	return scryptParams{n, blockSize, passes}, nil
 }

@@ -3,7 +3,6 @@ package password
 import (
 	"crypto/hmac"
 	"crypto/md5"
-	"crypto/sha256"
 	"encoding/base64"
 	"hash"
 	"strings"
@@ -60,25 +59,54 @@ func decodeCrypt(text string) ([]byte, error) {
 	return decoded, nil
 }
 
-// parseSSHA256 reads base64 of the SHA-256 of password and salt, and the salt.
-func parseSSHA256(rest string) (digest, error) {
-	both, err := decoder(base64.StdEncoding.Strict().DecodeString).between(rest, sha256.Size+1, sha256.Size+maxSalt)
+// parseLDAP reads what LDAP servers write behind "{SHA}" (RFC 2307) and the like: base64 of the hash of the password.
+func parseLDAP(newHash func() hash.Hash) func(string) (digest, error) {
+	return func(rest string) (digest, error) { return newLDAP(newHash, rest, 0, 0) }
+}
+
+// parseSaltedLDAP reads what they write behind "{SSHA}": base64 of the hash of password and salt, and the salt.
+func parseSaltedLDAP(newHash func() hash.Hash) func(string) (digest, error) {
+	return func(rest string) (digest, error) { return newLDAP(newHash, rest, 1, maxSalt) }
+}
+
+func newLDAP(newHash func() hash.Hash, rest string, minSalt, maxSalt int) (digest, error) {
+	size := newHash().Size()
+	both, err := decoder(base64.StdEncoding.Strict().DecodeString).between(rest, size+minSalt, size+maxSalt)
 	if err != nil {
 		return digest{}, err
 	}
-	tag, salt := both[:sha256.Size], both[sha256.Size:]
+	tag, salt := both[:size], both[size:]
 	return digest{matches: func(password []byte) (bool, error) {
-		sum := sha256.Sum256(append(password[:len(password):len(password)], salt...))
-		return equal(sum[:], tag), nil
+		return equal(sum(newHash(), password, salt), tag), nil
 	}}, nil
 }
 
 // parseHMAC reads "salt$tag" as Werkzeug before 3.0 wrote it: the HMAC of the password with the salt as key.
 func parseHMAC(newHash func() hash.Hash) func(string) (digest, error) {
+	return parseSaltedHex(newHash, 1, func(password, salt []byte) [][]byte {
+		return [][]byte{sum(hmac.New(newHash, salt), password)}
+	})
+}
+
+// parseHMACOrDjango reads "salt$tag" as Werkzeug wrote it or, in the same form, Django before 4.0: the hash of salt and
+// password. Django's may have no salt. Nothing tells the two from each other, so either may match.
+func parseHMACOrDjango(newHash func() hash.Hash) func(string) (digest, error) {
+	return parseSaltedHex(newHash, 0, func(password, salt []byte) [][]byte {
+		tags := [][]byte{sum(newHash(), salt, password)}
+		if len(salt) > 0 {
+			tags = append(tags, sum(hmac.New(newHash, salt), password))
+		}
+		return tags
+	})
+}
+
+// parseSaltedHex reads "salt$tag". The password is right if one of the tags that derive returns is the stored one.
+func parseSaltedHex(newHash func() hash.Hash, minSalt int, derive func(password, salt []byte) [][]byte) func(string) (digest, error) {
 	return func(rest string) (digest, error) {
-		salt, encoded, _ := strings.Cut(rest, "$")
-		if salt == "" || len(salt) > maxSalt {
-			return digest{}, errMalformed
+		text, encoded, _ := strings.Cut(rest, "$")
+		salt, err := decoder(asWritten).between(text, minSalt, maxSalt)
+		if err != nil {
+			return digest{}, err
 		}
 		size := newHash().Size()
 		tag, err := decoder(lowerHex).between(encoded, size, size)
@@ -86,9 +114,18 @@ func parseHMAC(newHash func() hash.Hash) func(string) (digest, error) {
 			return digest{}, err
 		}
 		return digest{matches: func(password []byte) (bool, error) {
-			mac := hmac.New(newHash, []byte(salt))
-			mac.Write(password)
-			return equal(mac.Sum(nil), tag), nil
+			match := false
+			for _, derived := range derive(password, salt) {
+				match = equal(derived, tag) || match
+			}
+			return match, nil
 		}}, nil
 	}
+}
+
+func sum(h hash.Hash, parts ...[]byte) []byte {
+	for _, part := range parts {
+		h.Write(part)
+	}
+	return h.Sum(nil)
 }
