@@ -189,12 +189,9 @@ func (r *record) username(stored *string, generate bool) {
 	r.replaced(field, stored)
 }
 
-// unusable is stored where there is no hash. No scheme begins like this.
-const unusable = "!"
-
 func (r *record) hash(stored *string, hasher domain.PasswordHasher) error {
 	const field = "hashed_password"
-	mark := unusable
+	mark := domain.NoPassword().Stored()
 	if stored == nil || *stored == "" {
 		r.tell(field, noPassword, "no sign-in until it is reset", nil, nil)
 		r.Hash = &mark
@@ -205,6 +202,13 @@ func (r *record) hash(stored *string, hasher domain.PasswordHasher) error {
 		r.tell(field, unknownHash, reasonOf(err)+"; no sign-in until it is reset", nil, nil)
 		r.replaced(field, stored)
 		r.Hash = &mark
+		return nil
+	}
+	if !hash.HasPassword() {
+		r.tell(field, noPassword, "no sign-in until it is reset", nil, nil)
+		if *stored != mark {
+			r.Hash = &mark
+		}
 		return nil
 	}
 	// A hash that can be verified waits for its turn, which an ended context does not get.

@@ -106,7 +106,7 @@ func TestAdoptDjango(t *testing.T) {
 	problems.want(t, [][4]string{
 		{"1", "username", "canonicalised", "kept"},
 		{"2", "username", "generated", "kept"},
-		{"2", "hashed_password", "unknown_hash", "kept"},
+		{"2", "hashed_password", "no_password", "kept"},
 		{"3", "hashed_password", "unknown_hash", "kept"},
 		{"3", "first_name", "too_long", "kept"},
 		{"4", "email", "invalid", "set_aside"},

@@ -108,19 +108,16 @@ func setTime(name, value string, into *time.Time) error {
 	return nil
 }
 
-// noHash is what is stored of an account without a hash. No password matches it.
-const noHash = "!"
-
 // user returns the account that the draft describes, by the rules for a new one.
 func (d *draft) user(checkHash func(domain.PasswordHash) error, now time.Time) (*domain.User, error) {
 	if d.hash == "" && checkHash == nil {
-		d.hash = noHash
+		d.hash = domain.NoPassword().Stored()
 	}
 	var err error
 	if d.PasswordHash, err = domain.ParsePasswordHash(d.hash); err != nil {
 		return nil, err
 	}
-	if checkHash != nil {
+	if checkHash != nil && d.PasswordHash.HasPassword() {
 		if err := checkHash(d.PasswordHash); err != nil {
 			return nil, err
 		}
