@@ -2,302 +2,325 @@ package plan
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"regexp"
-	"slices"
 	"strings"
-
-	"ariga.io/atlas/sql/migrate"
-	"ariga.io/atlas/sql/schema"
 
 	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
-// relation is a table or an index as PostgreSQL keeps it.
-type relation struct {
-	table   string // its name, or that of the index's table
-	index   string // empty for a table
-	storage int64  // pg_class.relfilenode, which changes when the relation is written anew
-}
+// postgresCatalog reads kind, id, parent, name and attributes of everything that is not PostgreSQL's own, in all schemas.
+const postgresCatalog = `
+WITH s AS (SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
+c AS (SELECT c.*, s.nspname FROM pg_class c JOIN s ON s.oid = c.relnamespace),
+t AS (SELECT * FROM c WHERE relkind IN ('r', 'p', 'f'))
+SELECT 'schema', 's' || oid, '', nspname, '{}' FROM s
+UNION ALL SELECT 'table', 't' || oid, 's' || relnamespace, relname, jsonb_build_object('schema', nspname,
+	'storage', relfilenode::text, 'rows', relrowsecurity::text || relforcerowsecurity::text || relowner::text)::text FROM t
+UNION ALL SELECT CASE relkind WHEN 'S' THEN 'sequence' WHEN 'm' THEN 'materialized view' ELSE 'view' END,
+	't' || oid, 's' || relnamespace, relname, jsonb_build_object('schema', nspname, 'storage', relfilenode::text)::text
+	FROM c WHERE relkind IN ('v', 'm') OR relkind = 'S' AND NOT EXISTS (SELECT FROM pg_depend
+		WHERE classid = 'pg_class'::regclass AND objid = c.oid AND refclassid = 'pg_class'::regclass AND deptype IN ('a', 'i'))
+UNION ALL SELECT 'column', 'c' || t.oid || '.' || attnum, 't' || t.oid, attname, jsonb_build_object(
+	'type', format_type(atttypid, atttypmod), 'collation', attcollation::text, 'null', (NOT attnotnull)::text,
+	'default', coalesce(pg_get_expr(adbin, adrelid), ''), 'computed', attgenerated::text || attidentity::text)::text
+	FROM t JOIN pg_attribute a ON a.attrelid = t.oid AND attnum > 0 AND NOT attisdropped
+	LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+UNION ALL SELECT 'index', 't' || c.oid, 't' || i.indrelid, c.relname, jsonb_build_object('unique', indisunique::text,
+	'storage', c.relfilenode::text, 'constraint', coalesce(k.contype::text, ''),
+	'where', coalesce(pg_get_expr(indpred, indrelid), ''), 'columns', (SELECT string_agg(coalesce(attname, pg_get_indexdef(c.oid, n::int, true)), ',' ORDER BY n)
+		FROM unnest(indkey::int[]) WITH ORDINALITY u(num, n) LEFT JOIN pg_attribute ON attrelid = indrelid AND attnum = num AND num > 0
+		WHERE n <= indnkeyatts))::text
+	FROM c JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.conrelid = i.indrelid
+UNION ALL SELECT CASE contype WHEN 'c' THEN 'check' ELSE 'foreign key' END, 'k' || k.oid,
+	CASE WHEN conrelid = 0 THEN 'y' || contypid ELSE 't' || conrelid END, conname, jsonb_build_object(
+	'valid', convalidated::text, 'definition', pg_get_constraintdef(k.oid), 'columns', (SELECT string_agg(attname, ',' ORDER BY n)
+		FROM unnest(conkey) WITH ORDINALITY u(num, n) JOIN pg_attribute ON attrelid = conrelid AND attnum = num))::text
+	FROM pg_constraint k JOIN s ON s.oid = connamespace WHERE contype IN ('c', 'f') AND conparentid = 0
+UNION ALL SELECT 'trigger', 'g' || g.oid, 't' || tgrelid, tgname, jsonb_build_object('enabled', tgenabled::text)::text
+	FROM pg_trigger g JOIN t ON t.oid = tgrelid WHERE NOT tgisinternal
+UNION ALL SELECT 'policy', 'p' || p.oid, 't' || polrelid, polname, jsonb_build_object('definition', polroles::text ||
+	coalesce(pg_get_expr(polqual, polrelid), '') || coalesce(pg_get_expr(polwithcheck, polrelid), ''))::text
+	FROM pg_policy p JOIN t ON t.oid = polrelid
+UNION ALL SELECT 'right', 'a' || c.oid || '.' || grantee || privilege_type, 't' || c.oid,
+	privilege_type || ' of ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END, '{}'
+	FROM c, aclexplode(relacl) WHERE grantee <> relowner
+UNION ALL SELECT 'partition', 'i' || inhrelid || '.' || inhparent, 't' || inhparent, t.relname, jsonb_build_object('table', 't' || t.oid)::text
+	FROM pg_inherits JOIN t ON t.oid = inhrelid
+UNION ALL SELECT 'type', 'y' || y.oid, 's' || y.typnamespace, typname, jsonb_build_object('schema', nspname)::text
+	FROM pg_type y JOIN s ON s.oid = typnamespace LEFT JOIN pg_class r ON r.oid = typrelid
+	WHERE typtype IN ('e', 'd', 'r') OR r.relkind = 'c'
+UNION ALL SELECT 'enum value', 'e' || e.oid, 'y' || enumtypid, enumlabel, '{}' FROM pg_enum e
+UNION ALL SELECT 'function', 'f' || f.oid, 's' || pronamespace, proname, jsonb_build_object('schema', nspname)::text
+	FROM pg_proc f JOIN s ON s.oid = pronamespace`
 
-// observation is what is to be seen of the schema between two statements.
-type observation struct {
-	tables      map[int64]relation  // by oid, which survives a new name
-	indexes     map[string]relation // by name, which survives being built anew
-	stopsWrites map[int64]bool      // tables, by oid, on which this session holds a lock that stops writes
-	lockTimeout string
-	unvalidated map[string]bool // names of constraints that are NOT VALID
-	proved      map[string]bool // "table.column" of those which a valid check proves to be NOT NULL
-}
-
-func (l *linting) observe(ctx context.Context) (o observation, err error) {
-	o = observation{
-		tables: map[int64]relation{}, indexes: map[string]relation{}, stopsWrites: map[int64]bool{},
-		unvalidated: map[string]bool{}, proved: map[string]bool{},
-	}
-	if err := l.conn.QueryRowContext(ctx, "SELECT current_setting('lock_timeout')").Scan(&o.lockTimeout); err != nil {
-		return o, err
-	}
-	return o, errors.Join(l.observeRelations(ctx, o), l.observeLocks(ctx, o), l.observeConstraints(ctx, o))
-}
-
-func (l *linting) observeRelations(ctx context.Context, o observation) (err error) {
-	rows, err := l.conn.QueryContext(ctx, `
-		SELECT c.oid, coalesce(t.relname, c.relname), CASE WHEN t.oid IS NULL THEN '' ELSE c.relname END, c.relfilenode
-		FROM pg_class c LEFT JOIN pg_index i ON i.indexrelid = c.oid LEFT JOIN pg_class t ON t.oid = i.indrelid
-		WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'i', 'I')`)
+func (l *linting) inspectPostgres(ctx context.Context) (_ catalog, err error) {
+	rows, err := l.conn.QueryContext(ctx, postgresCatalog)
 	if err != nil {
-		return err
+		return nil, script.Failure("inspect the development database", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
+	found := catalog{}
 	for rows.Next() {
-		var oid int64
-		var r relation
-		if err := rows.Scan(&oid, &r.table, &r.index, &r.storage); err != nil {
-			return err
+		var o object
+		var attrs string
+		if err := rows.Scan(&o.kind, &o.id, &o.parent, &o.name, &attrs); err != nil {
+			return nil, err
 		}
-		if r.index == "" {
-			o.tables[oid] = r
-		} else {
-			o.indexes[r.index] = r
+		if err := json.Unmarshal([]byte(attrs), &o.attrs); err != nil {
+			return nil, err
 		}
+		found.add(o)
 	}
-	return rows.Err()
+	return found, rows.Err()
 }
 
-func (l *linting) observeLocks(ctx context.Context, o observation) (err error) {
+// watch is what is to be seen of a session besides the catalog. Tables are named by the id of their object.
+type watch struct {
+	lockTimeout int64           // in milliseconds
+	strong      map[string]bool // tables on which the session holds a lock that stops writes
+	writes      map[string]bool // tables on which it holds the lock of those who write rows
+	scans       map[string]int64
+}
+
+func (l *linting) watch(ctx context.Context) (w watch, err error) {
+	w = watch{strong: map[string]bool{}, writes: map[string]bool{}, scans: map[string]int64{}}
+	err = l.conn.QueryRowContext(ctx, "SELECT setting::bigint FROM pg_settings WHERE name = 'lock_timeout'").Scan(&w.lockTimeout)
+	if err != nil {
+		return w, err
+	}
 	// The modes that conflict with ROW EXCLUSIVE, the lock of INSERT, UPDATE and DELETE:
-	// https://www.postgresql.org/docs/current/explicit-locking.html
+	// https://www.postgresql.org/docs/current/explicit-locking.html. The rows of a materialized view are only read.
+	// A partitioned table is read in its partitions.
 	rows, err := l.conn.QueryContext(ctx, `
-		SELECT relation FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'
-			AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')`)
+		SELECT 't' || coalesce(c.oid, relation), coalesce(bool_or(mode = 'AccessExclusiveLock' OR relkind <> 'm'
+				AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock')), false),
+			coalesce(bool_or(mode = 'RowExclusiveLock'), false),
+			(SELECT coalesce(sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)), 0)::bigint FROM pg_stat_xact_all_tables
+				WHERE relid = c.oid OR relid IN (SELECT relid FROM pg_partition_tree(c.oid)))
+		FROM pg_class c FULL JOIN (
+			SELECT relation, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation') l ON relation = c.oid
+		WHERE (relkind IN ('r', 'p', 'm') OR relkind IS NULL) AND coalesce(c.oid, relation) >= 16384 -- below are PostgreSQL's own
+		GROUP BY relation, c.oid`)
 	if err != nil {
-		return err
+		return w, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var oid int64
-		if err := rows.Scan(&oid); err != nil {
-			return err
+		var id string
+		var strong, writes bool
+		var scans int64
+		if err := rows.Scan(&id, &strong, &writes, &scans); err != nil {
+			return w, err
 		}
-		o.stopsWrites[oid] = true
+		w.strong[id], w.writes[id], w.scans[id] = strong, writes, scans
 	}
-	return rows.Err()
+	return w, rows.Err()
 }
 
-func (l *linting) observeConstraints(ctx context.Context, o observation) (err error) {
-	rows, err := l.conn.QueryContext(ctx, `
-		SELECT conname, convalidated, conrelid::regclass::text, coalesce(
-			(SELECT attname FROM pg_attribute WHERE attrelid = conrelid AND attnum = conkey[1] AND cardinality(conkey) = 1
-				AND pg_get_constraintdef(c.oid) LIKE 'CHECK ((% IS NOT NULL))%'), '')
-		FROM pg_constraint c WHERE connamespace = current_schema()::regnamespace AND contype IN ('c', 'f')`)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var name, table, column string
-		var valid bool
-		if err := rows.Scan(&name, &valid, &table, &column); err != nil {
-			return err
-		}
-		switch {
-		case !valid:
-			o.unvalidated[name] = true
-		case column != "":
-			o.proved[strings.Trim(table, `"`)+"."+column] = true
-		}
-	}
-	return rows.Err()
-}
-
-// observePostgres executes the file as a runner does and looks at what each statement does.
-func (l *linting) observePostgres(ctx context.Context, current *schema.Schema) error {
-	existing := tableNames(current)
-	transactional := l.file.Transactional
-	if transactional && slices.ContainsFunc(l.file.Statements, func(s *migrate.Stmt) bool { return script.Concurrently.MatchString(s.Text) }) {
-		transactional = false // it could not run as it is, which is a finding
-	}
-	// Not in UTC, where PostgreSQL need not touch the rows to give a timestamp its zone.
-	for _, setting := range []string{"SET lock_timeout = 0", "SET TimeZone = 'America/New_York'"} {
-		if _, err := l.conn.ExecContext(ctx, setting); err != nil {
-			return err
-		}
-	}
-	if transactional {
-		if _, err := l.conn.ExecContext(ctx, "BEGIN"); err != nil {
-			return err
-		}
-	}
-	for _, statement := range l.file.Statements {
-		before, err := l.observe(ctx)
-		if err != nil {
-			return err
-		}
-		after, err := l.executeObserved(ctx, statement, transactional)
-		if err != nil {
-			return l.file.Failure(statement, err)
-		}
-		next, err := inspect(ctx, l.driver)
-		if err != nil {
-			return err
-		}
-		changes, err := l.apply(statement, current, next)
-		if err != nil {
-			return err
-		}
-		l.judge(statement, existing, before, after, changes)
-		current = next
-	}
-	if transactional {
-		if _, err := l.conn.ExecContext(ctx, "COMMIT"); err != nil {
+func (l *linting) exec(ctx context.Context, statements ...string) error {
+	for _, s := range statements {
+		if _, err := l.conn.ExecContext(ctx, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// executeObserved executes a statement and looks around before its locks are gone.
-func (l *linting) executeObserved(ctx context.Context, statement *migrate.Stmt, inTx bool) (o observation, err error) {
-	if !inTx && !script.Concurrently.MatchString(statement.Text) {
-		if _, err := l.conn.ExecContext(ctx, "BEGIN"); err != nil {
-			return o, err
-		}
-		_, err := l.conn.ExecContext(ctx, statement.Text)
-		if err == nil {
-			o, err = l.observe(ctx)
-			_, committed := l.conn.ExecContext(ctx, "COMMIT")
-			return o, errors.Join(err, committed)
-		}
-		if _, back := l.conn.ExecContext(ctx, "ROLLBACK"); back != nil {
-			return o, errors.Join(err, back)
-		}
-		// active_sql_transaction, invalid_transaction_termination: it wants to be alone.
-		if code := script.SQLState(err); code != "25001" && code != "2D000" {
-			return o, err
+// preparePostgres brings the session to where a runner's is at the beginning of the file.
+func (l *linting) preparePostgres(ctx context.Context) error {
+	// Not in UTC, where PostgreSQL need not touch the rows to give a timestamp its zone.
+	err := l.exec(ctx, "SET lock_timeout = 0", "SET TimeZone = 'America/New_York'", "SET jit = off")
+	if err == nil && l.file.Transactional {
+		l.open = true
+		err = l.exec(ctx, "BEGIN")
+	}
+	return script.Failure("prepare the development database", err)
+}
+
+// executePostgres executes a statement in the transaction that is open, or else in one of its own, and looks around
+// before its locks are gone.
+func (l *linting) executePostgres(ctx context.Context, s *step) error {
+	if control := controlsTransaction.FindStringSubmatch(s.statement.Text); control != nil {
+		l.open = begins.MatchString(s.statement.Text)
+		return l.exec(ctx, s.statement.Text)
+	}
+	alone := !l.open
+	if alone {
+		if err := l.exec(ctx, "BEGIN"); err != nil {
+			return err
 		}
 	}
-	if _, err := l.conn.ExecContext(ctx, statement.Text); err != nil {
-		return o, err
+	plan, err := l.explain(ctx, s)
+	if err != nil {
+		return l.rollBack(ctx, err)
 	}
-	return l.observe(ctx)
+	before, err := l.watch(ctx)
+	if err != nil {
+		return l.rollBack(ctx, err)
+	}
+	if err := l.exec(ctx, "SAVEPOINT lint", s.statement.Text); err != nil {
+		return l.executeOutside(ctx, s, alone, err)
+	}
+	after, err := l.watch(ctx)
+	if err != nil {
+		return l.rollBack(ctx, err)
+	}
+	s.seen(before, after, plan)
+	if err := l.exec(ctx, "RELEASE SAVEPOINT lint"); err != nil || !alone {
+		return err
+	}
+	return l.exec(ctx, "COMMIT")
+}
+
+func (l *linting) rollBack(ctx context.Context, err error) error {
+	return errors.Join(err, l.exec(context.WithoutCancel(ctx), "ROLLBACK"))
+}
+
+// executeOutside executes a statement that has failed in a transaction without one, if that was the reason.
+func (l *linting) executeOutside(ctx context.Context, s *step, alone bool, err error) error {
+	const activeTransaction, invalidTermination = "25001", "2D000" // VACUUM, CREATE INDEX CONCURRENTLY; COMMIT in a block
+	code := script.SQLState(err)
+	if code != activeTransaction && (code != invalidTermination || !alone) {
+		return l.rollBack(ctx, err)
+	}
+	s.outside = true
+	if alone {
+		return errors.Join(l.exec(ctx, "ROLLBACK", s.statement.Text))
+	}
+	s.refused = true
+	return l.exec(ctx, "ROLLBACK TO SAVEPOINT lint", "COMMIT", s.statement.Text, "BEGIN")
+}
+
+// repeat executes a statement a second time, as it happens to one whose runner was killed before it took a note.
+func (l *linting) repeat(ctx context.Context, s *step) error {
+	begin, back := "BEGIN", "ROLLBACK"
+	if s.outside {
+		begin, back = "SELECT 1", "SELECT 1"
+	}
+	if err := l.exec(ctx, begin); err != nil {
+		return err
+	}
+	result, err := l.conn.ExecContext(ctx, s.statement.Text)
+	if err != nil {
+		s.unrepeatable = "fails if it is executed again"
+	} else if n, err := result.RowsAffected(); inserts.MatchString(s.statement.Text) && err == nil && n > 0 {
+		s.unrepeatable = "stores its rows again if it is executed again"
+	}
+	return l.exec(ctx, back)
+}
+
+// seen notes what a statement did besides changing the catalog.
+func (s *step) seen(before, after watch, plan []target) {
+	text := s.statement.Text
+	s.lockTimeout, s.held, s.read = before.lockTimeout, before.strong, map[string]bool{}
+	writes := plan == nil && !locks.MatchString(text)
+	if block.MatchString(text) {
+		// A loop over the rows of an empty table has written nothing; one that commits is in batches.
+		writes = writes && !commits.MatchString(text)
+		for _, match := range writesIn.FindAllStringSubmatch(text, -1) {
+			if writes {
+				plan = append(plan, target{schema: strings.Trim(match[1], `".`), name: strings.Trim(match[2], `"`)})
+			}
+		}
+	}
+	for id := range before.scans {
+		s.read[id] = after.scans[id] > before.scans[id]
+		table := s.from[id]
+		if after.strong[id] && !before.strong[id] {
+			s.events = append(s.events, event{locked, table, table})
+		}
+		if writes && after.writes[id] && !before.writes[id] {
+			s.events = append(s.events, event{written, table, table})
+		}
+	}
+	for _, t := range plan {
+		table, ok := s.from.find(func(o object) bool {
+			return o.kind == "table" && o.name == t.name && (t.schema == "" || o.attrs["schema"] == t.schema)
+		})
+		if !ok {
+			continue
+		}
+		if t.all {
+			s.events = append(s.events, event{emptied, table, table})
+		}
+		s.events = append(s.events, event{written, table, table})
+	}
+}
+
+// target is a table of which a plan changes many rows.
+type target struct {
+	schema, name string
+	all          bool // all of them, and they are deleted
+}
+
+// node is one of EXPLAIN's.
+type node struct {
+	Type      string `json:"Node Type"`
+	Operation string
+	Schema    string
+	Relation  string `json:"Relation Name"`
+	Parent    string `json:"Parent Relationship"`
+	Index     string `json:"Index Name"`
+	IndexCond string `json:"Index Cond"`
+	Filter    string
+	Plans     []node
+}
+
+// explain returns the tables of which a statement changes more rows than it names. Nil means that it cannot be known.
+func (l *linting) explain(ctx context.Context, s *step) ([]target, error) {
+	if !explainable.MatchString(s.statement.Text) {
+		return nil, nil
+	}
+	var text string
+	// The tables are empty; without this the plan would be to read them from end to end.
+	err := l.exec(ctx, "SAVEPOINT lint", "SET LOCAL enable_seqscan = off", "SET LOCAL enable_bitmapscan = off")
+	if err == nil {
+		err = l.conn.QueryRowContext(ctx, "EXPLAIN (FORMAT JSON, VERBOSE) "+s.statement.Text).Scan(&text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var plans []struct{ Plan node }
+	if err := json.Unmarshal([]byte(text), &plans); err != nil {
+		return nil, fmt.Errorf("read a plan: %w", err)
+	}
+	targets := []target{}
+	for _, p := range plans {
+		targets = append(targets, p.Plan.targets(s.from)...)
+	}
+	return targets, l.exec(ctx, "ROLLBACK TO SAVEPOINT lint")
+}
+
+func (n node) targets(c catalog) (all []target) {
+	for _, child := range n.Plans {
+		all = append(all, child.targets(c)...)
+		if n.Type == "ModifyTable" && child.Parent == "Outer" && !child.isBounded(c) {
+			everything := n.Operation == "Delete" && child.Type == "Seq Scan" && child.Filter == ""
+			all = append(all, target{n.Schema, n.Relation, everything})
+		}
+	}
+	return all
+}
+
+// isBounded reports whether a node returns no more rows than the statement lists: values, or rows found by a unique key.
+func (n node) isBounded(c catalog) bool {
+	switch n.Type {
+	case "Result":
+		return len(n.Plans) == 0
+	case "Values Scan":
+		return true
+	case "Index Scan":
+		index, ok := c.find(func(o object) bool { return o.kind == "index" && o.name == n.Index })
+		return ok && index.attrs["unique"] == "true" && len(index.columns()) == len(equality.FindAllString(n.IndexCond, -1)) &&
+			!unequal.MatchString(n.IndexCond)
+	}
+	return false
 }
 
 var (
-	writesRows = regexp.MustCompile(`(?i)^\s*(UPDATE|DELETE|WITH)\b`)
-	validates  = regexp.MustCompile(`(?i)\bVALIDATE\s+CONSTRAINT\b`)
+	equality = regexp.MustCompile(` = `)
+	unequal  = regexp.MustCompile(`[<>]|ANY \(\$`) // also what a query has returned
 )
-
-// judge reports what a statement did to the tables that were there before the file.
-func (l *linting) judge(statement *migrate.Stmt, existing []string, before, after observation, changes schema.Changes) {
-	inUse := func(table string) bool { return slices.Contains(existing, table) }
-	isConcurrent := script.Concurrently.MatchString(statement.Text)
-	if isConcurrent && l.file.Transactional {
-		l.report(statement, "PG103", "CONCURRENTLY cannot run in a transaction, and this file is one")
-	}
-	if writesRows.MatchString(statement.Text) && len(existing) > 0 && len(changes) == 0 {
-		l.report(statement, "AC105", "Changing rows in one statement keeps each of them locked until the last one is done")
-	}
-
-	rewritten := map[string]bool{}
-	for oid, was := range before.tables {
-		if !inUse(was.table) {
-			continue
-		}
-		if before.stopsWrites[oid] && validates.MatchString(statement.Text) {
-			l.report(statement, "AC103", "Validating a constraint reads the whole table, and the file holds a lock on %q that stops writes",
-				was.table)
-		}
-		if after.stopsWrites[oid] && !before.stopsWrites[oid] && before.lockTimeout == "0" {
-			l.report(statement, "AC101", "Waiting for a lock on table %q without a lock_timeout: all who come later wait behind it", was.table)
-		}
-		if is, still := after.tables[oid]; still && is.storage != was.storage {
-			rewritten[was.table] = true
-			if slices.ContainsFunc(changes, addsDefault) {
-				l.report(statement, "PG302", "A value that is computed for each row writes table %q anew while nobody can use it", was.table)
-			} else {
-				l.report(statement, "PG301", "Writing table %q anew while nobody can use it", was.table)
-			}
-		}
-	}
-	for name, was := range before.indexes {
-		if is, still := after.indexes[name]; still && is.storage != was.storage && inUse(was.table) && !rewritten[was.table] && !isConcurrent {
-			l.report(statement, "PG301", "Building index %q anew while nobody can write to table %q", name, was.table)
-		}
-	}
-	for _, change := range changes {
-		if table, ok := change.(*schema.ModifyTable); ok && inUse(table.T.Name) {
-			l.judgeTable(statement, table, isConcurrent, before, after)
-		}
-	}
-}
-
-func addsDefault(change schema.Change) bool {
-	table, ok := change.(*schema.ModifyTable)
-	return ok && slices.ContainsFunc(table.Changes, func(c schema.Change) bool {
-		column, ok := c.(*schema.AddColumn)
-		return ok && (column.C.Default != nil || len(column.C.Attrs) > 0)
-	})
-}
-
-func (l *linting) judgeTable(statement *migrate.Stmt, table *schema.ModifyTable, isConcurrent bool, before, after observation) {
-	for _, change := range table.Changes {
-		switch c := change.(type) {
-		case *schema.AddIndex:
-			if !isConcurrent {
-				l.report(statement, "PG101", "Building index %q while nobody can write to table %q", c.I.Name, table.T.Name)
-			}
-		case *schema.DropIndex:
-			if !isConcurrent {
-				l.report(statement, "PG102", "Dropping index %q while nobody can use table %q", c.I.Name, table.T.Name)
-			}
-		case *schema.AddPrimaryKey:
-			l.report(statement, "PG104", "Building the primary key while nobody can use table %q", table.T.Name)
-		case *schema.AddCheck:
-			if !after.unvalidated[c.C.Name] {
-				l.report(statement, "PG305", "Checking all rows against %q while nobody can use table %q", c.C.Name, table.T.Name)
-			}
-		case *schema.AddForeignKey:
-			if !after.unvalidated[c.F.Symbol] {
-				l.report(statement, "PG306", "Checking all rows against %q while nobody can write to table %q", c.F.Symbol, table.T.Name)
-			}
-		case *schema.ModifyColumn:
-			if c.Change.Is(schema.ChangeNull) && !c.To.Type.Null && !before.proved[table.T.Name+"."+c.To.Name] {
-				l.report(statement, "PG303", "Looking for NULL in all rows of column %q while nobody can use table %q", c.To.Name, table.T.Name)
-			}
-		}
-	}
-}
-
-// safer tells what to do instead, by code.
-var safer = map[string]string{
-	"DS101": "keep it until no release in use knows it, then silence this with -- atlas:nolint DS101",
-	"DS102": "keep it until no release in use knows it, then silence this with -- atlas:nolint DS102",
-	"DS103": "stop using the column in one release and drop it in the next, then silence this with -- atlas:nolint DS103",
-	"MF101": "look for duplicates first; build it with CREATE UNIQUE INDEX CONCURRENTLY, which leaves the table usable if there are any",
-	"MF102": "look for duplicates first; build a new index with CREATE UNIQUE INDEX CONCURRENTLY and drop the old one",
-	"MF103": "add the column nullable or with a constant default, fill it in batches, then make it NOT NULL by a validated check",
-	"MF104": "fill the column before",
-	"LT101": "fill the column before, or give it a default",
-	"BC101": "make the new table beside the old one and change over in several releases",
-	"BC102": "add the new column, write both, fill it in batches, and drop the old column in a later release",
-	"CD101": "see that nothing relies on the foreign key, then silence this with -- atlas:nolint CD101",
-
-	"PG101": "CREATE INDEX CONCURRENTLY, in a file of its own that begins with -- atlas:txmode none and an empty line",
-	"PG102": "DROP INDEX CONCURRENTLY, in a file of its own that begins with -- atlas:txmode none and an empty line",
-	"PG103": "begin the file with -- atlas:txmode none and an empty line",
-	"PG104": "CREATE UNIQUE INDEX CONCURRENTLY, then ALTER TABLE … ADD PRIMARY KEY USING INDEX",
-	"PG301": "add a column of the new type, write both, fill it in batches, and drop the old column in a later release",
-	"PG302": "add the column without a default, SET DEFAULT in a second statement, and fill the old rows in batches",
-	"PG303": "ADD CONSTRAINT … CHECK (… IS NOT NULL) NOT VALID; VALIDATE CONSTRAINT in the next transaction; then SET NOT NULL, " +
-		"which relies on it, and drop the check",
-	"PG305": "ADD CONSTRAINT … NOT VALID, then VALIDATE CONSTRAINT in the next transaction",
-	"PG306": "ADD CONSTRAINT … NOT VALID, then VALIDATE CONSTRAINT in the next transaction",
-
-	"AC101": "SET LOCAL lock_timeout = '5s' before it (in a file without a transaction: SET lock_timeout)",
-	"AC102": "to rename, add the new column, write both, fill it in batches, and drop the old one in a later release; if the two have " +
-		"nothing to do with each other, do it in two files",
-	"AC103": "validate in a file of its own",
-	"AC104": "begin the file with -- atlas:delimiter and end the statements with that delimiter",
-	"AC105": "change rows in batches, each in its own transaction, in a file that begins with -- atlas:txmode none and an empty line",
-}

@@ -1,0 +1,361 @@
+package migration_test
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/softbee/accounts/infra/migration/plan"
+)
+
+var update = flag.Bool("update", false, "write the tables of docs/lint.md")
+
+const verdictsDoc = "../../docs/lint.md"
+
+// verdict is a pattern that another linter has a rule for, or that people write, and what is found in it.
+type verdict struct {
+	rule    string // or what the pattern shows
+	file    []string
+	codes   string // found, in order; "" means nothing, "refused" that the file cannot be executed
+	because string // it is not looked for; then file and codes are empty
+}
+
+// verdictBase is what the patterns find. Several schemas, for lint looks at all of them.
+var verdictBase = map[string]string{first + "_base.sql": lines(
+	"CREATE TABLE thing (id integer PRIMARY KEY, name varchar(50) DEFAULT 'x', note text NOT NULL, n integer, at timestamp, twin text,",
+	"  CONSTRAINT thing_n CHECK (n > 0), CONSTRAINT thing_at UNIQUE (at));",
+	"CREATE INDEX thing_name ON thing (name);",
+	"CREATE UNIQUE INDEX thing_twin ON thing (twin);",
+	"CREATE TABLE other (id integer PRIMARY KEY REFERENCES thing, words text, room int, during int4range);",
+	"CREATE TABLE log (line text);",
+	"CREATE TYPE mood AS ENUM ('good', 'bad');",
+	"CREATE DOMAIN age AS integer;",
+	"CREATE VIEW names AS SELECT name FROM thing;",
+	"CREATE MATERIALIZED VIEW counts AS SELECT count(*) FROM thing;",
+	"CREATE FUNCTION fill() RETURNS void LANGUAGE sql AS 'UPDATE thing SET n = 1';",
+	"CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';",
+	"CREATE TRIGGER stamped BEFORE INSERT ON thing FOR EACH ROW EXECUTE FUNCTION stamp();",
+	"CREATE POLICY own ON thing USING (n = 1);",
+	"GRANT SELECT ON thing TO PUBLIC;",
+	"CREATE TABLE parts (id integer NOT NULL, k integer) PARTITION BY RANGE (id);",
+	"CREATE TABLE part1 PARTITION OF parts FOR VALUES FROM (0) TO (10);",
+	"CREATE TABLE part2 (id integer NOT NULL, k integer);",
+	`CREATE SCHEMA "Old Stock";`,
+	`CREATE TABLE "Old Stock"."Item" (id integer PRIMARY KEY, n integer, word text);`,
+	`CREATE INDEX item_n ON "Old Stock"."Item" (n);`,
+)}
+
+// in returns statements in a transaction, with a lock_timeout.
+func in(statements ...string) []string { return append([]string{timeout}, statements...) }
+
+// outside returns statements without a transaction.
+func outside(statements ...string) []string {
+	return append([]string{none, "", "SET lock_timeout = '5s';"}, statements...)
+}
+
+const (
+	styleOfTypes = "which types columns have is said by the ent schema, and stops neither reads nor writes"
+	mysql        = "there is no MySQL here"
+)
+
+// https://squawkhq.com/docs/rules, version 2.63.0.
+var squawk = []verdict{
+	{"adding-field-with-default", in("ALTER TABLE thing ADD COLUMN x uuid DEFAULT gen_random_uuid();"), "PG302", ""},
+	{"adding-foreign-key-constraint", in("ALTER TABLE thing ADD FOREIGN KEY (id) REFERENCES other;"), "PG306", ""},
+	{"adding-not-nullable-field", in("ALTER TABLE thing ALTER COLUMN n SET NOT NULL;"), "PG303", ""},
+	{"adding-primary-key-constraint", in("ALTER TABLE log ADD PRIMARY KEY (line);"), "MF101 PG104 PG303", ""},
+	{"adding-required-field", in("ALTER TABLE thing ADD COLUMN x text NOT NULL;"), "MF103", ""},
+	{"adding-serial-primary-key-field", in("ALTER TABLE log ADD COLUMN id serial PRIMARY KEY;"), "PG104 PG302", ""},
+	{"ban-alter-domain-with-add-constraint", in("ALTER DOMAIN age ADD CONSTRAINT positive CHECK (VALUE > 0);"), "PG305", ""},
+	{"ban-char-field", nil, "", styleOfTypes},
+	{"ban-concurrent-index-creation-in-transaction", in("CREATE INDEX CONCURRENTLY x ON thing (n);"), "PG103", ""},
+	{"ban-create-domain-with-constraint", nil, "", "no row has a new domain yet; a constraint that it gets later is PG305"},
+	{"ban-drop-column", in("ALTER TABLE thing DROP COLUMN note;"), "DS103", ""},
+	{"ban-drop-database", in("DROP DATABASE customers;"), "DS105", ""},
+	{"ban-drop-not-null", in("ALTER TABLE thing ALTER COLUMN note DROP NOT NULL;"), "BC106", ""},
+	{"ban-drop-table", in("DROP TABLE other;"), "DS102", ""},
+	{"ban-duplicate-column-assignments", in("UPDATE thing SET n = 1, n = 2 WHERE id = 1;"), "refused", ""},
+	{"ban-truncate-cascade", in("TRUNCATE thing CASCADE;"), "DS104 DS104", ""},
+	{"ban-uncommitted-transaction", []string{none, "", "BEGIN;", "SELECT 1;"}, "AC106", ""},
+	{"changing-column-type", in("ALTER TABLE thing ALTER COLUMN id TYPE bigint;"), "PG301", ""},
+	{"constraint-missing-not-valid", in("ALTER TABLE thing ADD CONSTRAINT c CHECK (id > 0);"), "PG305", ""},
+	{"disallowed-unique-constraint", in("ALTER TABLE thing ADD CONSTRAINT c UNIQUE (n);"), "MF101 PG101", ""},
+	{"identifier-too-long", in("CREATE TABLE " + strings.Repeat("long", 16) + " (id integer);"), "AC112", ""},
+	{"prefer-bigint-over-int", nil, "", styleOfTypes},
+	{"prefer-bigint-over-smallint", nil, "", styleOfTypes},
+	{"prefer-identity", nil, "", styleOfTypes},
+	{"prefer-repack", outside("VACUUM FULL thing;"), "PG307", ""},
+	{"prefer-robust-stmts", outside("ALTER TABLE thing ADD COLUMN x text;"), "AC109", ""},
+	{"prefer-text-field", nil, "", styleOfTypes},
+	{"prefer-timestamptz", nil, "", styleOfTypes},
+	{"renaming-column", in("ALTER TABLE thing RENAME COLUMN note TO remark;"), "BC102", ""},
+	{"renaming-table", in("ALTER TABLE thing RENAME TO item;"), "BC101", ""},
+	{"require-concurrent-index-creation", in("CREATE INDEX x ON thing (n);"), "PG101", ""},
+	{"require-concurrent-index-deletion", in("DROP INDEX thing_name;"), "PG102", ""},
+	{"require-concurrent-partition-detach", in("ALTER TABLE parts DETACH PARTITION part1;"), "PG309", ""},
+	{"require-concurrent-reindex", in("REINDEX INDEX thing_name;"), "PG105", ""},
+	{"require-enum-value-ordering", nil, "", "where a value stands matters only to those who sort by it, and the author knows whether they do"},
+	{"require-lock-timeout", []string{"ALTER TABLE thing ADD COLUMN x text;"}, "AC101", ""},
+	{"require-statement-timeout", nil, "", "it would end an index that is built beside the traffic; what stops others while it works for long is found by itself"},
+	{"require-table-schema", nil, "", "the same files serve any schema: the connection says which"},
+	{"require-timeout-settings", []string{"ALTER TABLE thing ADD COLUMN x text;"}, "AC101", ""},
+	{"syntax-error", in("ALTER TALBE thing ADD COLUMN x text;"), "refused", ""},
+	{"transaction-nesting", in("COMMIT;", "BEGIN;"), "AC106 AC106", ""},
+}
+
+// https://github.com/ankane/strong_migrations, version 2.8.0.
+var strongMigrations = []verdict{
+	{"adding a check constraint", in("ALTER TABLE thing ADD CONSTRAINT c CHECK (id > 0);"), "PG305", ""},
+	{"adding a column with a volatile default value", in("ALTER TABLE thing ADD COLUMN x float DEFAULT random();"), "PG302", ""},
+	{"adding a column with an expression default value (MySQL)", nil, "", mysql},
+	{"adding a foreign key", in("ALTER TABLE thing ADD FOREIGN KEY (id) REFERENCES other;"), "PG306", ""},
+	{"adding a json column", nil, "", styleOfTypes},
+	{"adding a reference", in("ALTER TABLE thing ADD COLUMN other_id integer REFERENCES other;", "CREATE INDEX x ON thing (other_id);"), "PG101", ""},
+	{"adding a stored generated column", in("ALTER TABLE thing ADD COLUMN x integer GENERATED ALWAYS AS (n + 1) STORED;"), "PG302", ""},
+	{"adding a unique constraint", in("ALTER TABLE thing ADD CONSTRAINT c UNIQUE (n);"), "MF101 PG101", ""},
+	{"adding an auto-incrementing column", in("ALTER TABLE log ADD COLUMN id bigserial;"), "PG302", ""},
+	{"adding an exclusion constraint", in("ALTER TABLE other ADD EXCLUDE USING gist (during WITH &&);"), "PG106", ""},
+	{"adding an index concurrently (PostgreSQL 14.0 to 14.3)", nil, "", "these releases are to be updated anyway"},
+	{"adding an index non-concurrently", in("CREATE INDEX x ON thing (n);"), "PG101", ""},
+	{"backfilling data", in("ALTER TABLE thing ADD COLUMN x text;", "UPDATE thing SET x = 'y';"), "AC103 AC105", ""},
+	{"changing the type of a column", in("ALTER TABLE thing ALTER COLUMN id TYPE bigint;"), "PG301", ""},
+	{"creating a table with the force option", in("DROP TABLE IF EXISTS other CASCADE;", "CREATE TABLE other (id integer);"), "DS102", ""},
+	{"executing SQL directly", nil, "", "there is nothing but SQL, and it is executed to see what it does"},
+	{"keeping non-unique indexes to three columns or less", nil, "", "how well an index serves is for those to say who see the queries"},
+	{"removing a column", in("ALTER TABLE thing DROP COLUMN note;"), "DS103", ""},
+	{"removing an index non-concurrently", in("DROP INDEX thing_name;"), "PG102", ""},
+	{"renaming a column", in("ALTER TABLE thing RENAME COLUMN note TO remark;"), "BC102", ""},
+	{"renaming a schema", in(`ALTER SCHEMA "Old Stock" RENAME TO stock;`), "BC103", ""},
+	{"renaming a table", in("ALTER TABLE thing RENAME TO item;"), "BC101", ""},
+	{"renaming an enum value", in("ALTER TYPE mood RENAME VALUE 'bad' TO 'poor';"), "BC104", ""},
+	{"setting NOT NULL on an existing column", in("ALTER TABLE thing ALTER COLUMN n SET NOT NULL;"), "PG303", ""},
+	{"setting NOT NULL with a default value", in("UPDATE thing SET n = 1 WHERE n IS NULL;", "ALTER TABLE thing ALTER COLUMN n SET NOT NULL;"), "AC105 PG303", ""},
+	{"using the COPY algorithm, or shared or exclusive locking (MySQL)", nil, "", mysql},
+	{"validating a foreign key or a check while writes are blocked", in("ALTER TABLE thing ADD CONSTRAINT c CHECK (id > 0) NOT VALID;",
+		"ALTER TABLE thing VALIDATE CONSTRAINT c;"), "AC103", ""},
+}
+
+var morePatterns = []verdict{
+	// Found.
+	{"a check dropped and added under one name", in("ALTER TABLE thing DROP CONSTRAINT thing_n, ADD CONSTRAINT thing_n CHECK (n > 1);"), "PG305", ""},
+	{"a foreign key dropped and added under one name", in("ALTER TABLE other DROP CONSTRAINT other_id_fkey, " +
+		"ADD CONSTRAINT other_id_fkey FOREIGN KEY (id) REFERENCES thing ON DELETE CASCADE;"), "PG306", ""},
+	{"UPDATE in a block", in("DO $$ BEGIN UPDATE thing SET n = 1; END $$;"), "AC105", ""},
+	{"UPDATE in a loop of a block", in("DO $$ DECLARE r record; BEGIN FOR r IN SELECT id FROM thing LOOP",
+		"UPDATE thing SET n = 1 WHERE id = r.id; END LOOP; END $$;"), "AC105", ""},
+	{"UPDATE in a function", in("SELECT fill();"), "AC105", ""},
+	{"UPDATE in WITH", in("WITH u AS (UPDATE thing SET n = 1 RETURNING id) SELECT count(*) FROM u;"), "AC105", ""},
+	{"UPDATE by a range", in("UPDATE thing SET n = 1 WHERE id > 1 AND id < 5;"), "AC105", ""},
+	{"UPDATE by what a query returns", in("UPDATE thing SET n = 1 WHERE id = ANY (ARRAY(SELECT id FROM other));"), "AC105", ""},
+	{"DELETE of some rows", in("DELETE FROM log WHERE line = 'x';"), "AC105", ""},
+	{"DELETE of all rows", in("DELETE FROM log;"), "AC105 DS104", ""},
+	{"MERGE", in("MERGE INTO thing USING other ON thing.id = other.id WHEN MATCHED THEN UPDATE SET n = 1;"), "AC105", ""},
+	{"INSERT of a query", in("INSERT INTO log SELECT name FROM thing;"), "AC105", ""},
+	{"a column, and its backfill in a block", in("ALTER TABLE thing ADD COLUMN x text;", "DO $$ BEGIN UPDATE thing SET x = name; END $$;"), "AC103 AC105", ""},
+	{"both in one block", in("DO $$ BEGIN ALTER TABLE thing ADD COLUMN x text; UPDATE thing SET x = name; END $$;"), "AC103 AC105", ""},
+	{"COMMIT in a file that is a transaction", in("ALTER TABLE thing ADD COLUMN x text;", "COMMIT;"), "AC106", ""},
+	{"another schema: a column dropped", in(`ALTER TABLE "Old Stock"."Item" DROP COLUMN word;`), "DS103", ""},
+	{"another schema: a column's type", in(`ALTER TABLE "Old Stock"."Item" ALTER COLUMN n TYPE bigint;`), "PG301", ""},
+	{"another schema: an index", in(`CREATE INDEX x ON "Old Stock"."Item" (word);`), "PG101", ""},
+	{"another schema: an index dropped", in(`DROP INDEX "Old Stock".item_n;`), "PG102", ""},
+	{"another schema: no lock_timeout", []string{`ALTER TABLE "Old Stock"."Item" ADD COLUMN x text;`}, "AC101", ""},
+	{"another schema: rows", in(`UPDATE "Old Stock"."Item" SET n = 1;`), "AC105", ""},
+	{"another schema: by SET search_path", in(`SET LOCAL search_path = "Old Stock";`, `ALTER TABLE "Item" DROP COLUMN word;`), "DS103", ""},
+	{"another schema: dropped", in(`DROP SCHEMA "Old Stock" CASCADE;`), "DS101", ""},
+	{"a table moved to another schema", in(`ALTER TABLE log SET SCHEMA "Old Stock";`), "BC101", ""},
+	{"a unique index dropped", outside("DROP INDEX CONCURRENTLY IF EXISTS thing_twin;"), "BC106", ""},
+	{"a unique constraint dropped", in("ALTER TABLE thing DROP CONSTRAINT thing_at;"), "BC106", ""},
+	{"a check dropped", in("ALTER TABLE thing DROP CONSTRAINT thing_n;"), "BC106", ""},
+	{"a primary key dropped", in("ALTER TABLE other DROP CONSTRAINT other_pkey;"), "BC106", ""},
+	{"a default dropped", in("ALTER TABLE thing ALTER COLUMN name DROP DEFAULT;"), "BC106", ""},
+	{"a foreign key dropped", in("ALTER TABLE other DROP CONSTRAINT other_id_fkey;"), "CD101", ""},
+	{"a materialized view filled", in("REFRESH MATERIALIZED VIEW counts;"), "PG308", ""},
+	{"a view dropped", in("DROP VIEW names;"), "BC105", ""},
+	{"a function dropped, with its triggers", in("DROP FUNCTION stamp() CASCADE;"), "BC105 BC108", ""},
+	{"a type dropped", in("DROP TYPE mood;"), "BC105", ""},
+	{"a trigger disabled", in("ALTER TABLE thing DISABLE TRIGGER stamped;"), "BC108", ""},
+	{"a trigger dropped", in("DROP TRIGGER stamped ON thing;"), "BC108", ""},
+	{"row level security", in("ALTER TABLE thing ENABLE ROW LEVEL SECURITY;"), "BC107", ""},
+	{"a policy dropped", in("DROP POLICY own ON thing;"), "BC107", ""},
+	{"REVOKE", in("REVOKE SELECT ON thing FROM PUBLIC;"), "BC107", ""},
+	{"LOCK TABLE", in("LOCK TABLE thing IN ACCESS EXCLUSIVE MODE;"), "AC107", ""},
+	{"a long lock_timeout", []string{"SET LOCAL lock_timeout = '1h';", "ALTER TABLE thing ADD COLUMN x text;"}, "AC101", ""},
+	{"two tables locked in one file", in("ALTER TABLE thing ADD COLUMN x text;", "ALTER TABLE log ADD COLUMN x text;"), "AC110", ""},
+	{"CONCURRENTLY IF NOT EXISTS", outside("CREATE INDEX CONCURRENTLY IF NOT EXISTS x ON thing (n);"), "AC108", ""},
+	{"rows that would be stored twice", outside("INSERT INTO log VALUES ('x');"), "AC109", ""},
+	{"a foreign key without an index", in("ALTER TABLE thing ADD COLUMN x integer REFERENCES other;"), "AC111", ""},
+	{"the same in a new table", in("CREATE TABLE fresh (id integer PRIMARY KEY, other_id integer REFERENCES other);"), "AC111", ""},
+	{"REINDEX TABLE", in("REINDEX TABLE other;"), "PG105", ""},
+	{"REINDEX TABLE CONCURRENTLY in a transaction", in("REINDEX TABLE CONCURRENTLY thing;"), "PG103", ""},
+	{"TRUNCATE", in("TRUNCATE log;"), "DS104", ""},
+	{"CLUSTER", in("CLUSTER thing USING thing_name;"), "PG307", ""},
+	{"SET UNLOGGED", in("ALTER TABLE log SET UNLOGGED;"), "PG307", ""},
+	{"an identity column", in("ALTER TABLE log ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY;"), "PG302", ""},
+	{"a check on a column added with it: PostgreSQL does read all rows", in("ALTER TABLE thing ADD COLUMN x integer CHECK (x > 0);"), "PG305", ""},
+
+	// Nothing is found.
+	{"UNIQUE USING INDEX", in("ALTER TABLE thing ADD CONSTRAINT c UNIQUE USING INDEX thing_twin;"), "", ""},
+	{"PRIMARY KEY USING INDEX", []string{none, "", "SET lock_timeout = '5s';", "CREATE UNIQUE INDEX CONCURRENTLY new ON thing (id);",
+		"BEGIN;", "ALTER TABLE other DROP CONSTRAINT other_id_fkey;", "ALTER TABLE thing DROP CONSTRAINT thing_pkey, ADD PRIMARY KEY USING INDEX new;",
+		"ALTER TABLE other ADD CONSTRAINT other_id_fkey FOREIGN KEY (id) REFERENCES thing NOT VALID;", "COMMIT;"}, "", ""},
+	{"a new name of a constraint", in("ALTER TABLE thing RENAME CONSTRAINT thing_n TO c;"), "", ""},
+	{"a new name of an index", in("ALTER INDEX thing_twin RENAME TO x;"), "", ""},
+	{"UPDATE of one row", in("UPDATE thing SET n = 1 WHERE id = 1;"), "", ""},
+	{"UPDATE of rows that are named", in("UPDATE thing SET n = 1 WHERE id IN (1, 2, 3);"), "", ""},
+	{"UPDATE of a table of the same file", in("CREATE TABLE fresh (n integer);", "UPDATE fresh SET n = 1;"), "", ""},
+	{"INSERT of values", in("INSERT INTO log VALUES ('x'), ('y');"), "", ""},
+	{"WITH … SELECT", in("WITH n AS (SELECT 1) SELECT * FROM n;"), "", ""},
+	{"REINDEX TABLE CONCURRENTLY", outside("REINDEX TABLE CONCURRENTLY thing;"), "", ""},
+	{"a foreign key on a column added with it, and indexed", in("ALTER TABLE thing ADD COLUMN x integer UNIQUE REFERENCES other;"), "PG101", ""},
+	{"ATTACH PARTITION", in("ALTER TABLE parts ATTACH PARTITION part2 FOR VALUES FROM (10) TO (20);"), "", ""},
+	{"SET search_path", in(`SET search_path = "Old Stock";`), "", ""},
+	{"a transaction in a file without one", []string{none, "", "BEGIN;", "SET LOCAL lock_timeout = '5s';", "ALTER TABLE thing ADD COLUMN x text;", "COMMIT;"}, "", ""},
+	{"a check that a NOT NULL has replaced", []string{none, "", "SET lock_timeout = '5s';",
+		"ALTER TABLE thing DROP CONSTRAINT IF EXISTS c, ADD CONSTRAINT c CHECK (n IS NOT NULL) NOT VALID;", "ALTER TABLE thing VALIDATE CONSTRAINT c;",
+		"ALTER TABLE thing ALTER COLUMN n SET NOT NULL;", "ALTER TABLE thing DROP CONSTRAINT IF EXISTS c;"}, "", ""},
+	{"a view made again", in("DROP VIEW names;", "CREATE VIEW names AS SELECT name, n FROM thing;"), "", ""},
+	{"a value added to an enum", in("ALTER TYPE mood ADD VALUE 'so-so';"), "", ""},
+	{"a new default", in("ALTER TABLE thing ALTER COLUMN name SET DEFAULT 'y';"), "", ""},
+	{"the statistics of a column", in("ALTER TABLE thing ALTER COLUMN n SET STATISTICS 500;"), "", ""},
+	{"a longer text", in("ALTER TABLE other ALTER COLUMN words TYPE varchar(60);", "ALTER TABLE other ALTER COLUMN words TYPE varchar(70);"), "PG301", ""},
+}
+
+var onSQLite = []verdict{
+	{"DELETE of all rows", []string{"DELETE FROM thing;"}, "DS104", ""},
+	{"a unique index dropped", []string{"DROP INDEX thing_twin;"}, "BC106", ""},
+	{"a check over existing rows", []string{"ALTER TABLE thing ADD COLUMN x integer CHECK (n < 10);"}, "MF105", ""},
+	{"a check on the new column alone", []string{"ALTER TABLE thing ADD COLUMN x integer CHECK (x < 10);"}, "", ""},
+	{"ADD COLUMN … DEFAULT CURRENT_TIMESTAMP", []string{"ALTER TABLE thing ADD COLUMN x datetime NOT NULL DEFAULT CURRENT_TIMESTAMP;"}, "MF104", ""},
+	{"ADD COLUMN … NOT NULL", []string{"ALTER TABLE thing ADD COLUMN x text NOT NULL;"}, "MF103", ""},
+	{"a constant default", []string{"ALTER TABLE thing ADD COLUMN x text NOT NULL DEFAULT 'y';", "ALTER TABLE thing ADD COLUMN y integer NOT NULL DEFAULT -1;"}, "", ""},
+	{"DELETE of some rows", []string{"DELETE FROM thing WHERE id = 1;"}, "", ""},
+	{"UPDATE of all rows: there is one writer anyway", []string{"UPDATE thing SET n = 1;"}, "", ""},
+	{"a view dropped", []string{"DROP VIEW names;"}, "BC105", ""},
+	{"a trigger dropped", []string{"DROP TRIGGER stamped;"}, "BC108", ""},
+	{"COMMIT in a file that is a transaction", []string{"COMMIT;"}, "AC106", ""},
+	{"a column dropped", []string{"ALTER TABLE thing DROP COLUMN spare;"}, "DS103", ""},
+	{"a table made again without a check", []string{"CREATE TABLE new_thing (id integer PRIMARY KEY, n integer, twin text, word text, spare text);",
+		"INSERT INTO new_thing SELECT * FROM thing;", "DROP VIEW names;", "DROP TABLE thing;", "ALTER TABLE new_thing RENAME TO thing;",
+		"CREATE VIEW names AS SELECT word FROM thing;", "CREATE UNIQUE INDEX thing_twin ON thing (twin);",
+		"CREATE TRIGGER stamped AFTER INSERT ON thing BEGIN SELECT 1; END;"}, "AC104 BC106", ""},
+	{"a table made again with a check", []string{"CREATE TABLE new_thing (id integer PRIMARY KEY, n integer, twin text, word text, spare text, CONSTRAINT thing_n CHECK (n > 0), CHECK (twin <> ''));",
+		"INSERT INTO new_thing SELECT * FROM thing;", "DROP VIEW names;", "DROP TABLE thing;", "ALTER TABLE new_thing RENAME TO thing;",
+		"CREATE VIEW names AS SELECT word FROM thing;", "CREATE UNIQUE INDEX thing_twin ON thing (twin);",
+		"CREATE TRIGGER stamped AFTER INSERT ON thing BEGIN SELECT 1; END;"}, "AC104 MF105", ""},
+}
+
+var sqliteBase = map[string]string{first + "_base.sql": lines(
+	"CREATE TABLE thing (id integer PRIMARY KEY, n integer, twin text, word text, spare text, CONSTRAINT thing_n CHECK (n > 0));",
+	"CREATE UNIQUE INDEX thing_twin ON thing (twin);",
+	"CREATE VIEW names AS SELECT word FROM thing;",
+	"CREATE TRIGGER stamped AFTER INSERT ON thing BEGIN SELECT 1; END;",
+)}
+
+var verdictTables = []struct {
+	name, column string
+	database     int
+	base         map[string]string
+	rows         []verdict
+}{
+	{"squawk", "rule", 0, verdictBase, squawk},
+	{"strong_migrations", "check", 0, verdictBase, strongMigrations},
+	{"PostgreSQL", "pattern", 0, verdictBase, morePatterns},
+	{"SQLite", "pattern", 1, sqliteBase, onSQLite},
+}
+
+// Every pattern is found, or not, as docs/lint.md says; -update writes the tables there.
+func TestLintVerdicts(t *testing.T) {
+	t.Parallel()
+	doc := readFile(t, verdictsDoc)
+	for _, table := range verdictTables {
+		t.Run(table.name, func(t *testing.T) {
+			d := databases[table.database]
+			dev := d.dev
+			if d.dialect == plan.Postgres {
+				dev = emptiedPostgres
+			}
+			place := dev(t)
+			out := "| " + table.column + " | example | found |\n| --- | --- | --- |\n"
+			for _, row := range table.rows {
+				example, found := "", "not looked for: "+row.because
+				if row.because == "" {
+					text := strings.ReplaceAll(strings.Join(row.file, " "), none+"  ", none+" ⏎ ⏎ ")
+					example, found = "`"+strings.ReplaceAll(text, "|", "\\|")+"`", cmp.Or(strings.ReplaceAll(row.codes, " ", ", "), "none")
+					if codes := lintCodes(t, d, place, table.base, row.file); codes != row.codes {
+						t.Errorf("%s: found %q; want %q", row.rule, codes, row.codes)
+					}
+				}
+				out += fmt.Sprintf("| %s | %s | %s |\n", row.rule, example, found)
+			}
+			begin, end := "<!-- "+table.name+" -->\n", "<!-- end -->"
+			head, rest, ok := strings.Cut(doc, begin)
+			was, tail, ok2 := strings.Cut(rest, end)
+			if !ok || !ok2 {
+				t.Fatalf("%s has no table %s", verdictsDoc, table.name)
+			}
+			if doc = head + begin + out + end + tail; was != out && !*update {
+				t.Errorf("the table in %s differs; write it with: go test ./infra/migration -run TestLintVerdicts -update\n%s", verdictsDoc, out)
+			}
+		})
+	}
+	if *update {
+		if err := os.WriteFile(verdictsDoc, []byte(doc), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// lintCodes returns the codes found in a file, in order.
+func lintCodes(t *testing.T, d testDatabase, dev plan.Dev, base map[string]string, file []string) string {
+	t.Helper()
+	dir := and(t, directory(t, base), map[string]string{second + "_x.sql": lines(file...)})
+	findings, err := plan.Lint(t.Context(), plan.LintOptions{Dialect: d.dialect, Dir: dir, Latest: 1, Dev: dev})
+	if err != nil {
+		if !strings.Contains(err.Error(), second+"_x.sql, line") {
+			t.Error(err)
+		}
+		t.Logf("%s: %v", file, err)
+		return "refused"
+	}
+	codes := make([]string, len(findings))
+	for i, f := range findings {
+		codes[i] = f.Code
+		if f.Reason == "" || f.Safer == "" {
+			t.Errorf("%+v", f)
+		}
+	}
+	slices.Sort(codes)
+	return strings.Join(codes, " ")
+}
+
+// The table of codes in the documentation is complete: it names the codes of the tests, and no others.
+func TestDocumentedCodes(t *testing.T) {
+	t.Parallel()
+	code := regexp.MustCompile(`\b(DS|MF|LT|BC|CD|PG|AC)\d{3}\b`)
+	tested := map[string]bool{}
+	for _, test := range slices.Concat(lintPostgres, lintSQLite) {
+		for _, c := range code.FindAllString(test.want, -1) {
+			tested[c] = true
+		}
+	}
+	for _, table := range verdictTables {
+		for _, row := range table.rows {
+			for _, c := range code.FindAllString(row.codes, -1) {
+				tested[c] = true
+			}
+		}
+	}
+	documented := map[string]bool{}
+	for _, c := range code.FindAllString(readFile(t, "../../docs/migrations.md"), -1) {
+		documented[c] = true
+	}
+	if !maps.Equal(tested, documented) {
+		t.Errorf("documented are %q, tested %q", slices.Sorted(maps.Keys(documented)), slices.Sorted(maps.Keys(tested)))
+	}
+}
