@@ -40,3 +40,5 @@ CREATE UNIQUE INDEX "users_reset_token_key" ON "users" ("reset_token");
 CREATE UNIQUE INDEX "users_verification_token_key" ON "users" ("verification_token");
 -- Create index "users_created_at" to table: "users"
 CREATE INDEX "users_created_at" ON "users" ("created_at", "id", "is_active", "is_verified");
+-- Declared by an annotation
+ALTER TABLE "users" SET (fillfactor = 85, toast_tuple_target = 4080);
