@@ -19,7 +19,8 @@ func (p *program) migrateCommand() *cobra.Command {
 		p.migrateStatusCommand(),
 		p.migrateVerifyCommand(),
 		p.migrateDownCommand(),
-		p.migrateDiffCommand(),
+		p.migrateBaselineCommand(),
+		p.migrateDiffCommand(), p.migrateNewCommand(),
 		p.migrateLintCommand(), p.migrateHashCommand(),
 		p.migrateAdoptCommand(),
 	)
@@ -210,5 +211,26 @@ accounts migrate down --to 0 --allow-destructive`
 	c.Flags().BoolVar(&options.DryRun, "dry-run", false, "only print what would be executed")
 	c.Flags().BoolVar(&options.AllowDestructive, "allow-destructive", false, "also drop tables and columns, and narrow types")
 	require(c, "to")
+	return c
+}
+
+func (p *program) migrateBaselineCommand() *cobra.Command {
+	var version string
+	const example = `accounts migrate baseline
+accounts migrate baseline --to 20261122190238`
+	c := p.command("baseline", "Record that a database which got its tables otherwise is at a version", example,
+		cobra.NoArgs, func(ctx context.Context, _ []string) error {
+			return p.withRunner(ctx, func(runner *migration.Runner) error {
+				if err := runner.BeginAt(ctx, version); err != nil {
+					return err
+				}
+				status, err := runner.Status(ctx)
+				if err != nil {
+					return err
+				}
+				return p.print(statusRecord(status))
+			})
+		})
+	c.Flags().StringVar(&version, "to", "", "the `VERSION` at which the tables are (default the newest)")
 	return c
 }

@@ -104,6 +104,21 @@ accounts --database postgres://localhost/postgres migrate diff add_nickname`
 		})
 }
 
+func (p *program) migrateNewCommand() *cobra.Command {
+	const example = `accounts migrate new fill_nickname
+accounts --database postgres: migrate new fill_nickname`
+	c := p.migrationFilesCommand("new NAME", "Make an empty migration, to be written by hand", example, cobra.ExactArgs(1),
+		func(_ context.Context, files migrationFiles, args []string) error {
+			path, err := plan.New(plan.DiffOptions{Dialect: files.dialect, Dir: files.dir, Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return p.print(record{{"file", path}})
+		})
+	must(c.Flags().MarkHidden("dev-url")) // nothing is tried out
+	return c
+}
+
 func (p *program) migrateLintCommand() *cobra.Command {
 	var latest int
 	const example = `accounts migrate lint --latest 1

@@ -3,6 +3,7 @@ package migration
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"time"
 
 	"ariga.io/atlas/sql/migrate"
@@ -28,29 +29,45 @@ func (r *Runner) Lock(ctx context.Context, conn *sql.Conn) (unlock func() error,
 //
 // The error is a [domain.ErrConflict] if there is a history already, and a [domain.ErrInvalid] if the directory is empty.
 func (r *Runner) Baseline(ctx context.Context, conn *sql.Conn) error {
-	if len(r.dir.Files) == 0 {
-		return script.Refuse(domain.ErrInvalid, "there is no migration to begin at")
-	}
 	d, err := r.locate(ctx, conn)
 	if err != nil {
 		return script.Failure("begin the history of migrations", err)
 	}
-	s := &Session{conn: conn, database: d}
+	return r.baseline(ctx, &Session{conn: conn, database: d}, "")
+}
+
+// BeginAt is Baseline at a version, or where the directory ends if it is empty, under a lock and in a transaction of its own.
+// The error is a [domain.ErrInvalid] if there is no such version.
+func (r *Runner) BeginAt(ctx context.Context, version string) error {
+	return r.withLock(ctx, defaultLimits, func(s *Session) error {
+		return s.inTx(ctx, func() error { return r.baseline(ctx, s, version) })
+	})
+}
+
+func (r *Runner) baseline(ctx context.Context, s *Session, version string) error {
+	i := slices.IndexFunc(r.dir.Files, func(f *script.File) bool { return f.Version() == version })
+	switch {
+	case len(r.dir.Files) == 0:
+		return script.Refuse(domain.ErrInvalid, "there is no migration to begin at")
+	case version == "":
+		i = len(r.dir.Files) - 1
+	case i < 0:
+		return script.Refuse(domain.ErrInvalid, "there is no migration %s", version)
+	}
 	// To read a table that does not exist would be the end of a transaction on PostgreSQL.
 	if err := s.createHistory(ctx); err != nil {
 		return err
 	}
-	h, revisions, err := r.readHistory(ctx, conn)
+	h, revisions, err := r.readHistory(ctx, s.conn)
 	if err != nil {
 		return err
 	}
 	if len(revisions) > 0 {
 		return script.Refuse(domain.ErrConflict, "the database has a history of migrations already")
 	}
-	last := r.dir.Files[len(r.dir.Files)-1]
 	return script.Failure("begin the history of migrations", h.WriteRevision(ctx, &migrate.Revision{
-		Version:         last.Version(),
-		Description:     last.Desc(),
+		Version:         r.dir.Files[i].Version(),
+		Description:     r.dir.Files[i].Desc(),
 		Type:            migrate.RevisionTypeBaseline,
 		ExecutedAt:      time.Now(),
 		OperatorVersion: operator,

@@ -4,13 +4,16 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
+	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/migration/plan"
 )
 
@@ -34,6 +37,7 @@ func TestDiffRefusals(t *testing.T) {
 		}
 
 		future := options
+		future.Desired = strings.Replace(options.Desired, "PRIMARY KEY", "x text NULL, PRIMARY KEY", 1)
 		future.Dir = onDisk(t, and(t, d.embedded(t), map[string]string{"29990101000000_x.sql": "CREATE TABLE x (id integer);\n"}))
 		if _, err := plan.Diff(t.Context(), future); !errors.Is(err, domain.ErrInvalid) {
 			t.Errorf("with a clock behind the directory: %v", err)
@@ -50,6 +54,40 @@ func TestDiffRefusals(t *testing.T) {
 			t.Errorf("with an edited file: %v", err)
 		}
 	})
+}
+
+// One change has one version, in whichever order the files for the two databases are made.
+func TestOneVersionForBothDatabases(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	var versions []string
+	for i, name := range []string{"change", "change", "more", "more", "change", "change"} {
+		d := databases[i%2]
+		dir := filepath.Join(root, d.name)
+		if i < 2 {
+			// What is older in the other directory has no say.
+			if err := os.CopyFS(dir, directory(t, map[string]string{fmt.Sprint("2026010101010", i, "_change.sql"): "CREATE TABLE x (id integer);\n"})); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for len(versions) > 0 && i%2 == 0 && time.Now().UTC().Format("20060102150405") == versions[len(versions)-1] {
+			time.Sleep(10 * time.Millisecond) // a directory gets one version a second
+		}
+		path, err := plan.New(plan.DiffOptions{Dialect: d.dialect, Dir: dir, Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		version, _, _ := strings.Cut(filepath.Base(path), "_")
+		versions = append(versions, version)
+		if _, err := migration.New(nil, d.dialect, os.DirFS(dir), migration.Schema{}); err != nil {
+			t.Error(err)
+		}
+	}
+	for i := 0; i < len(versions); i += 2 {
+		if versions[i] != versions[i+1] || i > 0 && versions[i] <= versions[i-1] {
+			t.Errorf("versions %q; want pairs, rising", versions)
+		}
+	}
 }
 
 func TestDiffOfAnEmptyDirectory(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"text/template"
 	"time"
 
@@ -40,7 +41,7 @@ const versionFormat = "20060102150405"
 // the directory does not match its atlas.sum.
 func Diff(ctx context.Context, options DiffOptions) (path string, err error) {
 	if !validName.MatchString(options.Name) {
-		return "", &domain.Error{Kind: domain.ErrInvalid, Field: "name", Reason: `takes letters, digits, "_" and "-", at most 100`}
+		return "", invalidName()
 	}
 	database, err := databaseOf(options.Dialect)
 	if err != nil {
@@ -50,24 +51,80 @@ func Diff(ctx context.Context, options DiffOptions) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	version := time.Now().UTC().Format(versionFormat)
-	if last := len(dir.Files) - 1; last >= 0 && dir.Files[last].Version() >= version {
-		return "", script.Refuse(domain.ErrInvalid, "the clock is not past the newest migration, %s", dir.Files[last].Version())
-	}
-
 	planned, err := planDiff(ctx, options, database, dir)
 	if err != nil || planned == nil {
 		return "", err
 	}
-	planned.Version, planned.Name = version, options.Name
-	local, err := migrate.NewLocalDir(options.Dir)
+	version, err := nextVersion(options.Dir, options.Name, dir)
 	if err != nil {
 		return "", err
 	}
-	if err := migrate.NewPlanner(nil, local, migrate.PlanFormat(database.format)).WritePlan(planned); err != nil {
+	planned.Version, planned.Name = version, options.Name
+	return write(options.Dir, database, planned)
+}
+
+// nextVersion returns the version of a new file: the time, or that of the newest file of another database's directory beside, if
+// it has the same name and this directory is not past it. So one change has one version.
+func nextVersion(path, name string, dir *script.Directory) (string, error) {
+	newest := ""
+	if last := len(dir.Files) - 1; last >= 0 {
+		newest = dir.Files[last].Version()
+	}
+	beside, err := filepath.Glob(filepath.Join(filepath.Dir(filepath.Clean(path)), "*", "*.sql"))
+	if err != nil {
 		return "", err
 	}
-	return filepath.Join(options.Dir, version+"_"+options.Name+".sql"), nil
+	newestOf := map[string]string{} // directory → file
+	for _, file := range beside {
+		newestOf[filepath.Dir(file)] = filepath.Base(file) // they are sorted
+	}
+	for _, file := range newestOf {
+		version, rest, _ := strings.Cut(strings.TrimSuffix(file, ".sql"), "_")
+		if rest == name && len(version) == len(versionFormat) && version > newest {
+			return version, nil
+		}
+	}
+	version := time.Now().UTC().Format(versionFormat)
+	if newest >= version {
+		return "", script.Refuse(domain.ErrInvalid, "the clock is not past the newest migration, %s", newest)
+	}
+	return version, nil
+}
+
+// New makes an empty migration, to be written by hand, as the directory's newest file and renews atlas.sum. It returns the
+// path of the file. The errors are those of [Diff].
+func New(options DiffOptions) (path string, err error) {
+	if !validName.MatchString(options.Name) {
+		return "", invalidName()
+	}
+	database, err := databaseOf(options.Dialect)
+	if err != nil {
+		return "", err
+	}
+	dir, err := script.Read(os.DirFS(options.Dir), options.Dialect)
+	if err != nil {
+		return "", err
+	}
+	version, err := nextVersion(options.Dir, options.Name, dir)
+	if err != nil {
+		return "", err
+	}
+	return write(options.Dir, database, &migrate.Plan{Version: version, Name: options.Name})
+}
+
+func write(path string, d database, planned *migrate.Plan) (string, error) {
+	local, err := migrate.NewLocalDir(path)
+	if err != nil {
+		return "", err
+	}
+	if err := migrate.NewPlanner(nil, local, migrate.PlanFormat(d.format)).WritePlan(planned); err != nil {
+		return "", err
+	}
+	return filepath.Join(path, planned.Version+"_"+planned.Name+".sql"), nil
+}
+
+func invalidName() error {
+	return &domain.Error{Kind: domain.ErrInvalid, Field: "name", Reason: `takes letters, digits, "_" and "-", at most 100`}
 }
 
 // planDiff returns nil if there is nothing to be done.

@@ -1,0 +1,111 @@
+package migration_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/migration/plan"
+)
+
+// extended returns the desired state of a copy of the schema with a column, enums, checks, indexes, storage parameters and
+// entities that accounts are joined to; ent/generate writes it.
+func (d testDatabase) extended(t testing.TB) string {
+	t.Helper()
+	return readFile(t, filepath.Join("..", "..", "ent", "generate", "testdata", "shop."+d.name+".sql"))
+}
+
+func TestExtendedSchema(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d testDatabase) {
+		dir := onDisk(t, d.embedded(t))
+		db := d.open(t, d.url(t))
+		mustUp(t, d.runner(t, db, os.DirFS(dir)))
+		mustExec(t, db, "INSERT INTO users (email, username, hashed_password) VALUES ('a@example.org', 'ann', '-')")
+		before, err := d.runner(t, db, os.DirFS(dir)).Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		options := plan.DiffOptions{Dialect: d.dialect, Dir: dir, Desired: d.extended(t), Name: "extend", Dev: d.dev(t)}
+		path, err := plan.Diff(t.Context(), options)
+		if err != nil || path == "" {
+			t.Fatal(path, err)
+		}
+		if path, err := plan.Diff(t.Context(), options); err != nil || path != "" {
+			t.Errorf("a second diff makes %q, %v", path, err)
+		}
+		runner := d.runner(t, db, os.DirFS(dir))
+		mustUp(t, runner)
+		if err := plan.Verify(t.Context(), runner, options.Desired, d.dev(t)); err != nil {
+			t.Error(err)
+		}
+		// The declared schema alone makes the same.
+		bare := d.open(t, d.url(t))
+		mustExec(t, bare, options.Desired)
+		if err := plan.Verify(t.Context(), d.runner(t, bare, os.DirFS(dir)), options.Desired, d.dev(t)); err != nil {
+			t.Errorf("the file of the declared schema: %v", err)
+		}
+
+		for _, refused := range []string{
+			"UPDATE users SET plan = 'gold'", "UPDATE users SET nickname = 'x'",
+			"INSERT INTO teams (id, name, kind) VALUES ('00000000-0000-4000-8000-000000000001', 'a', 'hidden')",
+			"INSERT INTO user_teams VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000001')",
+		} {
+			if _, err := db.Exec(refused); err == nil {
+				t.Errorf("accepted: %s", refused)
+			}
+		}
+		mustExec(t, db, "UPDATE users SET plan = 'it''s', nickname = 'Al'",
+			"INSERT INTO teams (id, name, kind) VALUES ('00000000-0000-4000-8000-000000000001', 'a', 'open')",
+			"INSERT INTO user_teams SELECT id, '00000000-0000-4000-8000-000000000001' FROM users",
+			"INSERT INTO devices (id, user_id) SELECT id, id FROM users")
+
+		down := plan.DownOptions{To: before.Current, Dev: d.dev(t)}
+		way, err := plan.Down(t.Context(), runner, down)
+		if !errors.Is(err, domain.ErrInvalid) || !strings.Contains(strings.Join(way.Destructive, ","), "drops table teams") {
+			t.Errorf("down without being allowed: %v, %q", err, way.Destructive)
+		}
+		down.AllowDestructive = true
+		if _, err := plan.Down(t.Context(), runner, down); err != nil {
+			t.Fatal(err)
+		}
+		if err := plan.Verify(t.Context(), runner, d.desired(t), d.dev(t)); err != nil {
+			t.Error(err)
+		}
+		mustUp(t, runner)
+	})
+}
+
+func TestExtendedSchemaByAtlas(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d testDatabase) {
+		p := newProject(t)
+		if err := os.WriteFile(p.desiredPath(d), []byte(d.extended(t)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ours := onDisk(t, os.DirFS(p.dir(d)))
+		path, err := plan.Diff(t.Context(), plan.DiffOptions{Dialect: d.dialect, Dir: ours, Desired: d.extended(t), Name: "extend", Dev: d.dev(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.mustAtlas(t, d, "", "diff", "extend")
+		theirs, err := filepath.Glob(filepath.Join(p.dir(d), "*_extend.sql"))
+		if err != nil || len(theirs) != 1 {
+			t.Fatal(theirs, err)
+		}
+		a, b := readFile(t, path), readFile(t, theirs[0])
+		if v := "(lower(hex(randomblob(4))"; d.dialect == migration.SQLite && !strings.Contains(b, v) {
+			// v0.13.1 loses the parentheses of this default where it makes a table of SQLite anew, see TestDiffWhereAtlasFails.
+			a = strings.NewReplacer(v, v[1:], "hex(randomblob(6))))", "hex(randomblob(6)))", "(CURRENT_TIMESTAMP)", "CURRENT_TIMESTAMP").Replace(a)
+		}
+		// v0.13.1 orders tables that refer to each other in another way each time.
+		if !slices.Equal(slices.Sorted(strings.Lines(a)), slices.Sorted(strings.Lines(b))) {
+			t.Errorf("ours is\n%s\nAtlas's is\n%s", a, b)
+		}
+	})
+}
