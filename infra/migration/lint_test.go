@@ -128,6 +128,7 @@ var lintPostgres = []lintTest{
 	{"file, two codes", []string{"-- atlas:nolint DS102 AC101", "", "DROP TABLE thing;"}, ""},
 	{"file, an analyzer", []string{"-- atlas:nolint destructive", "", timeout, "DROP TABLE thing;"}, ""},
 	{"statement", []string{timeout, "-- atlas:nolint", "DROP TABLE thing;", "DROP TABLE other;"}, "4 AC110, 4 DS102"},
+	{"statement, not the next one on its line", []string{timeout, "-- atlas:nolint", "DROP TABLE thing; DROP TABLE other;"}, "3 AC110, 3 DS102"},
 	{"statement, a code", []string{"-- atlas:nolint DS102", "DROP TABLE thing;"}, "2 AC101"},
 	{"own delimiter", []string{"-- atlas:delimiter \\n\\n", timeout, "", "", "CREATE INDEX thing_at ON thing (at)", "", ""}, "5 PG101"},
 }
@@ -148,6 +149,7 @@ var lintSQLite = []lintTest{
 		"3 LT101"},
 	{"trigger", []string{"CREATE TRIGGER t AFTER INSERT ON thing BEGIN UPDATE other SET id = 1; UPDATE other SET id = 2; END;"}, "1 AC104"},
 	{"statement", []string{"-- atlas:nolint DS102", "DROP TABLE thing;", "DROP TABLE other;"}, "3 DS102"},
+	{"no transaction", []string{none, "", "VACUUM;", "CREATE TABLE x (id integer);", "CREATE TABLE IF NOT EXISTS y (id integer);"}, "4 AC109"},
 }
 
 // rebuild returns the statements that Atlas plans where SQLite cannot alter a table in place.

@@ -104,6 +104,10 @@ func lintFile(ctx context.Context, place *scratch, f *script.File) ([]Finding, e
 	prepare, look, execute := func(context.Context) error { return nil }, l.inspectSQLite, l.executeSQLite
 	if place.database.dialect == Postgres {
 		prepare, look, execute = l.preparePostgres, l.inspectPostgres, l.executePostgres
+		// Compiling the query of the catalogs takes longer than executing it.
+		if err := l.exec(ctx, "SET jit = off"); err != nil {
+			return nil, script.Failure("prepare the development database", err)
+		}
 		if err := l.conn.QueryRowContext(ctx, "SELECT coalesce(current_schema(), '')").Scan(&l.home); err != nil {
 			return nil, script.Failure("inspect the development database", err)
 		}
@@ -144,7 +148,10 @@ func lintFile(ctx context.Context, place *scratch, f *script.File) ([]Finding, e
 	}
 	l.splitDifferently()
 	l.applyRules()
-	return l.findings(), nil
+	slices.SortStableFunc(l.found, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Reason, b.Reason))
+	})
+	return slices.Compact(l.found), nil
 }
 
 // applyRules reports what the rules find in what happened to objects that were there before the file.
@@ -180,7 +187,13 @@ func (l *linting) inUse(s *step, e event) bool {
 	return ok || e.what == executed
 }
 
+// report notes a finding, unless the statement or the file says that it is meant.
 func (l *linting) report(statement *migrate.Stmt, code, reason string) {
+	for _, codes := range append(statement.Directive("nolint"), l.file.Directive("nolint")...) {
+		if named := strings.Fields(codes); codes == "" || slices.Contains(named, code) || slices.Contains(named, analyzerOf[code[:2]]) {
+			return
+		}
+	}
 	l.found = append(l.found, Finding{
 		File: l.file.Name(), Line: l.file.Line(statement), Code: code, Reason: reason, Safer: safer(code),
 	})
@@ -198,25 +211,6 @@ func (l *linting) table(s *step, o object) string {
 		return fmt.Sprintf("%q", schema+"."+o.name)
 	}
 	return fmt.Sprintf("%q", o.name)
-}
-
-// findings returns what was found and not silenced, each once.
-func (l *linting) findings() []Finding {
-	slices.SortStableFunc(l.found, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Reason, b.Reason))
-	})
-	return slices.DeleteFunc(slices.Compact(l.found), func(f Finding) bool {
-		directives := slices.Clone(l.file.Directive("nolint"))
-		for _, s := range l.file.Statements {
-			if l.file.Line(s) == f.Line {
-				directives = append(directives, s.Directive("nolint")...)
-			}
-		}
-		return slices.ContainsFunc(directives, func(codes string) bool {
-			return codes == "" || slices.Contains(strings.Fields(codes), f.Code) ||
-				slices.Contains(strings.Fields(codes), analyzerOf[f.Code[:2]])
-		})
-	})
 }
 
 // analyzerOf gives the names of Atlas's analyzers, by which a directive may silence all their codes.

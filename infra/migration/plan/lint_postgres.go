@@ -132,7 +132,7 @@ func (l *linting) exec(ctx context.Context, statements ...string) error {
 // preparePostgres brings the session to where a runner's is at the beginning of the file.
 func (l *linting) preparePostgres(ctx context.Context) error {
 	// Not in UTC, where PostgreSQL need not touch the rows to give a timestamp its zone.
-	err := l.exec(ctx, "SET lock_timeout = 0", "SET TimeZone = 'America/New_York'", "SET jit = off")
+	err := l.exec(ctx, "SET lock_timeout = 0", "SET TimeZone = 'America/New_York'")
 	if err == nil && l.file.Transactional {
 		l.open = true
 		err = l.exec(ctx, "BEGIN")
@@ -197,7 +197,7 @@ func (l *linting) executeOutside(ctx context.Context, s *step, alone bool, err e
 // repeat executes a statement a second time, as it happens to one whose runner was killed before it took a note.
 func (l *linting) repeat(ctx context.Context, s *step) error {
 	begin, back := "BEGIN", "ROLLBACK"
-	if s.outside {
+	if s.outside || l.database.dialect == SQLite { // where VACUUM and PRAGMA go without a transaction
 		begin, back = "SELECT 1", "SELECT 1"
 	}
 	if err := l.exec(ctx, begin); err != nil {
