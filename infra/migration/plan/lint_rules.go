@@ -245,12 +245,11 @@ var rules = []rule{
 		}},
 	{"AC103", "do it in a file of its own", Postgres, "statement", executed, false,
 		sayIf("Reading or changing all rows of a table while the file holds a lock that stops writes", func(l *linting, s *step, _ event) bool {
-			held := slices.ContainsFunc(s.events, func(e event) bool { return e.what == locked && l.inUse(s, e) })
-			for id := range l.start {
-				held = held || s.held[id]
+			held := l.heldBefore(s) != ""
+			did := func(what string) bool {
+				return slices.ContainsFunc(s.events, func(e event) bool { return e.what == what && l.inUse(s, e) })
 			}
-			works := slices.ContainsFunc(s.events, func(e event) bool { return e.what == written && l.inUse(s, e) })
-			return works && held || validates.MatchString(s.statement.Text) && held && l.heldBefore(s) != ""
+			return held && validates.MatchString(s.statement.Text) || did(written) && (held || did(locked))
 		})},
 	{"AC104", "begin the file with -- atlas:delimiter and end the statements with that delimiter", "", "", "", false, nil}, // see splitDifferently
 	{"AC105", inBatches, Postgres, "table", written, false,
