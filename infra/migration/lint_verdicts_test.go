@@ -311,6 +311,43 @@ func TestLintVerdicts(t *testing.T) {
 	}
 }
 
+// A finding says what it is about, with the schema where that is not the usual one.
+func TestLintReasons(t *testing.T) {
+	t.Parallel()
+	place := emptiedPostgres(t)
+	for _, test := range []struct{ file, want []string }{
+		{within(`UPDATE "Old Stock"."Item" SET n = 1;`), []string{
+			`Changing rows of table "Old Stock.Item" in one statement keeps each of them locked until the last one is done`}},
+		{within(`SET search_path = "Old Stock";`, `DROP INDEX item_n;`), []string{`Dropping index "item_n" while all use of table "Old Stock.Item" waits`}},
+		{within("ALTER TABLE thing ALTER COLUMN note DROP NOT NULL;"), []string{
+			`Column "note" of table "thing" may be NULL from here on, and the running release may not expect that`}},
+		{[]string{"SET LOCAL lock_timeout = '1h';", "TRUNCATE log;"}, []string{
+			`Waiting for a lock on table "log" for more than 10 s: all who come later wait behind it`, `Deleting all rows of table "log"`}},
+		{within("REVOKE SELECT ON thing FROM PUBLIC;"), []string{`The right "SELECT of PUBLIC" on "thing" is taken away`}},
+		{within("ALTER TABLE thing ADD COLUMN x text;", "ALTER TABLE log ADD COLUMN x text;"), []string{
+			`Waiting for a lock on table "log" while the file holds one on table "thing" that stops writes`}},
+		{outside("DROP VIEW names;"), []string{
+			"In a file without a transaction, a runner that is killed begins again with this statement, which fails if it is executed again",
+			`The view "names" is dropped, and the running release may use it`}},
+	} {
+		dir := and(t, directory(t, verdictBase), map[string]string{second + "_x.sql": lines(test.file...)})
+		findings, err := plan.Lint(t.Context(), plan.LintOptions{Dialect: plan.Postgres, Dir: dir, Latest: 1, Dev: place})
+		if err != nil {
+			t.Error(err)
+		}
+		got := make([]string, len(findings))
+		for i, f := range findings {
+			got[i] = f.Reason
+			if strings.Contains(f.Safer, "silence this") && !strings.Contains(f.Safer, "-- atlas:nolint "+f.Code) {
+				t.Errorf("%+v does not say how", f)
+			}
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s:\n%q\nwant\n%q", test.file, got, test.want)
+		}
+	}
+}
+
 // lintCodes returns the codes found in a file, in order.
 func lintCodes(t *testing.T, d testDatabase, dev plan.Dev, base map[string]string, file []string) string {
 	t.Helper()

@@ -34,7 +34,7 @@ var (
 	inserts       = regexp.MustCompile(`(?i)^\s*INSERT\b`)
 	explainable   = regexp.MustCompile(`(?i)^\s*(UPDATE|DELETE|INSERT|MERGE|WITH)\b`)
 	writesIn      = regexp.MustCompile(`(?i)\b(?:UPDATE|DELETE\s+FROM|MERGE\s+INTO)\s+(?:ONLY\s+)?((?:"[^"]+"|\w+)\.)?("[^"]+"|\w+)`)
-	deletesAll    = regexp.MustCompile("(?i)^\\s*DELETE\\s+FROM\\s+([^\\s;]+)\\s*;?\\s*$")
+	deletesAll    = regexp.MustCompile(`(?i)^\s*DELETE\s+FROM\s+([^\s;]+)\s*;?\s*$`)
 	dropsDatabase = regexp.MustCompile(`(?i)^\s*DROP\s+DATABASE\b`)
 	quoted        = regexp.MustCompile(`(?s)'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/`)
 	word          = regexp.MustCompile(`"[^"]*"|\w+`)
