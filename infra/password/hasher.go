@@ -42,7 +42,7 @@ type Hasher struct {
 	params    argon2Params
 	allowWeak bool
 	turns     *turns
-	whole     atomic.Int64 // how long a hash of the policy takes, in nanoseconds: a moving average; 0 before the first
+	whole     atomic.Int64 // how long a hash of the policy takes, in nanoseconds: a running median; 0 before the first
 }
 
 var _ domain.PasswordHasher = (*Hasher)(nil)
@@ -94,12 +94,19 @@ func (h *Hasher) derive(password, salt []byte) []byte {
 	return tag
 }
 
+// note moves the estimate of a hash's time towards took, by a fixed share, so that it settles at the median: a mean would
+// be led astray by the few hashes that the processor was taken from.
 func (h *Hasher) note(took time.Duration) {
-	average := time.Duration(h.whole.Load())
-	if average == 0 {
-		average = took
+	whole := time.Duration(h.whole.Load())
+	switch {
+	case whole == 0:
+		whole = took
+	case took > whole:
+		whole += whole / 32
+	default:
+		whole -= whole / 32
 	}
-	h.whole.Store(int64(average + (took-average)/8)) // of two at once one may be lost
+	h.whole.Store(int64(whole)) // of two at once one may be lost
 }
 
 // Verify tells whether password is the one that hash was made of, and if so, whether hash is stale: anything but what Hash

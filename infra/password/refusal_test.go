@@ -3,7 +3,8 @@ package password
 import (
 	"context"
 	"errors"
-	"slices"
+	"math"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,8 +12,18 @@ import (
 	"github.com/softbee/accounts/domain"
 )
 
-// A refusal costs what one against a hash of the policy costs, however cheap the stored hash is. Only half is demanded, since
-// the machine that runs the tests does other things too: BenchmarkRefusal in domain measures exactly.
+// allocated returns how much memory f takes, in hashes of the default policy, rounded to quarters. It shows what was computed
+// without a clock. Tests that call it are not parallel, for it counts what the whole process allocates.
+func allocated(f func()) float64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return math.Round(4*float64(after.TotalAlloc-before.TotalAlloc)/float64(minMemory<<10)) / 4
+}
+
+// A refusal takes as much work as one by a hash of the policy, however cheap the stored hash is. BenchmarkRefusal in domain
+// measures the time.
 func TestRefusalIsToppedUp(t *testing.T) {
 	h := newHasher(t, Policy{AllowWeakImports: true})
 	ours, err := h.Hash(t.Context(), phrase)
@@ -20,58 +31,82 @@ func TestRefusalIsToppedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	const decomposed = "e\u0301crin" // takes two hashes of the policy: its normal form, and as it is
-	fastest := func(stored, password string) time.Duration {
-		var took []time.Duration
-		for range 5 {
-			begin := time.Now()
-			got, err := verify(t.Context(), h, stored, password)
-			if err != nil || got != (domain.Verification{}) {
-				t.Fatalf("%s: got %+v, %v", stored, got, err)
-			}
-			took = append(took, time.Since(begin))
-		}
-		return slices.Min(took)
-	}
-	for _, password := range []string{"wrong", decomposed} {
-		want := fastest(ours.Stored(), password)
-		for _, stored := range []string{
-			"md5$abcdefgh$e99715b475abcadd63e6cb482fa16f04",
-			"{SSHA}JFZFs0oHzxbMwkSJmYVeI8MnTDy/276a",
-			"$2b$04$uxrlH9gD0gBxb0ai6tgyDOivLOVHQpFj0e3vq3kWB99OSKEFekqOm",
-			"$pbkdf2-sha256$i=1$MDEyMzQ1Njc4OWFiY2RlZg$yqSq2SygY1sB4EcH9f2FG0JTMES+wqLsOT5YmiRBplI",
-			"$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-		} {
-			if got := fastest(stored, password); got < want/2 {
-				t.Errorf("%s: refused after %v, a hash of the policy after %v", stored, got, want)
+	for _, stored := range []string{
+		ours.Stored(),
+		"md5$abcdefgh$e99715b475abcadd63e6cb482fa16f04",
+		"{SSHA}JFZFs0oHzxbMwkSJmYVeI8MnTDy/276a",
+		"$2b$04$uxrlH9gD0gBxb0ai6tgyDOivLOVHQpFj0e3vq3kWB99OSKEFekqOm",
+		"$pbkdf2-sha256$i=1$MDEyMzQ1Njc4OWFiY2RlZg$yqSq2SygY1sB4EcH9f2FG0JTMES+wqLsOT5YmiRBplI",
+		"$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+	} {
+		for password, want := range map[string]float64{"wrong": 1, decomposed: 2} {
+			for _, whole := range []time.Duration{0, time.Hour} { // not known yet, and much more than the stored hash takes
+				h.whole.Store(int64(whole))
+				got := allocated(func() {
+					if got, err := verify(t.Context(), h, stored, password); err != nil || got != (domain.Verification{}) {
+						t.Errorf("%s: got %+v, %v", stored, got, err)
+					}
+				})
+				if got != want {
+					t.Errorf("%s, %q: computed %v hashes of the policy, want %v", stored, password, got, want)
+				}
 			}
 		}
 	}
 }
 
-// The rest is computed before the first hash of the policy was measured too.
-func TestRefusalIsToppedUpFromTheFirstOn(t *testing.T) {
+func TestTopUp(t *testing.T) {
 	h := newHasher(t, Policy{})
-	if _, err := verify(t.Context(), h, "$2b$04$uxrlH9gD0gBxb0ai6tgyDOivLOVHQpFj0e3vq3kWB99OSKEFekqOm", "wrong"); err != nil {
-		t.Fatal(err)
-	}
-	if h.whole.Load() == 0 {
-		t.Error("no hash of the policy was computed")
+	for _, test := range []struct {
+		spent  time.Duration
+		hashes int
+		want   float64
+	}{
+		{0, 1, 1},
+		{15 * time.Minute, 1, 0.75},
+		{30 * time.Minute, 1, 0.5},
+		{time.Hour, 1, 0},
+		{10 * time.Hour, 1, 0},
+		{30 * time.Minute, 2, 1.5},
+		{90 * time.Minute, 2, 0.5},
+		{2 * time.Hour, 2, 0},
+	} {
+		h.whole.Store(int64(time.Hour))
+		if got := allocated(func() { h.topUp(test.spent, []byte("wrong"), test.hashes) }); got != test.want {
+			t.Errorf("after %v of %d hours: computed %v hashes, want %v", test.spent, test.hashes, got, test.want)
+		}
 	}
 }
 
-// A match, and a refusal by a hash that costs more than the policy's, take no further hash.
-func TestNothingElseIsToppedUp(t *testing.T) {
+func TestMatchIsNotToppedUp(t *testing.T) {
 	h := newHasher(t, Policy{})
-	if got, err := verify(t.Context(), h, "$2b$05$GPo7PRzmq.WcNvlLkXz1Veqa.Ro8LVNwQbDtX9.Uvt1sveXZkc/vq", "Pässwörd-ñandú-密码-🐝"); err != nil || !got.Match {
-		t.Fatalf("got %+v, %v", got, err)
-	}
-	if h.whole.Load() != 0 {
-		t.Error("a match was topped up")
-	}
 	h.whole.Store(int64(time.Hour))
-	h.topUp(time.Hour, []byte("wrong"), 1)
-	if got := time.Duration(h.whole.Load()); got != time.Hour {
-		t.Errorf("a hash was computed: the average is %v", got)
+	got := allocated(func() {
+		got, err := verify(t.Context(), h, "$2b$05$GPo7PRzmq.WcNvlLkXz1Veqa.Ro8LVNwQbDtX9.Uvt1sveXZkc/vq", "Pässwörd-ñandú-密码-🐝")
+		if err != nil || !got.Match {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
+	if got != 0 {
+		t.Errorf("computed %v hashes of the policy", got)
+	}
+}
+
+// The estimate follows the machine's speed in either direction, and a single slow hash hardly moves it.
+func TestEstimateOfAHashIsItsMedian(t *testing.T) {
+	h := newHasher(t, Policy{})
+	h.note(100)
+	for _, speed := range []time.Duration{10 * time.Millisecond, time.Second, 20 * time.Millisecond} {
+		for i := range 1000 {
+			took := speed
+			if i%10 == 0 {
+				took *= 50
+			}
+			h.note(took)
+		}
+		if got := time.Duration(h.whole.Load()); got < speed*8/10 || got > speed*12/10 {
+			t.Errorf("got %v, want about %v", got, speed)
+		}
 	}
 }
 
