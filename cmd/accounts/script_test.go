@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 					"exits":         scriptExits,
 					"capture":       scriptCapture,
 					"tofile":        scriptToFile,
+					"substitute":    scriptSubstitute,
 					"emptydatabase": scriptEmptyDatabase,
 					"sql":           scriptSQL,
 				},
@@ -136,6 +137,21 @@ func scriptToFile(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: tofile FILE LINE…")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(args[1:], "\n")+"\n"), 0o600))
+}
+
+// scriptSubstitute replaces what matches a pattern in a file, in which it must: substitute FILE PATTERN REPLACEMENT
+func scriptSubstitute(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: substitute FILE PATTERN REPLACEMENT")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	before := ts.ReadFile(args[0])
+	after := pattern.ReplaceAllString(before, args[2])
+	if after == before {
+		ts.Fatalf("no match for %#q in %s", args[1], args[0])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(after), 0o600))
 }
 
 // scriptEmptyDatabase makes $ACCOUNTS_DATABASE_URL name another database, in which there is nothing.

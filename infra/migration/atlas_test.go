@@ -369,7 +369,7 @@ func TestAtlasFinishesWhatWasKilled(t *testing.T) {
 // is missing here is in TestDiffWhereAtlasFails.
 var changes = map[string]map[string][2]string{
 	"postgres": {
-		"column":         {`  "version" bigint`, `  "nickname" character varying(50) NULL,` + "\n" + `  "version" bigint`},
+		"column":         {`  "version" bigint`, `  "trial_nickname" character varying(50) NULL,` + "\n" + `  "version" bigint`},
 		"columns":        {`  "version" bigint`, `  "a" text NOT NULL DEFAULT 'x', "b" uuid NULL, "c" jsonb NULL, "version" bigint`},
 		"dropped column": {`  "last_name" character varying(100) NULL,`, ``},
 		"new name":       {`"last_name"`, `"family_name"`},
@@ -382,7 +382,7 @@ var changes = map[string]map[string][2]string{
 		"table":          {`-- Create "users" table`, `CREATE TABLE "devices" ("id" bigint NOT NULL, "name" text NULL DEFAULT 'a b', PRIMARY KEY ("id"));`},
 	},
 	"sqlite": {
-		"column":   {"  `version` integer", "  `nickname` text NULL,\n  `version` integer"},
+		"column":   {"  `version` integer", "  `trial_nickname` text NULL,\n  `version` integer"},
 		"columns":  {"  `version` integer", "  `a` text NULL, `b` uuid NULL, `version` integer"},
 		"index":    {"CREATE INDEX", "CREATE INDEX `users_last_login` ON `users` (`last_login` DESC) WHERE is_active;\nCREATE INDEX"},
 		"no index": {"CREATE INDEX `users_created_at` ON `users` (`created_at`, `id`, `is_active`, `is_verified`);", ""},

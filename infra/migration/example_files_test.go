@@ -17,17 +17,21 @@ import (
 )
 
 const (
-	nicknameFile    = "20270101000000_add_nickname.sql"
-	displayNameFile = "20270103000000_display_name.sql"
+	nicknameFile    = "29990101000000_add_trial_nickname.sql"
+	displayNameFile = "29990103000000_trial_display_name.sql"
 )
 
-// documentedFiles returns the files that docs/migrations.md shows for PostgreSQL.
+// forTrial gives what docs/migrations.md shows names that are nowhere else and versions behind all others, so that the example
+// can be tried also where somebody has carried it out.
+var forTrial = strings.NewReplacer("nickname", "trial_nickname", "display_name", "trial_display_name", "2027010", "2999010")
+
+// documentedFiles returns the files that docs/migrations.md shows for PostgreSQL, for trial.
 func documentedFiles(t testing.TB) map[string]string {
 	t.Helper()
 	block := regexp.MustCompile("(?ms)^```sql (\\d{14}_\\w+\\.sql)\n(.*?)^```$")
 	files := map[string]string{}
 	for _, match := range block.FindAllStringSubmatch(readFile(t, "../../docs/migrations.md"), -1) {
-		files[match[1]] = match[2]
+		files[forTrial.Replace(match[1])] = forTrial.Replace(match[2])
 	}
 	if files[nicknameFile] == "" || files[displayNameFile] == "" || len(files) != 3 {
 		t.Fatalf("the documentation shows %d files: %v", len(files), files)
@@ -36,9 +40,9 @@ func documentedFiles(t testing.TB) map[string]string {
 }
 
 func withColumns(desired string) string {
-	desired = strings.Replace(desired, "  PRIMARY KEY (", `  "nickname" character varying(50) NULL,`+"\n"+
-		`  "display_name" character varying(151) NOT NULL,`+"\n  PRIMARY KEY (", 1)
-	return desired + `CREATE INDEX "users_nickname" ON "users" ("nickname");` + "\n"
+	desired = strings.Replace(desired, "  PRIMARY KEY (", `  "trial_nickname" character varying(50) NULL,`+"\n"+
+		`  "trial_display_name" character varying(151) NOT NULL,`+"\n  PRIMARY KEY (", 1)
+	return desired + `CREATE INDEX "users_trial_nickname" ON "users" ("trial_nickname");` + "\n"
 }
 
 const insertUsers = `INSERT INTO users (email, username, hashed_password, first_name, last_name)
@@ -49,9 +53,9 @@ func TestDocumentedPlanIsThePlan(t *testing.T) {
 	t.Parallel()
 	d := databases[0]
 	dir := onDisk(t, d.embedded(t))
-	desired := strings.Replace(d.desired(t), "  PRIMARY KEY (", `  "nickname" character varying(50) NULL,`+"\n  PRIMARY KEY (", 1)
+	desired := strings.Replace(d.desired(t), "  PRIMARY KEY (", `  "trial_nickname" character varying(50) NULL,`+"\n  PRIMARY KEY (", 1)
 	file, err := plan.Diff(t.Context(), plan.DiffOptions{
-		Dialect: d.dialect, Dir: dir, Desired: desired, Name: "add_nickname", Dev: d.dev(t),
+		Dialect: d.dialect, Dir: dir, Desired: desired, Name: "add_trial_nickname", Dev: d.dev(t),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -78,8 +82,8 @@ func TestDocumentedFiles(t *testing.T) {
 	if err := plan.Verify(t.Context(), runner, withColumns(d.desired(t)), nil); err != nil {
 		t.Error(err)
 	}
-	if got := queryString(t, db, `SELECT string_agg(display_name, ', ' ORDER BY n)
-		FROM (SELECT display_name, substr(username, 2)::integer AS n FROM users) u WHERE n < 7`); got != "u1, First2, Last, First4, u5, First6 Last" {
+	if got := queryString(t, db, `SELECT string_agg(trial_display_name, ', ' ORDER BY n)
+		FROM (SELECT trial_display_name, substr(username, 2)::integer AS n FROM users) u WHERE n < 7`); got != "u1, First2, Last, First4, u5, First6 Last" {
 		t.Error(got)
 	}
 }
@@ -162,7 +166,7 @@ func TestFillingIsKilledAndGoesOn(t *testing.T) {
 	mustExec(t, db, "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS "+
 		"$$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN new; END $$",
 		"CREATE TRIGGER wait BEFORE UPDATE ON users FOR EACH ROW WHEN (new.id = '"+third+"') EXECUTE FUNCTION wait()")
-	const filled = "SELECT count(*) FROM users WHERE display_name IS NOT NULL"
+	const filled = "SELECT count(*) FROM users WHERE trial_display_name IS NOT NULL"
 	j.killAt(t, "statement 3 of "+displayNameFile[:14], func() {
 		for queryString(t, db, filled) == "0" {
 		}
