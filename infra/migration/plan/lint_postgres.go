@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
@@ -131,6 +132,13 @@ func (l *linting) exec(ctx context.Context, statements ...string) error {
 
 // preparePostgres brings the session to where a runner's is at the beginning of the file.
 func (l *linting) preparePostgres(ctx context.Context) error {
+	var counts bool
+	if err := l.conn.QueryRowContext(ctx, "SELECT current_setting('track_counts')::boolean").Scan(&counts); err != nil {
+		return script.Failure("prepare the development database", err)
+	}
+	if !counts {
+		return script.Refuse(domain.ErrInvalid, "the development database does not count scans: its setting track_counts is off, and must be on")
+	}
 	// Not in UTC, where PostgreSQL need not touch the rows to give a timestamp its zone.
 	err := l.exec(ctx, "SET lock_timeout = 0", "SET TimeZone = 'America/New_York'")
 	if err == nil && l.file.Transactional {
