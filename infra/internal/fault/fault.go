@@ -49,7 +49,7 @@ type Fault struct {
 func Of(err error) Fault {
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) && len(state.SQLState()) == 5 {
-		return ofPostgres(err, state.SQLState())
+		return ofPostgres(state, state.SQLState())
 	}
 	var code interface{ Code() int }
 	if errors.As(err, &code) {
@@ -84,7 +84,7 @@ func isAborted(err error) bool {
 }
 
 // ofPostgres classifies by SQLSTATE (PostgreSQL's manual, appendix A).
-func ofPostgres(err error, code string) Fault {
+func ofPostgres(err any, code string) Fault {
 	f := Fault{Code: code, Where: "SQLSTATE " + code}
 	f.Table, f.Constraint, f.Column = detail(err)
 	switch code {
@@ -124,25 +124,20 @@ func ofPostgres(err error, code string) Fault {
 }
 
 // detail reads the names in PostgreSQL's error, for which lib/pq and pgx have fields of different names.
-func detail(err error) (table, constraint, column string) {
-	for err != nil {
-		v := reflect.ValueOf(err)
-		if v.Kind() == reflect.Pointer && !v.IsNil() && v.Elem().Kind() == reflect.Struct {
-			text := func(names ...string) string {
-				for _, name := range names {
-					if f := v.Elem().FieldByName(name); f.IsValid() && f.Kind() == reflect.String {
-						return f.String()
-					}
-				}
-				return ""
-			}
-			if v.Elem().FieldByName("Code").IsValid() {
-				return text("TableName", "Table"), text("ConstraintName", "Constraint"), text("ColumnName", "Column")
+func detail(err any) (table, constraint, column string) {
+	v := reflect.ValueOf(err)
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		return "", "", ""
+	}
+	text := func(names ...string) string {
+		for _, name := range names {
+			if f := v.Elem().FieldByName(name); f.IsValid() && f.Kind() == reflect.String {
+				return f.String()
 			}
 		}
-		err = errors.Unwrap(err)
+		return ""
 	}
-	return "", "", ""
+	return text("TableName", "Table"), text("ConstraintName", "Constraint"), text("ColumnName", "Column")
 }
 
 // SQLite's result codes (https://sqlite.org/rescode.html).
@@ -179,7 +174,7 @@ func ofSQLite(code int, text string) Fault {
 	switch code {
 	case sqliteConstraintUnique, sqliteConstraintPrimaryKey:
 		f.Class, f.Constraint = Unique, failed(text, "UNIQUE")
-		f.Table, f.Column, _ = strings.Cut(f.Constraint, ".")
+		f.Table, f.Column, _ = strings.Cut(f.Constraint, ".") // of an index on an expression: its name
 	case sqliteConstraintCheck:
 		f.Class, f.Constraint = Check, failed(text, "CHECK")
 	case sqliteConstraintNotNull:

@@ -1,0 +1,246 @@
+package infra_test
+
+import (
+	"context"
+	stdsql "database/sql"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/jackc/pgx/v5/stdlib" // pgx as a driver of database/sql
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/domain/domaintest"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
+	"github.com/softbee/accounts/infra/pgx"
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/sqlite"
+	"github.com/softbee/accounts/infra/storetest"
+)
+
+// bindings are the ways to a store beside those that the packages of the drivers test themselves. Each returns one that is migrated.
+var bindings = []struct {
+	name string
+	open func(t *testing.T, clock func() time.Time) domain.Repository
+}{
+	{"lib-pq on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return onPool(t, "postgres", storetest.PostgresURL(t), clock)
+	}},
+	{"pgx by database-sql on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return onPool(t, "pgx", storetest.PostgresURL(t), clock)
+	}},
+	{"pgx by database-sql in simple protocol", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return onPool(t, "pgx", storetest.PostgresURL(t)+"&default_query_exec_mode=simple_protocol", clock)
+	}},
+	{"pgx", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock))
+	}},
+	{"pgx as behind a pooler", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return openPGX(t, storetest.PostgresURL(t)+"&default_query_exec_mode=exec", infra.WithClock(clock))
+	}},
+	{"pgx on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
+		pool, err := pgxpool.New(t.Context(), storetest.PostgresURL(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(pool.Close)
+		store, err := pgx.New(pool, infra.WithClock(clock))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store
+	}},
+	{"sqlite on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
+		db := applicationSQLite(t)
+		db.SetMaxOpenConns(4)
+		store, err := sqlite.New(db, infra.WithClock(clock))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return store
+	}},
+	{"in a transaction of lib-pq's", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return inRolledBack(t, storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock)))
+	}},
+	{"in a transaction of pgx's by database-sql", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return inRolledBack(t, openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock)))
+	}},
+	{"in a transaction on sqlite", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return inRolledBack(t, storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(clock)))
+	}},
+	{"repeatable read by default", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&default_transaction_isolation=repeatable%20read", infra.WithClock(clock))
+	}},
+	{"serializable by default", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
+	}},
+	{"pgx, serializable by default", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return openPGX(t, storetest.PostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
+	}},
+	{"in the schema My App beside another table users", func(t *testing.T, clock func() time.Time) domain.Repository {
+		address := postgrestest.Clone(t, "foreign users", func(url string) error {
+			db, err := stdsql.Open("postgres", url)
+			if err == nil {
+				_, err = db.Exec("CREATE TABLE public.users (id int PRIMARY KEY, email int UNIQUE)")
+				_ = db.Close()
+			}
+			return err
+		})
+		return storetest.OpenPostgres(t, address, infra.WithClock(clock), infra.WithSchema("My App"))
+	}},
+}
+
+// TestContractOnEachBinding runs what can differ between the ways to a store, or the whole contract if ACCOUNTS_TEST_LONG is set.
+func TestContractOnEachBinding(t *testing.T) {
+	run := domaintest.RunEveryMethod
+	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
+		run = domaintest.Run
+	}
+	for _, binding := range bindings {
+		t.Run(binding.name, func(t *testing.T) {
+			run(t, binding.open)
+		})
+	}
+}
+
+func openPGX(t testing.TB, url string, options ...infra.Option) *infra.Store {
+	t.Helper()
+	store, err := pgx.Open(t.Context(), url, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}
+
+// onPool returns a store on a pool that it did not make.
+func onPool(t testing.TB, driver, url string, clock func() time.Time) *infra.Store {
+	t.Helper()
+	db, err := stdsql.Open(driver, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	store, err := postgres.New(db, infra.WithClock(clock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+func applicationSQLite(t testing.TB) *stdsql.DB {
+	t.Helper()
+	path := (&url.URL{Path: filepath.ToSlash(filepath.Join(t.TempDir(), "application.db"))}).EscapedPath()
+	db, err := stdsql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// inRolledBack returns the store inside a transaction of the application, which is rolled back when the test ends. Then nothing may
+// be left. The transaction serves several goroutines, and outlives statements that fail, by a savepoint for each; drivers end it with a
+// statement that they cancel, so that a statement which has begun goes on when its context ends.
+func inRolledBack(t *testing.T, store *infra.Store) domain.Repository {
+	t.Helper()
+	tx, err := store.DB().Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tx.Rollback(); err != nil {
+			t.Error(err)
+		}
+		if n, err := store.Count(context.Background(), domain.Filter{}); n != 0 || err != nil {
+			t.Errorf("%d accounts are left by a transaction that was rolled back, %v", n, err)
+		}
+	})
+	return infra.Bind(store, &savepoints{tx: tx})
+}
+
+type savepoints struct {
+	mu sync.Mutex
+	tx *stdsql.Tx
+}
+
+func (s *savepoints) exec(statement string) {
+	if _, err := s.tx.Exec(statement); err != nil {
+		panic(fmt.Sprintf("%s: %v", statement, err))
+	}
+}
+
+// end ends the savepoint of a statement, and lets the next one begin.
+func (s *savepoints) end(err error) {
+	if err != nil {
+		s.exec("ROLLBACK TO SAVEPOINT statement")
+	}
+	s.exec("RELEASE SAVEPOINT statement")
+	s.mu.Unlock()
+}
+
+func (s *savepoints) Exec(ctx context.Context, query string, args ...any) (n int64, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	s.mu.Lock()
+	if strings.Contains(query, "SAVEPOINT") {
+		defer s.mu.Unlock()
+		_, err := s.tx.ExecContext(ctx, query)
+		return 0, err
+	}
+	s.exec("SAVEPOINT statement")
+	defer func() { s.end(err) }()
+	result, err := s.tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+func (s *savepoints) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	s.mu.Lock()
+	s.exec("SAVEPOINT statement")
+	rows, err := s.tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		s.end(err)
+		return nil, err
+	}
+	return &savepointRows{rows, s, false}, nil
+}
+
+type savepointRows struct {
+	*stdsql.Rows
+	of     *savepoints
+	closed bool
+}
+
+func (r *savepointRows) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	failed := r.Err()
+	err := r.Rows.Close()
+	r.of.end(failed)
+	return err
+}
