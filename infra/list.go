@@ -75,8 +75,16 @@ func (r *repository) Count(ctx context.Context, filter domain.Filter) (int, erro
 	return counts[0], nil
 }
 
+// builderSchema is the schema as ent's builder takes it, which quotes a name unless that is quoted already, but does not escape it.
+func (r *repository) builderSchema() string {
+	if r.schema == "" {
+		return ""
+	}
+	return quoted(r.schema)
+}
+
 func (r *repository) selectUsers() *sql.Selector {
-	return sql.Dialect(r.dialect.name).Select().From(sql.Table(usersTable).Schema(r.schema))
+	return sql.Dialect(r.dialect.name).Select().From(sql.Table(usersTable).Schema(r.builderSchema()))
 }
 
 // ordering is how one order is read from its index.

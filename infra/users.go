@@ -86,7 +86,7 @@ func (r *repository) replace(ctx context.Context, read, state domain.UserState) 
 	if err != nil {
 		return nil, wrap(op, err)
 	}
-	update := sql.Dialect(r.dialect.name).Update(usersTable).Schema(r.schema)
+	update := sql.Dialect(r.dialect.name).Update(usersTable).Schema(r.builderSchema())
 	names, values := changes(&read, &state)
 	for i, name := range names {
 		update.Set(name, values[i])
