@@ -318,7 +318,7 @@ func TestTwoStoresInOneDatabase(t *testing.T) {
 		t.Errorf("the schema is %s", plain.Schema())
 	}
 	auth, odd := open(infra.WithSchema("auth")), open(infra.WithSchema(`a.b "Te nant"`))
-	for _, store := range []*infra.Store{auth, odd, plain} {
+	for _, store := range []*infra.Store{plain, auth, odd} {
 		if err := store.CheckMigrations(ctx); !errors.Is(err, domain.ErrPendingMigrations) {
 			t.Errorf("%s before it is migrated: %v", store.Schema(), err)
 		}

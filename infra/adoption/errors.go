@@ -2,15 +2,11 @@ package adoption
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"slices"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/fault"
 )
 
 // errBlocked wraps the refusals that the report of the rows explains.
@@ -28,27 +24,35 @@ func refuse(kind domain.Kind, field, reason string) error {
 // failure describes an error of the database. PostgreSQL's messages name tables, columns and constraints, but those of class
 // 22, data exceptions, quote values and are not repeated.
 func failure(doing string, err error) error {
-	var known *domain.Error
-	code := sqlState(err)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.As(err, &known), errors.Is(err, context.Canceled):
-		return fmt.Errorf("%s: %w", doing, err)
-	case code == "" && isConnection(err):
-		return fmt.Errorf("%s: %w", doing, refuse(domain.ErrUnavailable, "", "the database cannot be reached"))
-	case code == "":
+	}
+	if known := new(domain.Error); errors.As(err, &known) {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	reason := err.Error()
-	if code[:2] == "22" {
-		reason = "a value does not fit (SQLSTATE " + code + ")"
+	f := fault.Of(err)
+	refused := domain.Error{Kind: domain.ErrConflict, Reason: err.Error()}
+	switch f.Class {
+	case fault.Unavailable, fault.Conflict:
+		refused.Kind = domain.ErrUnavailable
+	case fault.Other:
+		refused.Kind = domain.ErrInternal
 	}
-	kind := domain.ErrConflict
-	if slices.Contains([]string{"08", "28", "40", "53", "55", "57", "58"}, code[:2]) || code == "42501" { // insufficient_privilege
-		kind = domain.ErrUnavailable
+	switch {
+	case f.Code == "":
+		refused.Reason = "the database cannot be reached"
+		if f.Class == fault.Other {
+			refused.Reason = "an unexpected error (" + f.Where + ")"
+		}
+	case f.Code[:2] == "22":
+		refused.Reason = "a value does not fit (SQLSTATE " + f.Code + ")"
 	}
-	return fmt.Errorf("%s: %w", doing, &databaseError{domain.Error{Kind: kind, Reason: reason}, code})
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ended) {
+			refused.Reason, refused.Cause = ended.Error(), ended
+		}
+	}
+	return fmt.Errorf("%s: %w", doing, &databaseError{refused, f.Code})
 }
 
 // databaseError is a refusal that came from the database.
@@ -64,7 +68,7 @@ func (e *databaseError) SQLState() string { return e.code }
 // interrupted returns the error of ctx if that has ended: a statement that it cuts off fails in many ways.
 func interrupted(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("adopt: %w", ctx.Err())
+		return failure("adopt", ctx.Err())
 	}
 	return err
 }
@@ -75,12 +79,6 @@ func sqlState(err error) string {
 		return e.SQLState()
 	}
 	return ""
-}
-
-func isConnection(err error) bool {
-	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
-		errors.Is(err, sql.ErrConnDone)
 }
 
 // isLockTimeout tells whether trying again may help: lock_not_available, deadlock_detected.

@@ -2,16 +2,12 @@ package script
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"slices"
 	"strings"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/fault"
 )
 
 // Refuse returns an error of a kind.
@@ -19,21 +15,25 @@ func Refuse(kind domain.Kind, format string, args ...any) error {
 	return &domain.Error{Kind: kind, Reason: fmt.Sprintf(format, args...)}
 }
 
-// Failure describes an error that is not about a statement of a migration.
+// Failure describes an error that is not about a statement of a migration. Its kind is [domain.ErrUnavailable], or
+// [domain.ErrInternal] where trying again cannot help.
 func Failure(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var known *domain.Error
-	switch {
-	case errors.As(err, &known), errors.Is(err, context.Canceled):
+	if known := new(domain.Error); errors.As(err, &known) {
 		return fmt.Errorf("%s: %w", doing, err)
-	case IsUnavailable(err):
-		return fmt.Errorf("%s: %w", doing, Refuse(domain.ErrUnavailable, "%s", Reason(err)))
-	case SQLState(err) == "42501": // insufficient_privilege
-		return fmt.Errorf("%s: %w", doing, Refuse(domain.ErrUnavailable, "%s", Reason(err)))
 	}
-	return fmt.Errorf("%s: %s", doing, Reason(err))
+	refused := &domain.Error{Kind: domain.ErrInternal, Reason: Reason(err)}
+	if IsUnavailable(err) {
+		refused.Kind = domain.ErrUnavailable
+	}
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ended) {
+			refused.Cause = ended
+		}
+	}
+	return fmt.Errorf("%s: %w", doing, refused)
 }
 
 // Reason is what may be told of a driver's error: messages about names of tables, columns and constraints, but not
@@ -67,33 +67,14 @@ func SQLState(err error) string {
 	return ""
 }
 
-// sqliteCode returns the primary result code of SQLite's error, or 0.
-func sqliteCode(err error) int {
-	var e interface{ Code() int }
-	if errors.As(err, &e) {
-		return e.Code() & 0xff
-	}
-	return 0
-}
-
 // IsBusy reports SQLITE_BUSY and SQLITE_LOCKED.
 func IsBusy(err error) bool {
-	code := sqliteCode(err)
-	return code == 5 || code == 6
+	var e interface{ Code() int }
+	return errors.As(err, &e) && (e.Code()&0xff == 5 || e.Code()&0xff == 6)
 }
 
 // IsUnavailable reports that the fault is not in the statement.
 func IsUnavailable(err error) bool {
-	var network net.Error
-	if errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
-		errors.Is(err, sql.ErrConnDone) || errors.Is(err, context.DeadlineExceeded) {
-		return true
-	}
-	if code := SQLState(err); code != "" {
-		// Connection, authorization, resources, operator intervention, system errors; locks.
-		return slices.Contains([]string{"08", "28", "53", "57", "58"}, code[:2]) ||
-			slices.Contains([]string{"25006", "3D000", "40001", "40P01", "55P03"}, code)
-	}
-	// BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN, NOTADB
-	return slices.Contains([]int{5, 6, 8, 10, 13, 14, 26}, sqliteCode(err))
+	class := fault.Of(err).Class
+	return class == fault.Unavailable || class == fault.Conflict
 }
