@@ -6,17 +6,15 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
-	"github.com/softbee/accounts/infra/postgres"
 )
 
-// viaStore is the way that this library is.
+// viaStore is the way that this library is, on lib/pq or on pgx.
 type viaStore struct {
 	store *infra.Store
 	hash  domain.PasswordHash
 }
 
-func openStore(ctx context.Context, address string, workers int) (system, error) {
-	store, err := postgres.OpenPool(ctx, address, postgres.Pool{MaxOpen: workers})
+func openStore(store *infra.Store, err error) (system, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"time"
 
 	_ "github.com/lib/pq"
@@ -13,6 +14,8 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/migration"
+	"github.com/softbee/accounts/infra/pgx"
+	"github.com/softbee/accounts/infra/postgres"
 )
 
 // system is a way to the table. All of them return what they have read as Go values and drop it.
@@ -34,12 +37,16 @@ type system interface {
 const pageSize = domain.DefaultPageSize
 
 // The store comes first: ratios are to it.
-var systemNames = []string{"store", "pq", "pgx", "ent", "gorm", "bun"}
+var systemNames = []string{"store", "store-pgx", "pq", "pgx", "ent", "gorm", "bun"}
 
 func openSystem(ctx context.Context, name, address string, workers int, texts statements) (system, error) {
 	switch name {
 	case "store":
-		return openStore(ctx, address, workers)
+		store, err := postgres.OpenPool(ctx, address, postgres.Pool{MaxOpen: workers})
+		return openStore(store, err)
+	case "store-pgx":
+		store, err := pgx.Open(ctx, address+"&pool_max_conns="+strconv.Itoa(workers))
+		return openStore(store, err)
 	case "pq":
 		return openPQ(ctx, address, workers, texts)
 	case "pgx":
