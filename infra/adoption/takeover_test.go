@@ -141,7 +141,7 @@ func TestMigratedDatabaseIsNotAdopted(t *testing.T) {
 			WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped
 		UNION ALL SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass
 		UNION ALL SELECT conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'users'::regclass
-		UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'users'::regclass) everything`
+		UNION ALL SELECT replace(pg_get_indexdef(indexrelid), quote_ident(current_schema()) || '.', '') FROM pg_index WHERE indrelid = 'users'::regclass) everything`
 	django := laid(t, "testdata/django.sql")
 	adopt(t, django, adoption.Options{OnCollision: adoption.Newest, Mapping: mapping(t, "testdata/django.json")})
 	for name, db := range map[string]*sql.DB{"converted": adopted.DB(), "copied": django.DB()} {
