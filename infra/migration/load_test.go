@@ -1,6 +1,7 @@
 package migration_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -17,18 +18,18 @@ import (
 	"github.com/softbee/accounts/infra/migration/plan"
 )
 
-// TestLoad applies the files of docs/migrations.md to a large table under 200 updates a second, and fails if any update took
-// longer than a second, counted from when it was due. The number of rows is ACCOUNTS_MIGRATION_LOAD, without which it is
-// skipped. Five million take a quarter of an hour, and 5 GB:
+// BenchmarkLoad applies the files of docs/migrations.md to a large table under 200 updates a second, and fails if any update took
+// longer than a second, counted from when it was due. The number of rows is ACCOUNTS_MIGRATION_LOAD, by default 100,000. Five
+// million take a quarter of an hour, and 5 GB:
 //
 //	ACCOUNTS_MIGRATION_LOAD=5000000 ACCOUNTS_TEST_POSTGRES=postgres://… \
-//	go test ./infra/migration -run '^TestLoad$' -v -timeout 2h
+//	go test ./infra/migration -run '^$' -bench '^BenchmarkLoad$' -benchtime 1x -v -timeout 2h
 //
 // Without ACCOUNTS_TEST_POSTGRES the server is a throw-away one, which does not wait for its disk.
-func TestLoad(t *testing.T) {
-	rows, err := strconv.Atoi(os.Getenv("ACCOUNTS_MIGRATION_LOAD"))
+func BenchmarkLoad(t *testing.B) {
+	rows, err := strconv.Atoi(cmp.Or(os.Getenv("ACCOUNTS_MIGRATION_LOAD"), "100000"))
 	if err != nil {
-		t.Skip("ACCOUNTS_MIGRATION_LOAD is not set to a number of rows")
+		t.Fatal("ACCOUNTS_MIGRATION_LOAD is not a number of rows")
 	}
 	d := databases[0]
 	url := d.url(t)
@@ -114,7 +115,7 @@ func (l *load) phase(name string) {
 
 // start updates random rows until stop is called, which waits for the last ones. An update that is late does not delay the
 // next one, so that a stall is felt by all that fall into it, as it would be by callers.
-func (l *load) start(t *testing.T) (stop func()) {
+func (l *load) start(t testing.TB) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var updates sync.WaitGroup
 	updates.Go(func() {
