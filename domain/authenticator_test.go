@@ -546,7 +546,7 @@ func TestRefusalTime(t *testing.T) {
 		wantKind(t, err, "")
 		_, err = f.Authenticate(t.Context(), "ana_de_cali", right) // makes the decoy
 		wantKind(t, err, "")
-		costs := map[string]time.Duration{"ana_de_cali": 700 * time.Millisecond, "nobody": 30 * time.Millisecond, "nobody@": 0}
+		costs := map[string]time.Duration{"ana_de_cali": 700 * time.Millisecond, "unknown": 30 * time.Millisecond, "unknown@": 0}
 		for identifier, cost := range costs {
 			f.hasher.fail = func(context.Context) error { time.Sleep(cost); return nil }
 			begin := time.Now()
@@ -560,12 +560,12 @@ func TestRefusalTime(t *testing.T) {
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		if _, err := f.Authenticate(ctx, "nobody@", wrong); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 500*time.Millisecond {
+		if _, err := f.Authenticate(ctx, "unknown@", wrong); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 500*time.Millisecond {
 			t.Errorf("error after %v: %v", time.Since(begin), err)
 		}
 		f.hasher.fail = func(context.Context) error { time.Sleep(2 * time.Second); return nil }
 		begin = time.Now()
-		_, err = f.Authenticate(t.Context(), "nobody", wrong)
+		_, err = f.Authenticate(t.Context(), "unknown", wrong)
 		wantKind(t, err, domain.ErrBadCredentials)
 		if took := time.Since(begin); took != 2*time.Second {
 			t.Errorf("a slow refusal took %v, want 2s", took)

@@ -88,7 +88,7 @@ func TestPasswordPolicyCheck(t *testing.T) {
 	}
 }
 
-// Whoever chooses a password learns at once of all that is wrong with it.
+// A person who chooses a password learns at once all that is wrong with it.
 func TestPasswordPolicyFindsAllFaults(t *testing.T) {
 	all := domain.PasswordPolicy{Blocked: func(string) bool { return true }}
 	tests := []struct {

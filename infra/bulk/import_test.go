@@ -94,6 +94,67 @@ func expect(t testing.TB, summary, wantSummary bulk.Summary, refusals, wantRefus
 	}
 }
 
+// An account without a password is imported as one, and Django's unusable password is such a one.
+func TestImportWithoutPassword(t *testing.T) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
+		lines := `{"email":"ann@example.org","username":"ann","hashed_password":"!"}
+{"email":"bob@example.org","username":"bob","hashed_password":"!4rcvWpGyqWhRRbdbkHDSbOYOPdzSQwMBDYnVyMiK"}
+{"email":"cyd@example.org","username":"cyd","hashed_password":""}`
+		summary, refusals := load(t, store, bulk.JSONLines, lines)
+		if summary.Imported != 2 || len(refusals) != 1 || refusals[0].line != 3 {
+			t.Fatalf("%+v, %v", summary, refusals)
+		}
+		for _, name := range []string{"ann@example.org", "bob@example.org"} {
+			email, err := domain.ParseEmail(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			user, err := store.FindByEmail(t.Context(), email)
+			if err != nil || user.State().PasswordHash != domain.NoPassword() {
+				t.Errorf("%s: %v has a password", name, err)
+			}
+		}
+	})
+}
+
+// bcrypt reads 72 bytes, and so the owner of a longer password signs in by those once. From then on the whole of it counts.
+func TestImportedBcryptOfALongPassword(t *testing.T) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
+		long := strings.Repeat("x", 80)
+		const hash = "$2b$04$abcdefghijklmnopqrstu.XKJJS6vg2cGDgciaAr01yKV5aVAZh8q" // of long, by libxcrypt
+		summary, refusals := load(t, store, bulk.JSONLines, `{"email":"ann@example.org","username":"ann","hashed_password":"`+hash+`"}`)
+		if summary.Imported != 1 {
+			t.Fatalf("%+v, %v", summary, refusals)
+		}
+		hasher, err := password.New(password.Policy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		authenticator, err := domain.NewAuthenticator(store, hasher, domain.AuthenticationPolicy{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct {
+			password string
+			want     domain.Kind
+		}{
+			{long[:71], domain.ErrBadCredentials},
+			{long, ""},
+			{long[:72], domain.ErrBadCredentials},
+			{long + "x", domain.ErrBadCredentials},
+			{long, ""},
+		} {
+			user, err := authenticator.Authenticate(t.Context(), "ann", step.password)
+			if got := domain.KindOf(err); got != step.want {
+				t.Errorf("%d bytes: %v, want %q", len(step.password), err, step.want)
+			}
+			if err == nil && !strings.HasPrefix(user.State().PasswordHash.Stored(), "$argon2id$") {
+				t.Error("the hash was not replaced")
+			}
+		}
+	})
+}
+
 func TestHostileJSON(t *testing.T) {
 	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		lines := []string{

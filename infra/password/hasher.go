@@ -126,8 +126,8 @@ func (h *Hasher) note(took time.Duration) {
 //
 // It returns [domain.ErrInvalid], at once and without waiting, on the field "hashed_password" for a hash of a form that is
 // unknown, malformed, too weak or too costly, and on the field "password" for a password that is over 1024 bytes or that
-// the hash's scheme cannot carry: bcrypt and crypt(3) stop at a NUL. To whoever signs in, all of these are a wrong password,
-// and should take as long as one.
+// the hash's scheme cannot carry: bcrypt and crypt(3) stop at a NUL. In a sign-in all of these are a wrong password, and
+// should take as long as one.
 func (h *Hasher) Verify(ctx context.Context, hash domain.PasswordHash, password string) (domain.Verification, error) {
 	d, err := parse(hash.Stored(), h.allowWeak)
 	if err != nil {

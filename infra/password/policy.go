@@ -19,8 +19,9 @@ type Policy struct {
 
 	// Concurrency is how many hashes are computed at once; others wait their turn. Concurrency x Memory bounds the memory
 	// that is in use at any moment: a stored hash that needs more than Memory counts as several, and one that needs more
-	// than all of it is computed alone. What finished hashes leave behind is collected as Go's garbage is: set GOMEMLIMIT
-	// where the program's memory is limited. Default: GOMAXPROCS, but no more than 8 (152 MiB at the default Memory).
+	// than all of it is computed alone. What finished hashes leave behind is collected as Go's garbage is, so that a burst
+	// holds two to three times as much at its peak: set GOMEMLIMIT where the program's memory is limited. Default:
+	// GOMAXPROCS, but no more than 8 (152 MiB at the default Memory).
 	Concurrency int
 
 	// AllowWeakImports also verifies md5-crypt, phpass and the plain digests of LDAP servers ({SSHA} and its relatives), of
