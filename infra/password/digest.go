@@ -61,6 +61,8 @@ var (
 	errMalformed = refused("is malformed")
 	errCostly    = refused("asks for more memory or time than is allowed")
 	errWeak      = refused("is of a scheme too weak to be accepted")
+
+	errUncomputable = refused("is of a scheme that this program is built or set not to compute")
 )
 
 // refused returns an error that says nothing of the hash itself.

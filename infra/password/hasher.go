@@ -167,7 +167,10 @@ func (h *Hasher) Verify(ctx context.Context, hash domain.PasswordHash, password 
 	if err != nil {
 		return domain.Verification{}, err
 	}
-	return domain.Verification{Match: match, Stale: match && d.params != h.params}, failed
+	if failed != nil { // such as SHA-1 in Go's FIPS 140-only mode
+		return domain.Verification{}, errUncomputable
+	}
+	return domain.Verification{Match: match, Stale: match && d.params != h.params}, nil
 }
 
 // topUp adds to the time that was spent what is missing to the given number of hashes of the policy. It computes and does
