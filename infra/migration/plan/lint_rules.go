@@ -19,7 +19,7 @@ type rule struct {
 	finds       func(l *linting, s *step, e event) (reason string)
 }
 
-// Some things can only be told from the text.
+// Some things can only be seen in the text.
 var (
 	controlsTransaction = regexp.MustCompile(`(?i)^\s*(BEGIN|START\s+TRANSACTION|COMMIT|END|ROLLBACK|ABORT)\b(?:\s+(?:WORK|TRANSACTION))?` +
 		`(?:\s+(?:ISOLATION|READ|DEFERRED|IMMEDIATE|EXCLUSIVE|AND)\b.*)?\s*;?\s*$`)
