@@ -156,17 +156,20 @@ func (p *program) migrateVerifyCommand() *cobra.Command {
 				return err
 			}
 			return p.withRunner(ctx, func(runner *migration.Runner) error {
-				verdict := plan.Verify(ctx, runner, string(desired), devFor(kind))
-				difference := []string{}
-				if drift, ok := errors.AsType[*plan.DriftError](verdict); ok {
-					difference = drift.Statements
-				} else if verdict != nil {
-					return verdict
+				found, err := plan.Compare(ctx, runner, string(desired), devFor(kind))
+				if err != nil {
+					return err
+				}
+				if len(found.Difference) > 0 {
+					err = &plan.DriftError{Statements: found.Difference}
 				}
 				if p.json {
-					return errors.Join(verdict, p.print(record{{"difference", difference}}))
+					return errors.Join(err, p.print(record{{"difference", found.Difference}, {"additional", found.Additional}}))
 				}
-				return errors.Join(verdict, p.printScript(difference))
+				for _, additional := range found.Additional {
+					found.Difference = append(found.Difference, "-- additional, and no difference: "+strings.ReplaceAll(additional, "\n", " "))
+				}
+				return errors.Join(err, p.printScript(found.Difference))
 			})
 		})
 }

@@ -103,6 +103,8 @@ func TestExtendedSchemaByAtlas(t *testing.T) {
 			// v0.13.1 loses the parentheses of this default where it makes a table of SQLite anew, see TestDiffWhereAtlasFails.
 			a = strings.NewReplacer(v, v[1:], "hex(randomblob(6))))", "hex(randomblob(6)))", "(CURRENT_TIMESTAMP)", "CURRENT_TIMESTAMP").Replace(a)
 		}
+		// Atlas does not see storage parameters.
+		a = strings.Replace(a, "-- set storage parameters\nALTER TABLE \"teams\" SET (fillfactor=90);\n", "", 1)
 		// v0.13.1 orders tables that refer to each other in another way each time.
 		if !slices.Equal(slices.Sorted(strings.Lines(a)), slices.Sorted(strings.Lines(b))) {
 			t.Errorf("ours is\n%s\nAtlas's is\n%s", a, b)

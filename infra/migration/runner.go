@@ -171,10 +171,46 @@ func (r *Runner) apply(ctx context.Context, s *Session, p pending, progress func
 		return err
 	}
 	execute := func() error { return executor.Execute(ctx, p.File) }
+	if s.database.dialect == SQLite {
+		if execute, err = r.carrying(ctx, s, p, execute); err != nil {
+			return script.Failure("apply migration "+p.Name(), err)
+		}
+	}
 	if p.Transactional {
 		return file.inTx(ctx, execute)
 	}
 	return file.failure(ctx, execute())
+}
+
+// carrying lets a file that makes a table of SQLite again keep what is not ours.
+func (r *Runner) carrying(ctx context.Context, s *Session, p pending, execute func() error) (func() error, error) {
+	var made []string
+	for _, f := range r.dir.Files {
+		if f.Version() < p.Version() {
+			made = append(made, f.Texts()...)
+		}
+	}
+	before, after, err := script.Carry(ctx, s.conn, p.Texts(), script.MadeBy(made))
+	if err != nil || len(before) == 0 {
+		return execute, err
+	}
+	if !p.Transactional {
+		if len(after) > 1 {
+			return nil, script.Refuse(domain.ErrConflict, "it makes a table again outside a transaction, which holds what is not ours")
+		}
+		return execute, nil
+	}
+	return func() error {
+		// The setting belongs to the connection, not to the transaction.
+		defer func() { _ = s.exec(context.WithoutCancel(ctx), script.CheckRenames) }()
+		if err := s.exec(ctx, before...); err != nil {
+			return err
+		}
+		if err := execute(); err != nil {
+			return err
+		}
+		return s.exec(ctx, after...)
+	}, nil
 }
 
 // pendingTo reads the history and returns the files that are still to be applied, up to version.

@@ -22,7 +22,6 @@ func TestVerify(t *testing.T) {
 	t.Parallel()
 	drifts := map[string]map[string][2]string{ // what somebody did, and what the remedy contains
 		"postgres": {
-			"new column":      {"ALTER TABLE users ADD COLUMN x text", `DROP COLUMN "x"`},
 			"dropped column":  {"ALTER TABLE users DROP COLUMN last_name", `ADD COLUMN "last_name" character varying(100) NULL`},
 			"type":            {"ALTER TABLE users ALTER COLUMN phone TYPE text", `ALTER COLUMN "phone" TYPE character varying(20)`},
 			"null":            {"ALTER TABLE users ALTER COLUMN version DROP NOT NULL", `ALTER COLUMN "version" SET NOT NULL`},
@@ -32,16 +31,18 @@ func TestVerify(t *testing.T) {
 			"check":           {"ALTER TABLE users DROP CONSTRAINT users_version_check, ADD CONSTRAINT users_version_check CHECK (version >= 0)", `CHECK (version >= 1)`},
 			"no check":        {"ALTER TABLE users DROP CONSTRAINT users_email_check", `ADD CONSTRAINT "users_email_check"`},
 			"dropped index":   {"DROP INDEX users_created_at", `CREATE INDEX "users_created_at"`},
-			"index":           {"CREATE INDEX x ON users (last_login)", `DROP INDEX "x"`},
+			"storage":         {"ALTER TABLE users RESET (fillfactor)", `SET (fillfactor=85);`},
+			"deferrable":      {"ALTER TABLE users DROP CONSTRAINT users_pkey, ADD CONSTRAINT users_pkey PRIMARY KEY (id) DEFERRABLE", `ADD CONSTRAINT users_pkey PRIMARY KEY (id);`},
+			"unlogged":        {"ALTER TABLE users SET UNLOGGED", `SET LOGGED;`},
 			"index not uniqe": {"DROP INDEX users_phone_key; CREATE INDEX users_phone_key ON users (phone)", `CREATE UNIQUE INDEX "users_phone_key"`},
 			"invalid index":   {"UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_created_at'::regclass", `REINDEX INDEX CONCURRENTLY users_created_at`},
 			"check not valid": {"ALTER TABLE users DROP CONSTRAINT users_version_check, ADD CONSTRAINT users_version_check CHECK (version >= 1) NOT VALID", `VALIDATE CONSTRAINT users_version_check`},
 			"no table":        {"DROP TABLE users", `CREATE TABLE "users"`},
 		},
 		"sqlite": {
-			"new column":    {"ALTER TABLE users ADD COLUMN x text", "new_users"},
 			"dropped index": {"DROP INDEX users_created_at", "CREATE INDEX `users_created_at`"},
-			"index":         {"CREATE INDEX x ON users (last_login)", "DROP INDEX `x`"},
+			"collation":     {"PRAGMA writable_schema = on; UPDATE sqlite_schema SET sql = replace(sql, '`email` text', '`email` text COLLATE NOCASE') WHERE name = 'users'; PRAGMA writable_schema = reset", "new_users"},
+			"check":         {"PRAGMA writable_schema = on; UPDATE sqlite_schema SET sql = replace(sql, 'version >= 1', 'version >= 0') WHERE name = 'users'; PRAGMA writable_schema = reset", "new_users"},
 			"no table":      {"DROP TABLE users", "CREATE TABLE `users`"},
 		},
 	}

@@ -35,7 +35,7 @@ const versionFormat = "20060102150405"
 
 // Diff plans the migration that leads from the end of the directory to the desired state, writes it as the directory's
 // newest file and renews atlas.sum. It returns the path of the file, or "" if there is nothing to be done. The file is
-// the same, to the byte, as "atlas migrate diff" writes with this project's atlas.hcl.
+// the same, to the byte, as "atlas migrate diff" writes with this project's atlas.hcl; Atlas does not see storage parameters.
 //
 // The error is [domain.ErrInvalid] for a bad name or if the clock is behind the newest file, and [domain.ErrChecksum] if
 // the directory does not match its atlas.sum.
@@ -130,11 +130,15 @@ func invalidName() error {
 // planDiff returns nil if there is nothing to be done.
 func planDiff(ctx context.Context, options DiffOptions, d database, dir *script.Directory) (*migrate.Plan, error) {
 	var current, desired *schema.Schema
+	var stored map[string]storage
 	err := withScratch(ctx, d, options.Dev, func(s *scratch) (err error) {
 		for _, f := range dir.Files {
 			if err := s.executeFile(ctx, f); err != nil {
 				return err
 			}
+		}
+		if stored, err = d.storage(ctx, s.conn); err != nil {
+			return err
 		}
 		current, err = s.inspect(ctx)
 		return err
@@ -151,11 +155,27 @@ func planDiff(ctx context.Context, options DiffOptions, d database, dir *script.
 			return err
 		}
 		changes, err := difference(s.driver, current, desired)
-		if err != nil || len(changes) == 0 {
+		if err != nil {
 			return err
 		}
-		planned, err = plan(ctx, s.driver, options.Name, d.indent, changes)
-		return err
+		declared, err := d.storage(ctx, s.conn)
+		if err != nil {
+			return err
+		}
+		parameters := storageChanges(stored, declared)
+		if len(changes)+len(parameters) == 0 {
+			return nil
+		}
+		planned = new(migrate.Plan)
+		if len(changes) > 0 {
+			if planned, err = plan(ctx, s.driver, options.Name, d.indent, changes); err != nil {
+				return err
+			}
+		}
+		for _, statement := range parameters {
+			planned.Changes = append(planned.Changes, &migrate.Change{Cmd: strings.TrimSuffix(statement, ";"), Comment: "set storage parameters"})
+		}
+		return nil
 	})
 	return planned, err
 }

@@ -65,6 +65,15 @@ func Down(ctx context.Context, runner *migration.Runner, options DownOptions) (D
 		if plan.Statements, err = planStatements(ctx, driver, changes); err != nil {
 			return nil, err
 		}
+		if d.dialect == SQLite {
+			var made []string
+			for _, f := range rewind.Files {
+				made = append(made, f.Texts()...)
+			}
+			if plan.Statements, err = carrying(ctx, s, plan.Statements, script.MadeBy(made)); err != nil {
+				return nil, err
+			}
+		}
 		plan.Versions = rewind.Versions
 		plan.Destructive = append(plan.Destructive, destructive(driver, changes)...)
 		planned = true
@@ -85,7 +94,8 @@ func wayBack(
 	ctx context.Context, s *migration.Session, d database, driver migrate.Driver, dev Dev, rewind migration.Rewind,
 ) ([]schema.Change, error) {
 	var target *schema.Schema
-	var later []string // tables that the files to be undone know; all others are not ours
+	var made []*schema.Schema // by the files, one after the other; all else is not ours
+	var tables []string       // of those that the files to be undone know
 	err := layOut(ctx, s, d, dev, func(place *scratch) (err error) {
 		if rewind.Keep == 0 {
 			if target, err = place.inspect(ctx); err != nil {
@@ -96,28 +106,29 @@ func wayBack(
 			if err := place.executeFirst(ctx, f.File, f.Statements); err != nil {
 				return err
 			}
-			if i < rewind.Keep-1 {
-				continue
-			}
-			made, err := place.inspect(ctx)
+			next, err := place.inspect(ctx)
 			if err != nil {
 				return err
 			}
-			if i == rewind.Keep-1 {
-				target = made
+			made = append(made, next)
+			if i >= rewind.Keep-1 {
+				tables = append(tables, tableNames(next)...)
 			}
-			later = append(later, tableNames(made)...)
+			if i == rewind.Keep-1 {
+				target = next
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(later)
-	live, err := inspect(ctx, driver, slices.Compact(later)...)
+	slices.Sort(tables)
+	live, err := inspect(ctx, driver, slices.Compact(tables)...)
 	if err != nil {
 		return nil, err
 	}
+	prune(live, target, made...)
 	return difference(driver, live, target)
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 
 	"ariga.io/atlas/sql/schema"
 
@@ -29,22 +31,43 @@ func (e *DriftError) Error() string {
 // Unwrap returns [domain.ErrDrift].
 func (*DriftError) Unwrap() error { return domain.ErrDrift }
 
-// Verify compares the database with a desired state, given as CREATE statements, and returns nil or a [*DriftError]. It
-// compares what Atlas inspects of the tables in the desired state: columns with type, NULL, default and collation; keys,
-// indexes, checks. Other tables are not its concern, nor are storage parameters.
+// Comparison is how a database and a declared schema stand.
+type Comparison struct {
+	Difference []string // SQL that leads from the database to what is declared
+	// Additional is what an application has added to our tables, or beside them in their schema, in words. It is no difference.
+	Additional []string
+}
+
+// Verify is [Compare] with a [*DriftError] if there is a difference.
+func Verify(ctx context.Context, runner *migration.Runner, desired string, dev Dev) error {
+	found, err := Compare(ctx, runner, desired, dev)
+	if err == nil && len(found.Difference) > 0 {
+		return &DriftError{found.Difference}
+	}
+	return err
+}
+
+// Compare compares the database with a desired state, given as CREATE statements. It compares what is declared: columns with type,
+// NULL, default and collation; keys, indexes, checks; on PostgreSQL also storage parameters, whether a table is logged, and whether
+// indexes and constraints are valid. What is not declared is additional.
 //
-// Verify changes nothing. To see what the desired state makes, it executes it in a database from dev. On PostgreSQL dev may
+// It changes nothing. To see what the desired state makes, it executes it in a database from dev. On PostgreSQL dev may
 // be nil: then it is executed in the schema of the history, in a transaction that is rolled back, which needs the right to
 // create tables there.
-func Verify(ctx context.Context, runner *migration.Runner, desired string, dev Dev) error {
-	return runner.Inspect(ctx, func(s *migration.Session) error {
+func Compare(ctx context.Context, runner *migration.Runner, desired string, dev Dev) (found Comparison, err error) {
+	found = Comparison{Difference: []string{}, Additional: []string{}}
+	err = runner.Inspect(ctx, func(s *migration.Session) error {
 		d, err := databaseOf(s.Dialect())
 		if err != nil {
 			return err
 		}
 		var target *schema.Schema
+		var storage map[string]storage
 		err = layOut(ctx, s, d, dev, func(place *scratch) (err error) {
 			if err := place.executeText(ctx, desired); err != nil {
+				return err
+			}
+			if storage, err = d.storage(ctx, place.conn); err != nil {
 				return err
 			}
 			target, err = place.inspect(ctx)
@@ -62,12 +85,22 @@ func Verify(ctx context.Context, runner *migration.Runner, desired string, dev D
 		if err != nil {
 			return err
 		}
+		on := prune(live, target)
+		beside, err := additionalObjects(ctx, s, target)
+		if err != nil {
+			return err
+		}
+		found.Additional = append(append(found.Additional, on...), beside...)
 		changes, err := difference(driver, live, target)
 		if err != nil {
 			return err
 		}
-		statements, err := planStatements(ctx, driver, changes)
-		if err != nil {
+		if d.dialect == SQLite {
+			if changes, err = addCollated(ctx, s, changes, live, target); err != nil {
+				return err
+			}
+		}
+		if found.Difference, err = planStatements(ctx, driver, changes); err != nil {
 			return err
 		}
 		if d.dialect == Postgres {
@@ -75,13 +108,54 @@ func Verify(ctx context.Context, runner *migration.Runner, desired string, dev D
 			if err != nil {
 				return err
 			}
-			statements = append(statements, unfinished...)
-		}
-		if len(statements) == 0 {
+			stored, err := d.storage(ctx, s.Conn())
+			if err != nil {
+				return err
+			}
+			found.Difference = append(append(found.Difference, unfinished...), storageChanges(stored, storage)...)
 			return nil
 		}
-		return &DriftError{statements}
+		found.Difference, err = carrying(ctx, s, found.Difference, script.Made{})
+		return err
 	})
+	return found, err
+}
+
+var collate = regexp.MustCompile(`(?i)\bCOLLATE\b`)
+
+// addCollated adds the columns of SQLite that have a collation, which Atlas does not read: ours have none.
+func addCollated(
+	ctx context.Context, s *migration.Session, changes []schema.Change, live, target *schema.Schema,
+) ([]schema.Change, error) {
+	for _, table := range live.Tables {
+		var create string
+		if err := s.Conn().QueryRowContext(ctx, "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1", table.Name).Scan(&create); err != nil {
+			return nil, script.Failure("look for collations", err)
+		}
+		declared, _ := target.Table(table.Name)
+		columns := script.Columns(create)
+		for _, from := range table.Columns {
+			if to, ok := declared.Column(from.Name); ok && collate.MatchString(columns[strings.ToLower(from.Name)]) {
+				changes = addTypeChange(changes, declared, from, to)
+			}
+		}
+	}
+	return changes, nil
+}
+
+// carrying adds to statements what keeps an application's objects where a table of SQLite is made again.
+func carrying(ctx context.Context, s *migration.Session, statements []string, made script.Made) ([]string, error) {
+	before, after, err := script.Carry(ctx, s.Conn(), statements, made)
+	if err != nil || len(before) == 0 {
+		return statements, err
+	}
+	terminated := func(texts []string) []string {
+		for i, text := range texts {
+			texts[i] = strings.TrimSuffix(text, ";") + ";"
+		}
+		return texts
+	}
+	return slices.Concat(terminated(before), statements, terminated(after)), nil
 }
 
 // layOut calls work with an empty place: in a database from dev or, on PostgreSQL without one, in the session's own.
@@ -93,7 +167,7 @@ func layOut(ctx context.Context, s *migration.Session, d database, dev Dev, work
 }
 
 // unfinished returns the statements that finish what exists by name only: indexes that a broken CREATE INDEX CONCURRENTLY has
-// left invalid, and constraints that were never validated. Atlas does not tell them from others.
+// left invalid, and constraints that were never validated or are checked late. Atlas does not tell them from others.
 func unfinished(ctx context.Context, s *migration.Session, target *schema.Schema) (statements []string, err error) {
 	rows, err := s.Conn().QueryContext(ctx, `
 		SELECT t.relname, i.relname, format('REINDEX INDEX CONCURRENTLY %I;', i.relname)
@@ -105,6 +179,13 @@ func unfinished(ctx context.Context, s *migration.Session, target *schema.Schema
 		FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
 		JOIN pg_namespace n ON n.oid = t.relnamespace
 		WHERE NOT c.convalidated AND n.nspname = $1
+		UNION ALL
+		SELECT t.relname, c.conname, CASE c.contype WHEN 'f' THEN format('ALTER TABLE %I ALTER CONSTRAINT %I NOT DEFERRABLE;', t.relname, c.conname)
+			ELSE format('ALTER TABLE %I DROP CONSTRAINT %I, ADD CONSTRAINT %2$I %s;', t.relname, c.conname,
+				regexp_replace(pg_get_constraintdef(c.oid), ' DEFERRABLE.*', '')) END
+		FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
+		JOIN pg_namespace n ON n.oid = t.relnamespace
+		WHERE c.condeferrable AND n.nspname = $1
 		ORDER BY 1, 2`, s.Tables())
 	if err != nil {
 		return nil, script.Failure("look for invalid indexes", err)
@@ -126,7 +207,8 @@ func unfinished(ctx context.Context, s *migration.Session, target *schema.Schema
 func declares(t *schema.Table, name string) bool {
 	_, index := t.Index(name)
 	_, foreignKey := t.ForeignKey(name)
-	return index || foreignKey || slices.ContainsFunc(t.Attrs, func(a schema.Attr) bool {
+	primaryKey := t.PrimaryKey != nil && t.PrimaryKey.Name == name
+	return index || foreignKey || primaryKey || slices.ContainsFunc(t.Attrs, func(a schema.Attr) bool {
 		check, ok := a.(*schema.Check)
 		return ok && check.Name == name
 	})

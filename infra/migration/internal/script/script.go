@@ -44,6 +44,15 @@ var (
 		`(?i)^CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(IF\s+NOT\s+EXISTS\s+)?("(?:[^"]|"")+"|\w+)`)
 )
 
+// Texts returns the statements as they are written.
+func (f *File) Texts() []string {
+	texts := make([]string, len(f.Statements))
+	for i, statement := range f.Statements {
+		texts[i] = statement.Text
+	}
+	return texts
+}
+
 // Scan splits a text into statements as Atlas's command line does for a database.
 func Scan(dialect, text string) ([]*migrate.Stmt, error) {
 	options := migrate.ScannerOptions{MatchBegin: true}
