@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"context"
 	"io/fs"
 	"strings"
 
@@ -22,6 +23,10 @@ type dialect struct {
 
 	storedIDs string // tells which IDs of a list, idList's, are stored
 	idList    func(ids []string) string
+
+	temporary       []string                                                        // makes the declared tables temporarily
+	temporarySchema string                                                          // where they are then
+	parts           func(ctx context.Context, t *Tx, schema string) ([]part, error) // of the tables in a schema that are declared
 
 	// sessions
 	elements string // the strings v of the stored list with their places n

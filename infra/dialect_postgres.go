@@ -1,9 +1,11 @@
 package infra
 
 import (
+	"context"
 	"strconv"
 	"strings"
 
+	"github.com/softbee/accounts/ent/migrate/desired"
 	"github.com/softbee/accounts/ent/migrate/postgres"
 	"github.com/softbee/accounts/infra/migration"
 )
@@ -19,7 +21,35 @@ var postgresDialect = dialect{
 	storedIDs: "SELECT id FROM {users} WHERE id = ANY (CAST(? AS uuid[]))",
 	idList:    func(ids []string) string { return "{" + strings.Join(ids, ",") + "}" },
 
+	temporary:       []string{"SET LOCAL search_path = pg_temp", desired.Postgres},
+	temporarySchema: "pg_temp",
+	parts:           postgresParts,
+
 	elements: "jsonb_array_elements_text({users}.refresh_tokens) WITH ORDINALITY AS element(v, n)",
 	array:    "coalesce(jsonb_agg(v ORDER BY n), '[]')",
 	binary:   ` COLLATE "C"`,
+}
+
+// postgresParts reads the catalog. The names of other schemas are left out of definitions, so that those of temporary tables compare.
+func postgresParts(ctx context.Context, t *Tx, schema string) ([]part, error) {
+	query := t.dialect.fill("", `WITH declared AS (
+			SELECT c.oid, c.relname::text AS name, quote_ident(n.nspname) || '.' AS qualifier
+			FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+			WHERE c.relkind IN ('r', 'p') AND c.relname IN (`+strings.Join(declaredTables(desired.Postgres), ", ")+`)
+				AND CASE CAST(? AS text) WHEN 'pg_temp' THEN n.oid = pg_my_temp_schema() ELSE n.nspname = CAST(? AS text) END)
+		SELECT t.name, 'column', a.attname::text, format_type(a.atttypid, a.atttypmod)
+			|| CASE WHEN a.attcollation NOT IN (0, 100) THEN ' COLLATE ' || quote_ident((SELECT collname FROM pg_collation WHERE oid = a.attcollation)) ELSE '' END
+			|| CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END || coalesce(' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid), '')
+		FROM declared AS t JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
+			LEFT JOIN pg_attrdef AS d ON d.adrelid = t.oid AND d.adnum = a.attnum
+		UNION ALL
+		SELECT t.name, CASE k.contype WHEN 'c' THEN 'check' ELSE 'foreign key' END, k.conname::text,
+			replace(replace(pg_get_constraintdef(k.oid), t.qualifier, ''), ' NOT VALID', '')
+		FROM declared AS t JOIN pg_constraint AS k ON k.conrelid = t.oid AND k.contype IN ('c', 'f')
+		UNION ALL
+		SELECT t.name, 'unique index', i.relname::text,
+			(SELECT '(' || string_agg(pg_get_indexdef(x.indexrelid, n, true), ', ' ORDER BY n) || ')' FROM generate_series(1, x.indnkeyatts) AS n)
+				|| coalesce(' WHERE ' || pg_get_expr(x.indpred, x.indrelid), '')
+		FROM declared AS t JOIN pg_index AS x ON x.indrelid = t.oid AND x.indisunique AND x.indisvalid JOIN pg_class AS i ON i.oid = x.indexrelid`)
+	return collect(ctx, &t.repository, "compare", query, []any{schema, schema}, scanPart)
 }

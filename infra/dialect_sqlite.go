@@ -1,9 +1,11 @@
 package infra
 
 import (
+	"context"
 	"strings"
 	"time"
 
+	"github.com/softbee/accounts/ent/migrate/desired"
 	"github.com/softbee/accounts/ent/migrate/sqlite"
 	"github.com/softbee/accounts/infra/migration"
 )
@@ -19,6 +21,12 @@ var sqliteDialect = dialect{
 	storedIDs: "SELECT id FROM {users} WHERE id IN (SELECT value FROM json_each(?))",
 	idList:    func(ids []string) string { return `["` + strings.Join(ids, `","`) + `"]` },
 
+	temporary: []string{strings.NewReplacer(
+		"CREATE TABLE `", "CREATE TEMPORARY TABLE `", "CREATE INDEX `", "CREATE INDEX temp.`", "CREATE UNIQUE INDEX `", "CREATE UNIQUE INDEX temp.`",
+	).Replace(desired.SQLite)},
+	temporarySchema: "temp",
+	parts:           sqliteParts,
+
 	elements: "(SELECT value AS v, key AS n FROM json_each({users}.refresh_tokens) WHERE type = 'text')",
 	array:    "json_group_array(v ORDER BY n)",
 }
@@ -32,4 +40,63 @@ func sqliteValue(arg any) any {
 		return t.UTC().Format(sqliteTime)
 	}
 	return arg
+}
+
+// sqliteParts reads the catalog. Checks are in the text of a table alone.
+func sqliteParts(ctx context.Context, t *Tx, schema string) ([]part, error) {
+	query := strings.NewReplacer("{schema}", schema, "{tables}", strings.Join(declaredTables(desired.SQLite), ", ")).Replace(`
+		SELECT t.name, 'column', c.name, lower(c.type) || CASE WHEN c."notnull" THEN ' NOT NULL' ELSE '' END
+			|| CASE WHEN c.dflt_value IS NULL THEN '' ELSE ' DEFAULT ' || c.dflt_value END
+		FROM {schema}.sqlite_schema AS t, pragma_table_xinfo(t.name, '{schema}') AS c WHERE t.type = 'table' AND t.name IN ({tables})
+		UNION ALL
+		SELECT t.name, 'unique index', i.name, '(' || (SELECT group_concat(name, ', ') FROM pragma_index_info(i.name, '{schema}')) || ')'
+		FROM {schema}.sqlite_schema AS t, pragma_index_list(t.name, '{schema}') AS i WHERE t.type = 'table' AND t.name IN ({tables}) AND i."unique" AND NOT i.partial
+		UNION ALL
+		SELECT t.name, 'foreign key', f."from", '(' || f."from" || ') REFERENCES ' || f."table" || ' (' || coalesce(f."to", '') || ') ON DELETE ' || f.on_delete
+		FROM {schema}.sqlite_schema AS t, pragma_foreign_key_list(t.name, '{schema}') AS f WHERE t.type = 'table' AND t.name IN ({tables})
+		UNION ALL
+		SELECT t.name, 'table', '', t.sql FROM {schema}.sqlite_schema AS t WHERE t.type = 'table' AND t.name IN ({tables})`)
+	read, err := collect(ctx, &t.repository, "compare", query, nil, scanPart)
+	var parts []part
+	for _, p := range read {
+		switch p.kind {
+		case "table":
+			for _, check := range checksOf(p.definition) {
+				parts = append(parts, part{p.table, "check", check, check})
+			}
+		case "column": // a default may stand in parentheses or not
+			before, value, found := strings.Cut(p.definition, " DEFAULT ")
+			if found && strings.HasPrefix(value, "(") && strings.HasSuffix(value, ")") {
+				p.definition = before + " DEFAULT " + value[1:len(value)-1]
+			}
+			parts = append(parts, p)
+		default:
+			parts = append(parts, p)
+		}
+	}
+	return parts, err
+}
+
+// checksOf returns the conditions of the checks in a CREATE TABLE, without quotes and white space.
+func checksOf(text string) []string {
+	var checks []string
+	plain := strings.NewReplacer("`", "", `"`, "", " ", "", "\n", "", "\t", "").Replace(text)
+	for {
+		_, rest, found := strings.Cut(plain, "CHECK(")
+		if !found {
+			return checks
+		}
+		depth, end := 1, 0
+		for end < len(rest) && depth > 0 {
+			switch rest[end] {
+			case '(':
+				depth++
+			case ')':
+				depth--
+			}
+			end++
+		}
+		checks = append(checks, rest[:max(end-1, 0)])
+		plain = rest[end:]
+	}
 }

@@ -166,6 +166,37 @@ func find(t *testing.T, store *infra.Store, name string) *domain.User {
 	return u
 }
 
+// TestColumnsOfTheApplication creates accounts in a table to which the application has added a required column.
+func TestColumnsOfTheApplication(t *testing.T) {
+	onEachDriver(t, func(t *testing.T, store *infra.Store) {
+		ctx := t.Context()
+		if _, err := store.DB().Exec(`ALTER TABLE users ADD COLUMN "org id" varchar(20) NOT NULL DEFAULT 'none'`); err != nil {
+			t.Fatal(err)
+		}
+		if !onSQLite(store) { // which cannot drop a default
+			if _, err := store.DB().Exec(`ALTER TABLE users ALTER COLUMN "org id" DROP DEFAULT`); err != nil {
+				t.Fatal(err)
+			}
+			var refused *domain.Error
+			if err := store.Create(ctx, storetest.NewUser(t, "bob")); !errors.As(err, &refused) || refused.Kind != domain.ErrInvalid || refused.Field != "org id" {
+				t.Errorf("without the required column: %v", err)
+			}
+		}
+		if err := store.CreateWith(ctx, storetest.NewUser(t, "ana"), infra.Column{Name: "org id", Value: "acme"}); err != nil {
+			t.Fatal(err)
+		}
+		var org string
+		if err := store.DB().QueryRow(`SELECT "org id" FROM users`).Scan(&org); err != nil || org != "acme" {
+			t.Errorf("%q, %v", org, err)
+		}
+		for _, name := range []string{"", "email"} {
+			if err := store.CreateWith(ctx, storetest.NewUser(t, "eve"), infra.Column{Name: name, Value: "x"}); !errors.Is(err, domain.ErrInvalid) {
+				t.Errorf("column %q: %v", name, err)
+			}
+		}
+	})
+}
+
 // TestPGXTransaction stores an account in a transaction of pgx itself.
 func TestPGXTransaction(t *testing.T) {
 	pool, err := pgxpool.New(t.Context(), storetest.PostgresURL(t))

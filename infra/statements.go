@@ -65,6 +65,10 @@ const (
 	password  = "hashed_password = ?, " + noTokens + ", " + unlocked
 )
 
+func insertUsers(names []string) string {
+	return "INSERT INTO {users} (" + strings.Join(names, ", ") + ") VALUES (?" + strings.Repeat(", ?", len(names)-1) + ")"
+}
+
 func newStatements(d *dialect, schema string) *statements {
 	fill := func(parts ...string) string { return d.fill(schema, strings.Join(parts, "")) }
 	// A lock that is stored here has ended, for the statement matches no other: its failures do not count any more.
@@ -76,7 +80,7 @@ func newStatements(d *dialect, schema string) *statements {
 		find:   make(map[string]string),
 		exists: make(map[string]string),
 
-		create: fill("INSERT INTO {users} ({columns}) VALUES (?", strings.Repeat(", ?", len(columns)-1), ")"),
+		create: fill(insertUsers(columnNames())),
 		delete: fill("DELETE FROM {users} WHERE id = ?"),
 		signIn: fill("UPDATE {users} SET last_login = ?", edited, returning),
 		setEmail: fill("UPDATE {users} SET email = ?, ", ifOther("is_verified", "false"), ", ", ifOther("reset_token", "NULL"), ", ",

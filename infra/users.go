@@ -3,6 +3,7 @@ package infra
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"entgo.io/ent/dialect/sql"
 
@@ -37,6 +38,18 @@ func (r *repository) ExistsByUsername(ctx context.Context, username domain.Usern
 
 // Create implements [domain.UserWriter].
 func (r *repository) Create(ctx context.Context, u *domain.User) error {
+	return r.CreateWith(ctx, u)
+}
+
+// Column is a column that the application has added to the table of the accounts, with its value.
+type Column struct {
+	Name  string
+	Value any // as database/sql takes it
+}
+
+// CreateWith is Create for a table with columns of the application, which get their values in the same statement. Besides the errors of
+// Create it returns [domain.ErrInvalid] on the field of a column that has no name or is one of the store's own.
+func (r *repository) CreateWith(ctx context.Context, u *domain.User, more ...Column) error {
 	const op = "create user"
 	switch {
 	case u == nil:
@@ -44,7 +57,18 @@ func (r *repository) Create(ctx context.Context, u *domain.User) error {
 	case u.State().PasswordHash.IsZero(): // as in a user that was read for a list
 		return wrap(op, required(user.FieldHashedPassword))
 	}
-	_, err := r.execute(ctx, op, r.texts.create, rowValues(u)...)
+	query, values := r.texts.create, rowValues(u)
+	if len(more) > 0 {
+		names := columnNames()
+		for _, c := range more {
+			if c.Name == "" || slices.Contains(names, c.Name) {
+				return wrap(op, invalid(c.Name, "is not a column of the application"))
+			}
+			names, values = append(names, quoted(c.Name)), append(values, c.Value)
+		}
+		query = r.dialect.fill(r.schema, insertUsers(names))
+	}
+	_, err := r.execute(ctx, op, query, values...)
 	return err
 }
 

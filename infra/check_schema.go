@@ -1,0 +1,115 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/fault"
+)
+
+// CheckSchema returns [domain.ErrDrift], with all that is missing or different, unless the tables hold what the store needs: each column with
+// its type, default and NOT NULL, each check, unique index and foreign key. What is there beside them does not matter. It is for an application
+// whose own migrations make the tables (docs/embedding.md), at its start; where the migrations are this module's, call
+// [Store.CheckMigrations].
+//
+// It makes the declared tables as temporary ones, compares and rolls back. On PostgreSQL the role needs the privilege TEMPORARY, which all have by default.
+func (s *Store) CheckSchema(ctx context.Context) error {
+	const op = "check schema"
+	var problems []string
+	err := s.InTx(ctx, func(tx *Tx) (err error) {
+		problems, err = tx.compareSchema(ctx)
+		if err == nil {
+			err = errDone
+		}
+		return err
+	})
+	switch {
+	case !errors.Is(err, errDone):
+		return wrap(op, s.classified(ctx, err))
+	case len(problems) > 0:
+		return wrap(op, &domain.Error{Kind: domain.ErrDrift, Reason: strings.Join(problems, "; ")})
+	}
+	return nil
+}
+
+// errDone rolls a transaction back that has done its work.
+var errDone = errors.New("done")
+
+func (r *repository) classified(ctx context.Context, err error) error {
+	if domain.KindOf(err) != "" {
+		return err
+	}
+	return r.failure(ctx, "compare", err)
+}
+
+// part is something that a table has: a column, a check, a unique index or a foreign key.
+type part struct{ table, kind, name, definition string }
+
+// compareSchema makes the declared tables temporarily, and returns what the real ones lack of them.
+func (t *Tx) compareSchema(ctx context.Context) ([]string, error) {
+	for _, statement := range t.dialect.temporary {
+		if _, err := t.handle.Exec(ctx, statement); err != nil {
+			if fault.Of(err).Code == "42501" {
+				return nil, &domain.Error{Kind: domain.ErrInternal, Reason: "the role lacks the privilege TEMPORARY, which the check needs"}
+			}
+			return nil, err
+		}
+	}
+	schema := t.schema
+	if schema == "" {
+		schema = "main" // SQLite's
+	}
+	declared, err := t.dialect.parts(ctx, t, t.dialect.temporarySchema)
+	if err != nil {
+		return nil, err
+	}
+	found, err := t.dialect.parts(ctx, t, schema)
+	if err != nil {
+		return nil, err
+	}
+	var problems []string
+	for _, want := range declared {
+		if !slices.ContainsFunc(found, func(p part) bool { return p.table == want.table }) {
+			if problem := "table " + want.table + " is missing"; !slices.Contains(problems, problem) {
+				problems = append(problems, problem)
+			}
+			continue
+		}
+		same := func(p part) bool { return p.table == want.table && p.kind == want.kind }
+		if want.kind != "column" { // others may have other names
+			if !slices.ContainsFunc(found, func(p part) bool { return same(p) && p.definition == want.definition }) {
+				problems = append(problems, fmt.Sprintf("%s %s of %s is missing: %s", want.kind, want.name, want.table, want.definition))
+			}
+			continue
+		}
+		i := slices.IndexFunc(found, func(p part) bool { return same(p) && p.name == want.name })
+		switch {
+		case i < 0:
+			problems = append(problems, fmt.Sprintf("column %s.%s is missing: expected %s", want.table, want.name, want.definition))
+		case found[i].definition != want.definition:
+			problems = append(problems, fmt.Sprintf("column %s.%s is %s: expected %s", want.table, want.name, found[i].definition, want.definition))
+		}
+	}
+	return problems, nil
+}
+
+// declaredTables are the tables of a declared schema.
+func declaredTables(text string) []string {
+	var names []string
+	for _, match := range createTable.FindAllStringSubmatch(text, -1) {
+		names = append(names, "'"+match[1]+"'")
+	}
+	return names
+}
+
+var createTable = regexp.MustCompile("(?m)^CREATE TABLE [`\"](\\w+)[`\"]")
+
+func scanPart(rows Rows) (p part, err error) {
+	err = rows.Scan(&p.table, &p.kind, &p.name, &p.definition)
+	return p, err
+}

@@ -1,0 +1,60 @@
+package infra_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+)
+
+// TestCheckSchema changes the table as an application's migrations could, rightly and wrongly.
+func TestCheckSchema(t *testing.T) {
+	for name, test := range map[string]struct {
+		postgres, sqlite string // what is done to the table; "" where the database cannot
+		want             string // in the error; "" for none
+	}{
+		"nothing":            {postgres: "SELECT 1", sqlite: "SELECT 1"},
+		"what is more":       {postgres: "ALTER TABLE users ADD COLUMN org_id uuid; CREATE INDEX app_idx ON users (org_id); ALTER TABLE users ADD CHECK (version < 1000000); CREATE TABLE more (id int)", sqlite: "ALTER TABLE users ADD COLUMN org_id uuid; CREATE INDEX app_idx ON users (org_id); CREATE TABLE more (id int)"},
+		"another name":       {postgres: "ALTER INDEX users_email_key RENAME TO app_email"},
+		"a missing column":   {postgres: "ALTER TABLE users DROP COLUMN last_name", sqlite: "ALTER TABLE users DROP COLUMN last_name", want: "column users.last_name is missing"},
+		"a renamed column":   {postgres: "ALTER TABLE users RENAME COLUMN last_name TO family_name", sqlite: "ALTER TABLE users RENAME COLUMN last_name TO family_name", want: "column users.last_name is missing"},
+		"another type":       {postgres: "ALTER TABLE users ALTER COLUMN last_name TYPE text", want: "column users.last_name is text"},
+		"required":           {postgres: "ALTER TABLE users ALTER COLUMN last_name SET NOT NULL", want: "column users.last_name is character varying(100) NOT NULL"},
+		"no default":         {postgres: "ALTER TABLE users ALTER COLUMN version DROP DEFAULT", want: "column users.version is bigint NOT NULL"},
+		"another collation":  {postgres: `ALTER TABLE users ALTER COLUMN email TYPE varchar(255) COLLATE "default"`, want: "column users.email is"},
+		"no check":           {postgres: "ALTER TABLE users DROP CONSTRAINT users_email_check", want: "check users_email_check of users is missing"},
+		"another check":      {postgres: "ALTER TABLE users DROP CONSTRAINT users_version_check, ADD CONSTRAINT users_version_check CHECK (version >= 0)", want: "check users_version_check of users is missing"},
+		"no unique index":    {postgres: "DROP INDEX users_email_key", sqlite: "DROP INDEX users_email_key", want: "unique index users_email_key of users is missing"},
+		"a plain index":      {postgres: "DROP INDEX users_email_key; CREATE INDEX users_email_key ON users (email)", sqlite: "DROP INDEX users_email_key; CREATE INDEX users_email_key ON users (email)", want: "unique index users_email_key of users is missing"},
+		"a partial one":      {postgres: "DROP INDEX users_email_key; CREATE UNIQUE INDEX users_email_key ON users (email) WHERE is_active", sqlite: "DROP INDEX users_email_key; CREATE UNIQUE INDEX users_email_key ON users (email) WHERE is_active", want: "unique index users_email_key of users is missing"},
+		"no table":           {postgres: "ALTER TABLE users RENAME TO people", sqlite: "ALTER TABLE users RENAME TO people", want: "table users is missing"},
+		"checks all removed": {sqlite: "CREATE TABLE new AS SELECT * FROM users; DROP TABLE users; ALTER TABLE new RENAME TO users", want: "check email=lower(email) of users is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			onEachDriver(t, func(t *testing.T, store *infra.Store) {
+				change := test.postgres
+				if onSQLite(store) {
+					change = test.sqlite
+				}
+				if change == "" {
+					return // the database cannot
+				}
+				if _, err := store.DB().Exec(change); err != nil {
+					t.Fatal(err)
+				}
+				for range 2 { // nothing of the first check is in the way of the second
+					err := store.CheckSchema(t.Context())
+					switch {
+					case test.want == "" && err != nil:
+						t.Error(err)
+					case test.want != "" && (!errors.Is(err, domain.ErrDrift) || !strings.Contains(err.Error(), test.want)):
+						t.Errorf("%v; want %q", err, test.want)
+					}
+				}
+			})
+		})
+	}
+}
