@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -19,10 +18,9 @@ import (
 type viaEnt struct {
 	driver *entsql.Driver
 	client *ent.Client
-	texts  statements
 }
 
-func openEnt(address string, workers int, texts statements) (system, error) {
+func openEnt(address string, workers int) (system, error) {
 	db, err := sql.Open("postgres", address)
 	if err != nil {
 		return nil, err
@@ -30,7 +28,7 @@ func openEnt(address string, workers int, texts statements) (system, error) {
 	db.SetMaxOpenConns(workers)
 	db.SetMaxIdleConns(workers)
 	driver := entsql.OpenDB(dialect.Postgres, db)
-	return &viaEnt{driver, ent.NewClient(ent.Driver(driver)), texts}, nil
+	return &viaEnt{driver, ent.NewClient(ent.Driver(driver))}, nil
 }
 
 func (s *viaEnt) close() { _ = s.client.Close() }
@@ -50,9 +48,8 @@ func (s *viaEnt) existsEmail(ctx context.Context, email string) error {
 	return err
 }
 
-func (s *viaEnt) hasToken(ctx context.Context, token domain.RefreshToken) error {
-	var one any
-	return s.driver.DB().QueryRowContext(ctx, s.texts.has, hasArgs(token)...).Scan(&one)
+func (s *viaEnt) findToken(ctx context.Context, token domain.RefreshToken) error {
+	return s.findID(ctx, token.UserID())
 }
 
 func (s *viaEnt) create(ctx context.Context, u *domain.User) error {
@@ -61,41 +58,32 @@ func (s *viaEnt) create(ctx context.Context, u *domain.User) error {
 	return err
 }
 
-func (s *viaEnt) raw(ctx context.Context, text string, args ...any) error {
-	var r record
-	var list []byte
-	if err := s.driver.DB().QueryRowContext(ctx, text, args...).Scan(r.pointers(&list)...); err != nil {
-		return err
-	}
-	return json.Unmarshal(list, &r.RefreshTokens)
-}
-
 func (s *viaEnt) issueToken(ctx context.Context, id domain.ID) (domain.RefreshToken, error) {
-	token, args, err := issueArgs(id)
+	c, err := newIssue(id)
 	if err != nil {
-		return token, err
+		return c.token, err
 	}
-	return token, s.raw(ctx, s.texts.issue, args...)
+	return c.token, affected(s.driver.DB().ExecContext(ctx, issueText, c.issueArgs()...))
 }
 
 func (s *viaEnt) rotateToken(ctx context.Context, presented domain.RefreshToken) (domain.RefreshToken, error) {
-	token, args, err := rotateArgs(presented)
+	c, err := newRotation(presented)
 	if err != nil {
-		return token, err
+		return c.token, err
 	}
-	return token, s.raw(ctx, s.texts.rotate, args...)
+	return c.token, affected(s.driver.DB().ExecContext(ctx, rotateText, c.rotateArgs()...))
 }
 
 func (s *viaEnt) login(ctx context.Context, id domain.ID) error {
 	now := time.Now()
 	_, err := s.client.User.UpdateOneID(id.UUID()).
 		Where(user.HashedPassword(passwordHash), user.IsActive(true), user.Or(user.LockedUntilIsNil(), user.LockedUntilLTE(now))).
-		SetLastLogin(now).SetFailedLoginAttempts(0).ClearLockedUntil().AddVersion(1).Save(ctx)
+		SetLastLogin(now).SetFailedLoginAttempts(0).ClearLockedUntil().Save(ctx)
 	return err
 }
 
 func (s *viaEnt) lastLogin(ctx context.Context, id domain.ID) error {
-	_, err := s.client.User.UpdateOneID(id.UUID()).SetLastLogin(time.Now()).AddVersion(1).Save(ctx)
+	_, err := s.client.User.UpdateOneID(id.UUID()).SetLastLogin(time.Now()).Save(ctx)
 	return err
 }
 

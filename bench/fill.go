@@ -21,8 +21,8 @@ func fill(ctx context.Context, address string, rows int, v ids) error {
 	if err := store.Migrate(ctx); err != nil {
 		return err
 	}
-	const entry = `$2 || '.' || left(md5(i || '%[1]d') || md5(i || '.'), 22) || '.' || md5(i || '%[1]d!') || left(md5(i || '%[1]d?'), 11)
-		|| '.' || $3 || '.' || $2 || '.' || $3`
+	const entry = `left(md5(i || '%[1]d') || md5(i || '.'), 22) || '.' || $2 || '.' || md5(i || '%[1]d!') || left(md5(i || '%[1]d?'), 11)
+		|| '.' || $3 || '.' || $2 || '.' || $3 || '..Firefox on Linux'`
 	at := func(d time.Duration) string { return domain.EntryTime(time.Now().Add(d)) }
 	const batch = 500_000
 	for first := 1; first <= rows; first += batch {

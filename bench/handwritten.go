@@ -21,9 +21,9 @@ const (
 	existsText    = "SELECT 1 FROM users WHERE email = $1"
 	createText    = "INSERT INTO users (id, email, username, hashed_password, is_active, is_verified, refresh_tokens, " +
 		"failed_login_attempts, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-	loginText = "UPDATE users SET last_login = $1, failed_login_attempts = 0, locked_until = NULL, version = version + 1, " +
+	loginText = "UPDATE users SET last_login = $1, failed_login_attempts = 0, locked_until = NULL, " +
 		"updated_at = $1 WHERE id = $2 AND hashed_password = $3 AND is_active AND (locked_until IS NULL OR locked_until <= $1) RETURNING " + columns
-	lastLoginText = "UPDATE users SET last_login = $1, version = version + 1, updated_at = $1 WHERE id = $2 RETURNING " + columns
+	lastLoginText = "UPDATE users SET last_login = $1, updated_at = $1 WHERE id = $2 RETURNING " + columns
 	listText      = "SELECT " + listedColumns + " FROM users WHERE (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT 51"
 	listFirstText = "SELECT " + listedColumns + " FROM users ORDER BY created_at, id LIMIT 51"
 )
@@ -39,11 +39,11 @@ func createArgs(u *domain.User) []any {
 type viaPQ struct {
 	db *sql.DB
 
-	findIDStmt, findEmailStmt, existsStmt, hasStmt, createStmt, issueStmt, rotateStmt, loginStmt, lastLoginStmt *sql.Stmt
-	listStmt, listFirstStmt                                                                                     *sql.Stmt
+	findIDStmt, findEmailStmt, existsStmt, createStmt, issueStmt, rotateStmt, loginStmt, lastLoginStmt *sql.Stmt
+	listStmt, listFirstStmt                                                                            *sql.Stmt
 }
 
-func openPQ(ctx context.Context, address string, workers int, texts statements) (system, error) {
+func openPQ(ctx context.Context, address string, workers int) (*viaPQ, error) {
 	connector, err := pq.NewConnector(address)
 	if err != nil {
 		return nil, err
@@ -52,8 +52,8 @@ func openPQ(ctx context.Context, address string, workers int, texts statements) 
 	s.db.SetMaxOpenConns(workers)
 	s.db.SetMaxIdleConns(workers)
 	for text, statement := range map[string]**sql.Stmt{
-		findIDText: &s.findIDStmt, findEmailText: &s.findEmailStmt, existsText: &s.existsStmt, texts.has: &s.hasStmt, createText: &s.createStmt,
-		texts.issue: &s.issueStmt, texts.rotate: &s.rotateStmt, loginText: &s.loginStmt, lastLoginText: &s.lastLoginStmt, listText: &s.listStmt,
+		findIDText: &s.findIDStmt, findEmailText: &s.findEmailStmt, existsText: &s.existsStmt, createText: &s.createStmt,
+		issueText: &s.issueStmt, rotateText: &s.rotateStmt, loginText: &s.loginStmt, lastLoginText: &s.lastLoginStmt, listText: &s.listStmt,
 		listFirstText: &s.listFirstStmt,
 	} {
 		if *statement, err = s.db.PrepareContext(ctx, text); err != nil {
@@ -91,8 +91,8 @@ func (s *viaPQ) existsEmail(ctx context.Context, email string) error {
 	return s.exists(ctx, s.existsStmt, email)
 }
 
-func (s *viaPQ) hasToken(ctx context.Context, token domain.RefreshToken) error {
-	return s.exists(ctx, s.hasStmt, hasArgs(token)...)
+func (s *viaPQ) findToken(ctx context.Context, token domain.RefreshToken) error {
+	return s.findID(ctx, token.UserID())
 }
 
 func (s *viaPQ) create(ctx context.Context, u *domain.User) error {
@@ -101,19 +101,19 @@ func (s *viaPQ) create(ctx context.Context, u *domain.User) error {
 }
 
 func (s *viaPQ) issueToken(ctx context.Context, id domain.ID) (domain.RefreshToken, error) {
-	token, args, err := issueArgs(id)
+	c, err := newIssue(id)
 	if err != nil {
-		return token, err
+		return c.token, err
 	}
-	return token, s.one(ctx, s.issueStmt, args...)
+	return c.token, affected(s.issueStmt.ExecContext(ctx, c.issueArgs()...))
 }
 
 func (s *viaPQ) rotateToken(ctx context.Context, presented domain.RefreshToken) (domain.RefreshToken, error) {
-	token, args, err := rotateArgs(presented)
+	c, err := newRotation(presented)
 	if err != nil {
-		return token, err
+		return c.token, err
 	}
-	return token, s.one(ctx, s.rotateStmt, args...)
+	return c.token, affected(s.rotateStmt.ExecContext(ctx, c.rotateArgs()...))
 }
 
 func (s *viaPQ) login(ctx context.Context, id domain.ID) error {
@@ -152,20 +152,41 @@ func scanPage(rows *sql.Rows) (page []record, err error) {
 	return page, rows.Err()
 }
 
-// viaPGX is pgx with its own pool, which prepares and caches by itself.
-type viaPGX struct {
-	pool  *pgxpool.Pool
-	texts statements
+// floor does by lib/pq, prepared, what the smallest statement does: an account is made with what it must have, and a sign-in is a bare
+// last_login.
+type floor struct {
+	*viaPQ
+	loginStmt *sql.Stmt
 }
 
-func openPGX(ctx context.Context, address string, workers int, texts statements) (system, error) {
+func openFloor(ctx context.Context, address string, workers int) (system, error) {
+	s, err := openPQ(ctx, address, workers)
+	if err != nil {
+		return nil, err
+	}
+	statement, err := s.db.PrepareContext(ctx, "UPDATE users SET last_login = $2 WHERE id = $1")
+	return floor{s, statement}, err
+}
+
+func (f floor) login(ctx context.Context, id domain.ID) error {
+	return affected(f.loginStmt.ExecContext(ctx, id.UUID(), time.Now()))
+}
+
+func (f floor) lastLogin(ctx context.Context, id domain.ID) error { return f.login(ctx, id) }
+
+// viaPGX is pgx with its own pool, which prepares and caches by itself.
+type viaPGX struct {
+	pool *pgxpool.Pool
+}
+
+func openPGX(ctx context.Context, address string, workers int) (system, error) {
 	config, err := pgxpool.ParseConfig(address)
 	if err != nil {
 		return nil, err
 	}
 	config.MaxConns = int32(workers)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
-	return &viaPGX{pool, texts}, err
+	return &viaPGX{pool}, err
 }
 
 func (s *viaPGX) close() { s.pool.Close() }
@@ -188,9 +209,8 @@ func (s *viaPGX) existsEmail(ctx context.Context, email string) error {
 	return s.pool.QueryRow(ctx, existsText, email).Scan(&one)
 }
 
-func (s *viaPGX) hasToken(ctx context.Context, token domain.RefreshToken) error {
-	var one int
-	return s.pool.QueryRow(ctx, s.texts.has, hasArgs(token)...).Scan(&one)
+func (s *viaPGX) findToken(ctx context.Context, token domain.RefreshToken) error {
+	return s.findID(ctx, token.UserID())
 }
 
 func (s *viaPGX) create(ctx context.Context, u *domain.User) error {
@@ -199,19 +219,21 @@ func (s *viaPGX) create(ctx context.Context, u *domain.User) error {
 }
 
 func (s *viaPGX) issueToken(ctx context.Context, id domain.ID) (domain.RefreshToken, error) {
-	token, args, err := issueArgs(id)
+	c, err := newIssue(id)
 	if err != nil {
-		return token, err
+		return c.token, err
 	}
-	return token, s.one(ctx, s.texts.issue, args...)
+	tag, err := s.pool.Exec(ctx, issueText, c.issueArgs()...)
+	return c.token, one(tag.RowsAffected(), err)
 }
 
 func (s *viaPGX) rotateToken(ctx context.Context, presented domain.RefreshToken) (domain.RefreshToken, error) {
-	token, args, err := rotateArgs(presented)
+	c, err := newRotation(presented)
 	if err != nil {
-		return token, err
+		return c.token, err
 	}
-	return token, s.one(ctx, s.texts.rotate, args...)
+	tag, err := s.pool.Exec(ctx, rotateText, c.rotateArgs()...)
+	return c.token, one(tag.RowsAffected(), err)
 }
 
 func (s *viaPGX) login(ctx context.Context, id domain.ID) error {

@@ -18,11 +18,10 @@ import (
 
 // viaGORM is GORM as its guide tunes it: prepared statements are cached and there is no transaction around single writes.
 type viaGORM struct {
-	db    *gorm.DB
-	texts statements
+	db *gorm.DB
 }
 
-func openGORM(address string, workers int, texts statements) (system, error) {
+func openGORM(address string, workers int) (system, error) {
 	db, err := gorm.Open(postgres.Open(address), &gorm.Config{
 		PrepareStmt: true, SkipDefaultTransaction: true, Logger: logger.Discard,
 	})
@@ -35,7 +34,7 @@ func openGORM(address string, workers int, texts statements) (system, error) {
 	}
 	pool.SetMaxOpenConns(workers)
 	pool.SetMaxIdleConns(workers)
-	return &viaGORM{db, texts.questionMarks()}, nil
+	return &viaGORM{db}, nil
 }
 
 func (s *viaGORM) close() {
@@ -67,34 +66,28 @@ func (s *viaGORM) existsEmail(ctx context.Context, email string) error {
 	return found(s.db.WithContext(ctx).Model(&record{}).Select("1").Where("email = ?", email).Limit(1).Scan(&one))
 }
 
-func (s *viaGORM) hasToken(ctx context.Context, token domain.RefreshToken) error {
-	var one int
-	return found(s.db.WithContext(ctx).Raw(s.texts.has, hasArgs(token)...).Scan(&one))
+func (s *viaGORM) findToken(ctx context.Context, token domain.RefreshToken) error {
+	return s.findID(ctx, token.UserID())
 }
 
 func (s *viaGORM) create(ctx context.Context, u *domain.User) error {
 	return s.db.WithContext(ctx).Create(newRecord(u)).Error
 }
 
-func (s *viaGORM) raw(ctx context.Context, text string, args []any) error {
-	var r record
-	return found(s.db.WithContext(ctx).Raw(text, args...).Scan(&r))
-}
-
 func (s *viaGORM) issueToken(ctx context.Context, id domain.ID) (domain.RefreshToken, error) {
-	token, args, err := issueArgs(id)
+	c, err := newIssue(id)
 	if err != nil {
-		return token, err
+		return c.token, err
 	}
-	return token, s.raw(ctx, s.texts.issue, args)
+	return c.token, found(s.db.WithContext(ctx).Exec(issueMarks, c.issueMarks()...))
 }
 
 func (s *viaGORM) rotateToken(ctx context.Context, presented domain.RefreshToken) (domain.RefreshToken, error) {
-	token, args, err := rotateArgs(presented)
+	c, err := newRotation(presented)
 	if err != nil {
-		return token, err
+		return c.token, err
 	}
-	return token, s.raw(ctx, s.texts.rotate, args)
+	return c.token, found(s.db.WithContext(ctx).Exec(rotateMarks, c.rotateMarks()...))
 }
 
 func (s *viaGORM) login(ctx context.Context, id domain.ID) error {
@@ -103,7 +96,7 @@ func (s *viaGORM) login(ctx context.Context, id domain.ID) error {
 	return found(s.db.WithContext(ctx).Model(&r).Clauses(clause.Returning{}).
 		Where("id = ? AND hashed_password = ? AND is_active AND (locked_until IS NULL OR locked_until <= ?)", id.UUID(), passwordHash, now).
 		Updates(map[string]any{
-			"last_login": now, "failed_login_attempts": 0, "locked_until": nil, "version": gorm.Expr("version + 1"), "updated_at": now,
+			"last_login": now, "failed_login_attempts": 0, "locked_until": nil, "updated_at": now,
 		}))
 }
 
@@ -111,7 +104,7 @@ func (s *viaGORM) lastLogin(ctx context.Context, id domain.ID) error {
 	now := time.Now()
 	var r record
 	return found(s.db.WithContext(ctx).Model(&r).Clauses(clause.Returning{}).Where("id = ?", id.UUID()).
-		Updates(map[string]any{"last_login": now, "version": gorm.Expr("version + 1"), "updated_at": now}))
+		Updates(map[string]any{"last_login": now, "updated_at": now}))
 }
 
 func (s *viaGORM) listPage(ctx context.Context, createdAt time.Time, id domain.ID) error {
@@ -125,15 +118,14 @@ func (s *viaGORM) listPage(ctx context.Context, createdAt time.Time, id domain.I
 
 // viaBun is bun with its own driver, which puts the arguments into the statement's text.
 type viaBun struct {
-	db    *bun.DB
-	texts statements
+	db *bun.DB
 }
 
-func openBun(address string, workers int, texts statements) (system, error) {
+func openBun(address string, workers int) (system, error) {
 	pool := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(address)))
 	pool.SetMaxOpenConns(workers)
 	pool.SetMaxIdleConns(workers)
-	return &viaBun{bun.NewDB(pool, pgdialect.New()), texts.questionMarks()}, nil
+	return &viaBun{bun.NewDB(pool, pgdialect.New())}, nil
 }
 
 func (s *viaBun) close() { _ = s.db.Close() }
@@ -153,9 +145,8 @@ func (s *viaBun) existsEmail(ctx context.Context, email string) error {
 	return err
 }
 
-func (s *viaBun) hasToken(ctx context.Context, token domain.RefreshToken) error {
-	var one int
-	return s.db.NewRaw(s.texts.has, hasArgs(token)...).Scan(ctx, &one)
+func (s *viaBun) findToken(ctx context.Context, token domain.RefreshToken) error {
+	return s.findID(ctx, token.UserID())
 }
 
 func (s *viaBun) create(ctx context.Context, u *domain.User) error {
@@ -163,25 +154,20 @@ func (s *viaBun) create(ctx context.Context, u *domain.User) error {
 	return err
 }
 
-func (s *viaBun) raw(ctx context.Context, text string, args []any) error {
-	var r record
-	return s.db.NewRaw(text, args...).Scan(ctx, &r)
-}
-
 func (s *viaBun) issueToken(ctx context.Context, id domain.ID) (domain.RefreshToken, error) {
-	token, args, err := issueArgs(id)
+	c, err := newIssue(id)
 	if err != nil {
-		return token, err
+		return c.token, err
 	}
-	return token, s.raw(ctx, s.texts.issue, args)
+	return c.token, affected(s.db.NewRaw(issueMarks, c.issueMarks()...).Exec(ctx))
 }
 
 func (s *viaBun) rotateToken(ctx context.Context, presented domain.RefreshToken) (domain.RefreshToken, error) {
-	token, args, err := rotateArgs(presented)
+	c, err := newRotation(presented)
 	if err != nil {
-		return token, err
+		return c.token, err
 	}
-	return token, s.raw(ctx, s.texts.rotate, args)
+	return c.token, affected(s.db.NewRaw(rotateMarks, c.rotateMarks()...).Exec(ctx))
 }
 
 func (s *viaBun) login(ctx context.Context, id domain.ID) error {
@@ -196,7 +182,7 @@ func (s *viaBun) login(ctx context.Context, id domain.ID) error {
 func (s *viaBun) lastLogin(ctx context.Context, id domain.ID) error {
 	now := time.Now()
 	var r record
-	return s.db.NewUpdate().Model(&r).Set("last_login = ?", now).Set("version = users.version + 1").Set("updated_at = ?", now).
+	return s.db.NewUpdate().Model(&r).Set("last_login = ?", now).Set("updated_at = ?", now).
 		Where("id = ?", id.UUID()).Returning("*").Scan(ctx)
 }
 

@@ -45,8 +45,8 @@ func (s viaStore) existsEmail(ctx context.Context, text string) error {
 	return err
 }
 
-func (s viaStore) hasToken(ctx context.Context, token domain.RefreshToken) error {
-	_, err := s.store.HasToken(ctx, token)
+func (s viaStore) findToken(ctx context.Context, token domain.RefreshToken) error {
+	_, _, err := s.store.FindByToken(ctx, token)
 	return err
 }
 

@@ -3,17 +3,16 @@ package main
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
 	_ "github.com/lib/pq"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/infra"
-	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/pgx"
 	"github.com/softbee/accounts/infra/postgres"
 )
@@ -23,7 +22,7 @@ type system interface {
 	findID(ctx context.Context, id domain.ID) error
 	findEmail(ctx context.Context, email string) error
 	existsEmail(ctx context.Context, email string) error
-	hasToken(ctx context.Context, token domain.RefreshToken) error
+	findToken(ctx context.Context, token domain.RefreshToken) error
 	create(ctx context.Context, u *domain.User) error
 	issueToken(ctx context.Context, id domain.ID) (domain.RefreshToken, error)
 	rotateToken(ctx context.Context, token domain.RefreshToken) (domain.RefreshToken, error)
@@ -36,10 +35,10 @@ type system interface {
 
 const pageSize = domain.DefaultPageSize
 
-// The store comes first: ratios are to it.
-var systemNames = []string{"store", "store-pgx", "pq", "pgx", "ent", "gorm", "bun"}
+// The store comes first: ratios are to it. floor is what the smallest statements cost.
+var systemNames = []string{"store", "store-pgx", "floor", "pq", "pgx", "ent", "gorm", "bun"}
 
-func openSystem(ctx context.Context, name, address string, workers int, texts statements) (system, error) {
+func openSystem(ctx context.Context, name, address string, workers int) (system, error) {
 	switch name {
 	case "store":
 		store, err := postgres.OpenPool(ctx, address, postgres.Pool{MaxOpen: workers})
@@ -47,103 +46,86 @@ func openSystem(ctx context.Context, name, address string, workers int, texts st
 	case "store-pgx":
 		store, err := pgx.Open(ctx, address+"&pool_max_conns="+strconv.Itoa(workers))
 		return openStore(store, err)
+	case "floor":
+		return openFloor(ctx, address, workers)
 	case "pq":
-		return openPQ(ctx, address, workers, texts)
+		return openPQ(ctx, address, workers)
 	case "pgx":
-		return openPGX(ctx, address, workers, texts)
+		return openPGX(ctx, address, workers)
 	case "ent":
-		return openEnt(address, workers, texts)
+		return openEnt(address, workers)
 	case "gorm":
-		return openGORM(address, workers, texts)
+		return openGORM(address, workers)
 	case "bun":
-		return openBun(address, workers, texts)
+		return openBun(address, workers)
 	}
 	return nil, fmt.Errorf("no system %s", name)
 }
 
-// statements are the store's own for the list of tokens: every system sends them, so that what differs is the way.
-type statements struct{ has, issue, rotate string }
+// The smallest statements that change the list of tokens; all systems but the store send them. They return nothing.
+const (
+	issueText  = "UPDATE users SET refresh_tokens = refresh_tokens || $2::jsonb, updated_at = $3 WHERE id = $1"
+	rotateText = "UPDATE users SET refresh_tokens = (refresh_tokens - $2::text) || $3::jsonb, updated_at = $4 WHERE id = $1 AND refresh_tokens ? $2"
 
-// questionMarks returns them with ? for $1, $2 and so on.
-func (s statements) questionMarks() statements {
-	return statements{
-		has: numbered.ReplaceAllString(s.has, "?"), issue: numbered.ReplaceAllString(s.issue, "?"),
-		rotate: numbered.ReplaceAllString(s.rotate, "?"),
-	}
+	// The same for what takes question marks for arguments. jsonb_exists is the function of the operator ?.
+	issueMarks  = "UPDATE users SET refresh_tokens = refresh_tokens || CAST(? AS jsonb), updated_at = ? WHERE id = ?"
+	rotateMarks = "UPDATE users SET refresh_tokens = (refresh_tokens - CAST(? AS text)) || CAST(? AS jsonb), updated_at = ? WHERE id = ? AND jsonb_exists(refresh_tokens, ?)"
+)
+
+// change is a list of tokens with the entry of another one.
+type change struct {
+	token     domain.RefreshToken
+	id        uuid.UUID
+	live      string // the entry that goes, of a rotation
+	next      []byte // JSON: the entry that comes
+	updatedAt time.Time
 }
 
-var numbered = regexp.MustCompile(`\$\d+`)
+func (c change) issueArgs() []any { return []any{c.id, string(c.next), c.updatedAt} }
 
-// capture has the store send them.
-func capture(ctx context.Context, address string, account domain.ID) (statements, error) {
-	db, err := sql.Open("postgres", address)
-	if err != nil {
-		return statements{}, err
-	}
-	defer func() { _ = db.Close() }()
-	sent := &capturing{db: db}
-	store, err := infra.New(ctx, infra.Database{Dialect: migration.Postgres, DB: db, Handle: sent})
-	if err != nil {
-		return statements{}, err
-	}
-	var texts statements
-	grant, err := store.IssueToken(ctx, account, policy)
-	if err != nil {
-		return texts, err
-	}
-	texts.issue = sent.text
-	if _, err := store.HasToken(ctx, grant.Token); err != nil {
-		return texts, err
-	}
-	texts.has = sent.text
-	if _, err := store.RotateToken(ctx, grant.Token, policy); err != nil {
-		return texts, err
-	}
-	texts.rotate = sent.text
-	return texts, nil
+func (c change) rotateArgs() []any { return []any{c.id, c.live, string(c.next), c.updatedAt} }
+
+func (c change) issueMarks() []any { return []any{string(c.next), c.updatedAt, c.id} }
+
+func (c change) rotateMarks() []any {
+	return []any{c.live, string(c.next), c.updatedAt, c.id, c.live}
 }
 
-// capturing is a handle that keeps the last query.
-type capturing struct {
-	db   *sql.DB
-	text string
-}
-
-func (c *capturing) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
-	c.text = query
-	return c.db.QueryContext(ctx, query, args...)
-}
-
-func (c *capturing) Exec(context.Context, string, ...any) (int64, error) {
-	return 0, errors.New("only queries are captured")
-}
-
-// The arguments of the statements, in the store's order.
-
-func hasArgs(token domain.RefreshToken) []any {
-	return []any{token.UserID().UUID(), domain.EntryTime(time.Now()), token.SessionID().String() + "." + token.Digest()}
-}
-
-func issueArgs(id domain.ID) (domain.RefreshToken, []any, error) {
+func newIssue(id domain.ID) (change, error) {
 	now := time.Now()
 	issue, err := domain.NewTokenIssue(id, now, policy)
 	if err != nil {
-		return domain.RefreshToken{}, nil, err
+		return change{}, err
 	}
-	return issue.Token(), []any{
-		issue.Now(), issue.Cap() - 1, issue.EntryHead(), issue.Now(), issue.Now(), domain.StoredTime(now), id.UUID(),
-	}, nil
+	next, err := json.Marshal([]string{issue.Entry()})
+	return change{token: issue.Token(), id: id.UUID(), next: next, updatedAt: domain.StoredTime(now)}, err
 }
 
-func rotateArgs(token domain.RefreshToken) (domain.RefreshToken, []any, error) {
+func newRotation(token domain.RefreshToken) (change, error) {
 	now := time.Now()
 	r, err := domain.NewTokenRotation(token, now, policy)
 	if err != nil {
-		return domain.RefreshToken{}, nil, err
+		return change{}, err
 	}
-	session := token.SessionID().String()
-	return r.Token(), []any{
-		session, r.PresentedDigest(), r.RetiredEntry(), r.EntryHead(), r.Now(), domain.StoredTime(now),
-		token.UserID().UUID(), r.Now(), session,
-	}, nil
+	live, entry, token, ok := r.Replacement()
+	if !ok {
+		return change{}, errors.New("too many rotations")
+	}
+	next, err := json.Marshal([]string{entry})
+	return change{token: token, id: token.UserID().UUID(), live: live, next: next, updatedAt: domain.StoredTime(now)}, err
+}
+
+// one demands that a statement changed a row.
+func one(n int64, err error) error {
+	if err == nil && n != 1 {
+		return fmt.Errorf("%d rows changed", n)
+	}
+	return err
+}
+
+func affected(result sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	return one(result.RowsAffected())
 }

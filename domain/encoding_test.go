@@ -231,7 +231,7 @@ func TestSecretsAreNeitherPrintedNorBound(t *testing.T) {
 	}
 	holders := []any{
 		s.PasswordHash, s.ResetToken, s.Sessions, s, restored(t, s), *restored(t, s), oneTime, oneTime.Digest(), issue.Token(),
-		Grant{User: restored(t, s), Token: issue.Token()}, Registration{PasswordHash: s.PasswordHash},
+		Granted(issue.Token()), Registration{PasswordHash: s.PasswordHash},
 	}
 	for _, holder := range holders {
 		for _, value := range []any{holder, &holder, []any{holder}, map[string]any{"a": holder}, struct{ Held any }{holder}} {

@@ -6,8 +6,12 @@ import (
 )
 
 // Repository stores accounts. Every method is one atomic step: it happens whole or not at all, also when ctx ends
-// meanwhile, and none loses what another one, in this process or elsewhere, stores at the same time. Each change raises
-// the version by one and sets updated_at.
+// meanwhile, and none loses what another one, in this process or elsewhere, stores at the same time. Each change sets
+// updated_at. A method that finds nothing to change writes nothing, and returns the account as it is.
+//
+// The version guards what people edit: a change of e-mail address, username, names, telephone number, one of the two flags or the
+// password raises it by one. What the machine keeps books of, which is sign-ins, failures, locks, one-time tokens, sessions and the
+// form in which an unchanged password is hashed, does not. So what a form or an HTTP ETag was made from stays good until somebody edits.
 //
 // Implementations are safe for concurrent use and pass the contract suite in domain/domaintest. Besides the errors named
 // at each method, every method returns [ErrUnavailable] when the database cannot be reached or written, and the error of ctx
@@ -49,9 +53,10 @@ type UserWriter interface {
 	// one of them if several are taken; and ErrConflict if the ID exists.
 	Create(ctx context.Context, user *User) error
 
-	// Update reads the account, lets change work on it, and stores the outcome if nobody stored another one meanwhile;
-	// if somebody did, it begins anew, so that change may be called more than once. If change fails, its error is returned
-	// and nothing is stored. It returns ErrTaken as Create does, and ErrConflict when the account keeps changing.
+	// Update reads the account, lets change work on it, and stores the columns that change made different, and no others. If
+	// the account was edited meanwhile, which is to say that its version is another one, it starts again, so that change may be called
+	// more than once. If change fails, its error is returned and nothing is stored. It returns ErrTaken as Create does, and ErrConflict
+	// when the account keeps being edited. With [User.ExpectVersion] in change it stores an edit of a certain version only.
 	Update(ctx context.Context, id ID, change func(*User) error) (*User, error)
 
 	// SetEmail sets another address. Unless it is the present one, it is not verified, and pending reset and verification
@@ -79,8 +84,10 @@ type UserWriter interface {
 	// RecordSignIn sets last_login to the present.
 	RecordSignIn(ctx context.Context, id ID) (*User, error)
 
-	// Delete removes the account with all that is stored of it.
+	// Delete removes the account with all that is stored of it. DeleteAt does so if the account is at that version; otherwise it
+	// returns ErrConflict on the field "version".
 	Delete(ctx context.Context, id ID) error
+	DeleteAt(ctx context.Context, id ID, version int64) error
 }
 
 // CredentialStore does what passwords, locks, resets and verifications need. The rules of signing in are in
@@ -120,29 +127,42 @@ type CredentialStore interface {
 	ConsumeVerification(ctx context.Context, digest TokenDigest) (*User, error)
 }
 
-// SessionStore issues and rotates refresh tokens and ends sessions, by the rules of [SessionList].
+// SessionStore issues and rotates refresh tokens and ends sessions, by the rules of [SessionList]. What it does is bookkeeping:
+// no version is raised.
 type SessionStore interface {
 	// IssueToken begins a session. At the policy's cap the oldest one ends. It returns ErrNotFound, ErrInactive or, for
 	// the policy, ErrInvalid.
+	//
+	// A lock does not stand in its way, nor in the way of RotateToken and FindByToken: it guards the password against guessing, and
+	// whoever knows a name can bring it about. It is for the caller to have checked whatever lets this client in; a password is
+	// refused by [Authenticator] during the lock.
 	IssueToken(ctx context.Context, id ID, policy SessionPolicy) (Grant, error)
 
-	// RotateToken exchanges a token for a new one of the same session. It returns ErrTokenInvalid, ErrTokenExpired,
-	// ErrInactive or, for the policy, ErrInvalid, and then changes nothing; or ErrTokenReused, and then has ended the
-	// session: see [SessionList.Rotate].
+	// RotateToken exchanges a token for the live one of its session: for a new one, if it is the live one itself; for the one that
+	// took its place, if that happened within the policy's grace, and then it writes nothing. It returns ErrTokenInvalid,
+	// ErrTokenExpired, ErrInactive or, for the policy, ErrInvalid, and then changes nothing; or ErrTokenReused, and then has
+	// ended the session: see [SessionList.Rotate].
+	//
+	// The client must keep the token whose Session.RotatedAt is the latest, in whatever order the replies to several requests come.
 	RotateToken(ctx context.Context, token RefreshToken, policy SessionPolicy) (Grant, error)
 
-	// HasToken tells whether the token could be rotated now as a live one; false for a rotated one, within its grace interval
-	// too.
-	HasToken(ctx context.Context, token RefreshToken) (bool, error)
+	// FindByToken returns the account and the session of a live token, and writes nothing. It returns ErrTokenExpired, ErrInactive,
+	// and ErrTokenInvalid for every other token, among them a rotated one, within its grace interval too.
+	FindByToken(ctx context.Context, token RefreshToken) (*User, Session, error)
 
 	// Sessions returns the live sessions, the oldest first. It returns ErrNotFound.
 	Sessions(ctx context.Context, id ID) ([]Session, error)
 
-	// RevokeSession ends one session, RevokeOtherSessions all but one, RevokeSessions all. They are idempotent: ending
-	// what is not there is no error. They return ErrNotFound where there is no such account.
+	// RevokeSession ends one session, RevokeOtherSessions all but one, RevokeSessions all. They are idempotent: where there is
+	// nothing to end they write nothing. They return ErrNotFound where there is no such account.
 	RevokeSession(ctx context.Context, id ID, session SessionID) (*User, error)
 	RevokeOtherSessions(ctx context.Context, id ID, keep SessionID) (*User, error)
 	RevokeSessions(ctx context.Context, id ID) (*User, error)
+
+	// RevokeEverybody ends all sessions of the next accounts behind after, in the order of their IDs, visiting at most limit of
+	// them, in one bounded step. Called with Sweep.Next until Done, it ends every session that began before the first call. It
+	// returns ErrInvalid on the field "limit" unless that is 1 to 100,000.
+	RevokeEverybody(ctx context.Context, after ID, limit int) (Sweep, error)
 
 	// CountSessions returns the number of live sessions of all accounts. It visits every account.
 	CountSessions(ctx context.Context) (int, error)
@@ -153,17 +173,22 @@ type SessionStore interface {
 	ListSessionCounts(ctx context.Context, after ID, limit int) ([]SessionCount, error)
 
 	// SweepSessions removes the expired entries of the next accounts behind after, in the order of their IDs, visiting at most
-	// limit of them, in one bounded step. Call it with Sweep.Next until Done; an account written meanwhile needs no sweep. It
-	// returns ErrInvalid on the field "limit" unless that is 1 to 100,000.
+	// limit of them, in one bounded step. Call it with Sweep.Next until Done. It returns ErrInvalid on the field "limit" unless
+	// that is 1 to 100,000. It saves space only: expired entries count for nothing, and go when an account comes to its cap.
 	SweepSessions(ctx context.Context, after ID, limit int) (Sweep, error)
 }
 
-// Grant is a new refresh token with the session that it belongs to and the account, from which an access token can be
-// made without asking the store again.
+// Grant is a refresh token to hand to the client, with what it belongs to. It has no account: that would be read and sent with
+// every rotation. FindByID and FindByToken return it to those who need it.
 type Grant struct {
-	User    *User
+	UserID  ID
 	Session Session
 	Token   RefreshToken
+}
+
+// Granted returns the grant of a token that a store has just found, or made, to be live.
+func Granted(token RefreshToken) Grant {
+	return Grant{UserID: token.UserID(), Session: token.Session(), Token: token}
 }
 
 // SessionCount is the number of live sessions of an account.
@@ -172,11 +197,11 @@ type SessionCount struct {
 	Sessions int
 }
 
-// Sweep is the outcome of one step of [SessionStore.SweepSessions].
+// Sweep is the outcome of one step of [SessionStore.SweepSessions] or [SessionStore.RevokeEverybody].
 type Sweep struct {
 	Next    ID // where the next step begins
 	Visited int
-	Swept   int  // accounts that had expired entries
+	Swept   int  // accounts of which entries were removed
 	Done    bool // there are no more accounts
 }
 

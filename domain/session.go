@@ -36,13 +36,17 @@ func (s SessionID) String() string { return s.text }
 // Session is one sign-in on one device, as its owner may see it. Times are UTC, to the millisecond.
 type Session struct {
 	ID             SessionID
+	Label          string    // what the application called it, such as "Firefox on Linux, Bogotá"; "" if nothing
 	IssuedAt       time.Time // the sign-in
-	RotatedAt      time.Time // when its newest token was minted; IssuedAt or, with unequal clocks, near it for the first one
-	ExpiresAt      time.Time // when its last token expires unless it is rotated
+	RotatedAt      time.Time // when its live token was made; IssuedAt for the first one, and later with each
+	ExpiresAt      time.Time // when it ends unless its token is rotated
 	AbsoluteExpiry time.Time // when it ends whatever happens
 }
 
-// NoGrace as [SessionPolicy.Grace] makes a rotated token worthless at once.
+// NoGrace as [SessionPolicy.Grace] makes a rotated token worthless at once, and presenting it the end of its session. It is
+// for clients that never have two requests under way: of n requests that present one token at once, one gets the next token,
+// one is refused as reused, which ends the session, and the others as invalid. Nor can such a client try again when the reply to
+// its request was lost.
 const NoGrace time.Duration = -1
 
 // What SessionPolicy's fields stand for when they are zero.
@@ -50,25 +54,30 @@ const (
 	DefaultSessionCap      = 20
 	DefaultSessionIdle     = 14 * 24 * time.Hour
 	DefaultSessionAbsolute = 30 * 24 * time.Hour // NIST SP 800-63B-4, AAL1: sign in again at least every 30 days
-	DefaultSessionGrace    = 10 * time.Second
+	DefaultSessionGrace    = time.Minute         // longer than a failover of the database: a client whose reply was lost comes back in time
 )
 
 const (
 	maxSessionCap   = 1000
 	maxSessionGrace = time.Hour // a reply that was lost longer ago is not waited for any more
+	maxLabelRunes   = 120
 )
 
 // SessionPolicy limits sessions. The zero value is the default policy, and so is a zero field. Each call may bring
 // another policy: it governs what the call writes, and never lengthens or shortens what is stored.
 type SessionPolicy struct {
 	Cap      int           // sessions per account, 1 to 1000; default 20. A sign-in beyond it ends the oldest
-	Idle     time.Duration // a token's lifetime, which rotation begins anew; at least 1 ms, default 14 days
+	Idle     time.Duration // a token's lifetime, which each rotation starts again; at least 1 ms, default 14 days
 	Absolute time.Duration // a session's lifetime, which nothing moves (ASVS 5.0, 10.4.8); at least 1 ms, default 30 days
-	Grace    time.Duration // how long a rotated token still gets a sibling; 1 ms to 1 h, default 10 s, or NoGrace
+	Grace    time.Duration // how long a rotated token still gets the live one; 1 ms to 1 h, default 1 min, or NoGrace
+
+	// Label is what the owner shall see of the session in a list of devices: at most 120 code points, without control
+	// characters, stored trimmed and in NFC. A rotation of the live token with a label changes it; one with "" leaves it.
+	Label string
 }
 
-// Validate returns [ErrInvalid] on the field "cap", "idle", "absolute" or "grace" when it is out of bounds. An idle limit
-// beyond the absolute one is allowed and has no effect.
+// Validate returns [ErrInvalid] on the field "cap", "idle", "absolute", "grace" or "label" when it is out of bounds. An idle
+// limit beyond the absolute one is allowed and has no effect.
 func (p SessionPolicy) Validate() error {
 	_, err := p.resolve()
 	return err
@@ -76,7 +85,12 @@ func (p SessionPolicy) Validate() error {
 
 // resolve returns the policy with its defaults in place.
 func (p SessionPolicy) resolve() (SessionPolicy, error) {
+	label, err := shortText("label", p.Label, maxLabelRunes)
+	if err != nil {
+		return p, err
+	}
 	p = SessionPolicy{
+		Label:    label,
 		Cap:      cmp.Or(p.Cap, DefaultSessionCap),
 		Idle:     cmp.Or(p.Idle, DefaultSessionIdle),
 		Absolute: cmp.Or(p.Absolute, DefaultSessionAbsolute),
@@ -95,34 +109,38 @@ func (p SessionPolicy) resolve() (SessionPolicy, error) {
 	return p, nil
 }
 
-// MaxSessionTokens is how many live tokens, and how many retired ones, one session can have. A session has more than one
-// live token after replays within the grace interval; the bound keeps such replays from filling the row.
-const MaxSessionTokens = 16
+// MaxGraceRotations is how many rotations of one session can be within their grace interval at once. Rotating its live token
+// once more returns that token as it is, until the first of them is over. So no client is logged out for rotating often, and
+// what is stored of a session stays bounded.
+const MaxGraceRotations = 16
 
-// The entries of a [SessionList], in ASCII, fields parted by dots. Positions count from 0, lengths are in characters.
+// An entry of a [SessionList] is the text
 //
-//	live:    expires.session.digest.rotated.absolute.issued
-//	retired: expires.session.tag
+//	session.expires.digest.rotated.absolute.issued.links.label
 //
-// Times are as [EntryTime] writes them. A live entry stands for a token that can be used until expires; session is a
-// [SessionID]; digest is [RefreshToken.Digest]; rotated is when the token was minted; absolute and issued are those of the
-// session, the same in all its entries. A retired entry stands for a token that was rotated; expires is the end of its
-// grace interval; tag is the beginning of its digest, 132 bits.
+// session is a [SessionID]; digest is [RefreshToken.Digest] of the session's live token; the times are as [EntryTime] writes
+// them; links are the rotations that may still be within their grace interval, the earliest first, of 31 characters each: the
+// end of the interval and the salt in base64url; label is [Session.Label], whatever it contains. Positions count from 0,
+// lengths are in characters: they are what a store's statements need.
 const (
-	EntryTimeLen    = 9
+	EntrySession    = 0
 	EntrySessionLen = 22
-	EntryDigestLen  = 43
-	EntryTagLen     = 22
+	EntryExpires    = EntrySession + EntrySessionLen + 1
+	EntryTimeLen    = 9
 
-	EntryExpires  = 0
-	EntrySession  = EntryExpires + EntryTimeLen + 1
-	EntryDigest   = EntrySession + EntrySessionLen + 1 // in a retired entry the tag
-	EntryRotated  = EntryDigest + EntryDigestLen + 1
-	EntryAbsolute = EntryRotated + EntryTimeLen + 1
-	EntryIssued   = EntryAbsolute + EntryTimeLen + 1
+	// EntryPattern is the form of an entry, for LIKE.
+	EntryPattern = "______________________._________.___________________________________________._________._________._________.%.%"
+)
 
-	LiveEntryLen    = EntryIssued + EntryTimeLen
-	RetiredEntryLen = EntryDigest + EntryTagLen
+const (
+	entryDigest    = EntryExpires + EntryTimeLen + 1
+	entryDigestLen = 43
+	entryRotated   = entryDigest + entryDigestLen + 1
+	entryAbsolute  = entryRotated + EntryTimeLen + 1
+	entryIssued    = entryAbsolute + EntryTimeLen + 1
+	entryLinks     = entryIssued + EntryTimeLen + 1
+	entrySaltLen   = 22
+	entryLinkLen   = EntryTimeLen + entrySaltLen
 )
 
 const (
@@ -141,59 +159,90 @@ func entryTime(millis int64) string {
 
 func clampMillis(millis int64) int64 { return min(max(millis, 0), maxMillis) }
 
-// entryWrite is what the new live entry of a token consists of, but for its time of issue.
-type entryWrite struct{ now, head string }
-
-func newEntryWrite(token RefreshToken, at int64) entryWrite {
-	now := entryTime(at)
-	head := strings.Join([]string{
-		entryTime(token.millis(tokenExpiryAt)), token.SessionID().text, token.Digest(),
-		now, entryTime(token.millis(tokenAbsoluteAt)), "",
-	}, ".")
-	return entryWrite{now: now, head: head}
+// terms are what a live token and its entry both tell of a session. Times are Unix milliseconds, from 0 to maxMillis.
+type terms struct {
+	issued, absolute int64 // of the session
+	rotated, expires int64 // of the token
+	links            []link
+	label            string
 }
 
-func retiredEntry(expires int64, session SessionID, digest string) string {
-	return entryTime(expires) + "." + session.text + "." + digest[:EntryTagLen]
+// link is a rotation: the token that was retired then leads to its successor with the salt, until its grace interval ends.
+type link struct {
+	end  int64
+	salt string // saltBytes of them, random
 }
 
-// entry is one string of a list, taken apart. The last three fields are empty in a retired one.
-type entry struct{ expires, session, digest, rotated, absolute, issued string }
-
-func (e entry) live() bool { return e.issued != "" }
-
-// readEntry returns false for a string that is in neither form, such as one written by hand.
-func readEntry(text string) (entry, bool) {
-	var e entry
-	switch len(text) {
-	case LiveEntryLen:
-		e = entry{
-			expires:  text[EntryExpires:][:EntryTimeLen],
-			session:  text[EntrySession:][:EntrySessionLen],
-			digest:   text[EntryDigest:][:EntryDigestLen],
-			rotated:  text[EntryRotated:][:EntryTimeLen],
-			absolute: text[EntryAbsolute:][:EntryTimeLen],
-			issued:   text[EntryIssued:][:EntryTimeLen],
-		}
-		dots := text[EntrySession-1] == '.' && text[EntryDigest-1] == '.' && text[EntryRotated-1] == '.' &&
-			text[EntryAbsolute-1] == '.' && text[EntryIssued-1] == '.'
-		return e, dots && isEntryTime(e.expires) && isBase64url(e.session) && isBase64url(e.digest) &&
-			isEntryTime(e.rotated) && isEntryTime(e.absolute) && isEntryTime(e.issued)
-	case RetiredEntryLen:
-		e = entry{
-			expires: text[EntryExpires:][:EntryTimeLen],
-			session: text[EntrySession:][:EntrySessionLen],
-			digest:  text[EntryDigest:][:EntryTagLen],
-		}
-		dots := text[EntrySession-1] == '.' && text[EntryDigest-1] == '.'
-		return e, dots && isEntryTime(e.expires) && isBase64url(e.session) && isBase64url(e.digest)
-	default:
-		return e, false
+func (t terms) session(id SessionID) Session {
+	at := func(millis int64) time.Time { return time.UnixMilli(millis).UTC() }
+	return Session{
+		ID: id, Label: t.label, IssuedAt: at(t.issued), RotatedAt: at(t.rotated), ExpiresAt: at(t.expires), AbsoluteExpiry: at(t.absolute),
 	}
 }
 
-func isEntryTime(text string) bool {
-	return strings.IndexFunc(text, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'z') }) < 0
+// entry is one string of a list, taken apart.
+type entry struct {
+	id     SessionID
+	digest string
+	terms
+}
+
+func (e entry) text() string {
+	var b strings.Builder
+	b.Grow(entryLinks + len(e.links)*entryLinkLen + 1 + len(e.label))
+	for _, field := range []string{
+		e.id.text, entryTime(e.expires), e.digest, entryTime(e.rotated), entryTime(e.absolute), entryTime(e.issued),
+	} {
+		b.WriteString(field)
+		b.WriteByte('.')
+	}
+	for _, l := range e.links {
+		b.WriteString(entryTime(l.end))
+		b.WriteString(base64url.EncodeToString([]byte(l.salt)))
+	}
+	b.WriteByte('.')
+	b.WriteString(e.label)
+	return b.String()
+}
+
+// readEntry returns false for a string that is not in the form of an entry, such as one written by hand.
+func readEntry(text string) (entry, bool) {
+	if len(text) <= entryLinks {
+		return entry{}, false
+	}
+	for _, next := range []int{EntryExpires, entryDigest, entryRotated, entryAbsolute, entryIssued, entryLinks} {
+		if text[next-1] != '.' {
+			return entry{}, false
+		}
+	}
+	links, label, ok := strings.Cut(text[entryLinks:], ".")
+	e := entry{
+		id:     SessionID{text[EntrySession:][:EntrySessionLen]},
+		digest: text[entryDigest:][:entryDigestLen],
+		terms:  terms{label: label},
+	}
+	ok = ok && isBase64url(e.id.text) && isBase64url(e.digest) && len(links)%entryLinkLen == 0 && len(links) <= MaxGraceRotations*entryLinkLen
+	for at, field := range map[int]*int64{EntryExpires: &e.expires, entryRotated: &e.rotated, entryAbsolute: &e.absolute, entryIssued: &e.issued} {
+		ok = ok && readEntryTime(text[at:][:EntryTimeLen], field)
+	}
+	for ; ok && links != ""; links = links[entryLinkLen:] {
+		var l link
+		ok = readEntryTime(links[:EntryTimeLen], &l.end)
+		salt, err := base64url.DecodeString(links[EntryTimeLen:][:entrySaltLen])
+		ok = ok && err == nil && len(salt) == saltBytes
+		l.salt = string(salt)
+		e.links = append(e.links, l)
+	}
+	return e, ok
+}
+
+func readEntryTime(text string, millis *int64) bool {
+	if strings.IndexFunc(text, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'z') }) >= 0 {
+		return false
+	}
+	var err error
+	*millis, err = strconv.ParseInt(text, entryTimeBase, 64)
+	return err == nil
 }
 
 func isBase64url(text string) bool {
@@ -202,165 +251,132 @@ func isBase64url(text string) bool {
 	}) < 0
 }
 
-// SessionList is an account's sessions as they are stored: a JSON array of entries (see [LiveEntryLen]), none of which can
-// be turned into a token. Nil is an empty list. Strings in neither form of an entry count for nothing.
+// SessionList is an account's sessions as they are stored: a JSON array of entries (see [EntrySession]), one for each session,
+// none of which can be turned into a token. Nil is an empty list. Strings that are not in the form of an entry count for
+// nothing, and neither do entries that have expired (expires <= now).
 //
-// Its methods never change the list they are called on. Those that return a list return a new one, without the strings
-// that have expired (expires <= now) or have no form: what they say of entries is said of the others. They are what a
-// store's statements must do, in terms that SQL has as well: comparing substrings at fixed positions, the least and the
-// greatest of such substrings, dropping and appending.
+// Its methods never change the list they are called on. Those that return a list return a new one; where there is nothing to
+// change, the list as it is. What counts for nothing goes when a list comes to its cap or when sessions are ended: to look for it at
+// each sign-in and rotation would cost more than its place.
 type SessionList []string
 
-// Sessions returns the sessions that have a live token, the oldest first; of two issued in the same millisecond the
-// one whose live entry comes first in the list.
+// Sessions returns the live sessions, the oldest first; of two issued in the same millisecond the one that comes first in the
+// list.
 func (l SessionList) Sessions(now time.Time) []Session {
-	families := l.families(EntryTime(now))
-	sessions := make([]Session, len(families))
-	for i, f := range families {
-		sessions[i] = Session{
-			ID:             SessionID{f.session},
-			IssuedAt:       parseEntryTime(f.issued),
-			RotatedAt:      parseEntryTime(f.rotated),
-			ExpiresAt:      parseEntryTime(f.expires),
-			AbsoluteExpiry: parseEntryTime(f.absolute),
-		}
+	live := l.live(clampMillis(now.UnixMilli()))
+	sessions := make([]Session, len(live))
+	for i, e := range live {
+		sessions[i] = e.session(e.id)
 	}
 	return sessions
 }
 
-// families returns one entry for each session with a live token, in the order of Sessions: the earliest issue, the latest
-// of the other times of its live entries.
-func (l SessionList) families(now string) []entry {
-	var families []entry
-	place := make(map[string]int)
+// live returns the entries that count, in the order of Sessions. Of a session that was given two by hand the first one counts.
+func (l SessionList) live(now int64) []entry {
+	entries := make([]entry, 0, len(l))
 	for _, text := range l {
 		e, ok := readEntry(text)
-		if !ok || !e.live() || e.expires <= now {
-			continue
+		if ok && e.expires > now && !slices.ContainsFunc(entries, func(other entry) bool { return other.id == e.id }) {
+			entries = append(entries, e)
 		}
-		at, known := place[e.session]
-		if !known {
-			place[e.session] = len(families)
-			families = append(families, e)
-			continue
-		}
-		f := &families[at]
-		f.issued = min(f.issued, e.issued)
-		f.rotated, f.expires, f.absolute = max(f.rotated, e.rotated), max(f.expires, e.expires), max(f.absolute, e.absolute)
 	}
-	slices.SortStableFunc(families, func(a, b entry) int { return strings.Compare(a.issued, b.issued) })
-	return families
+	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.issued, b.issued) })
+	return entries
 }
 
-// Has tells whether the token is live in the list. It is false for one that was rotated, within its grace interval too.
-func (l SessionList) Has(token RefreshToken, now time.Time) bool {
-	digest, at := token.Digest(), EntryTime(now)
+func (l SessionList) find(id SessionID, now int64) (entry, bool) {
 	for _, text := range l {
-		if e, ok := readEntry(text); ok && e.live() && e.expires > at && sameDigest(e.digest, digest) {
-			return true
+		if !strings.HasPrefix(text, id.text) {
+			continue
+		}
+		if e, ok := readEntry(text); ok && e.expires > now {
+			return e, true
 		}
 	}
-	return false
+	return entry{}, false
 }
 
-// Issue appends the new session. Before that the oldest sessions end, in the order of Sessions, until the cap is kept. The
-// new one's time of issue is the present, or the latest time of issue in the list if that is later: so the newest
-// session is the one stored last, even where clocks differ.
+// Find returns the session whose live token this is. It returns [ErrTokenExpired] for a token whose time is over, and
+// [ErrTokenInvalid] for any other that is not live, such as a rotated one, within its grace interval too.
+func (l SessionList) Find(token RefreshToken, now time.Time) (Session, error) {
+	at := clampMillis(now.UnixMilli())
+	if err := token.usable(at); err != nil {
+		return Session{}, err
+	}
+	e, ok := l.find(token.SessionID(), at)
+	if !ok || !sameDigest(e.digest, token.Digest()) {
+		return Session{}, tokenInvalid()
+	}
+	return e.session(e.id), nil
+}
+
+// Issue appends the new session. If the list has as many strings as the cap allows, it first removes what counts for nothing, and
+// then ends the oldest sessions, in the order of Sessions, until the cap is kept.
 func (l SessionList) Issue(i TokenIssue) SessionList {
-	now := i.write.now
-	families := l.families(now)
-	issued := now
-	for _, f := range families {
-		issued = max(issued, f.issued)
+	if len(l) < i.cap {
+		return append(slices.Clip(l), i.Entry())
 	}
-	ended := make(map[string]bool)
-	for n := range max(0, len(families)-(i.cap-1)) {
-		ended[families[n].session] = true
+	live := l.live(i.at)
+	ended := make(map[SessionID]bool)
+	for n := range max(0, len(live)-(i.cap-1)) {
+		ended[live[n].id] = true
 	}
-	list := l.keep(now, func(e entry) bool { return !ended[e.session] })
-	return append(list, i.write.head+issued)
+	return append(l.keep(i.at, func(e entry) bool { return !ended[e.id] }), i.Entry())
 }
 
-// Rotate exchanges the presented token for the new one. In this order:
+// Rotate exchanges the presented token for the live one of its session. In this order:
 //
-//   - Its session has no live entry: [ErrTokenInvalid], and the list as it was. A stranger who made up a token is told no
-//     more, and ends nothing, since the id of a session cannot be made up (see [RefreshToken.SessionID]).
-//   - It is live: its entry goes; the retired entry, if there is grace, and the new live entry are appended.
-//   - It is retired, within its grace interval, and the policy has grace: the new live entry is appended. Two tabs, or
-//     a client whose reply was lost, thus get a token each.
-//   - Otherwise it was rotated long ago, and somebody has a copy: [ErrTokenReused], and all entries of the session are
-//     gone (RFC 9700 4.14.2). This list must be stored.
-//
-// A new live entry takes the time of issue of the session's live entries (the least, should they differ). Of more than
-// [MaxSessionTokens] live entries of the session, and of as many retired ones, the first in the list go.
-func (l SessionList) Rotate(r TokenRotation) (SessionList, error) {
-	session, tag := r.presented.SessionID().text, r.digest[:EntryTagLen]
-	var issued string
-	var live, retired bool
-	list := l.keep(r.write.now, func(e entry) bool {
-		switch {
-		case e.session != session:
-			return true
-		case !e.live():
-			retired = retired || sameDigest(e.digest, tag)
-			return true
-		}
-		if issued == "" || e.issued < issued {
-			issued = e.issued
-		}
-		presented := sameDigest(e.digest, r.digest)
-		live = live || presented
-		return !presented
-	})
-	switch {
-	case issued == "":
-		return l, tokenInvalid()
-	case live:
-		if r.retired != "" {
-			list = append(list, r.retired)
-		}
-	case !retired || r.retired == "":
-		list = list.keep(r.write.now, func(e entry) bool { return e.session != session })
-		return list, &Error{Kind: ErrTokenReused, Field: "token", Reason: "was used before; its session has been ended"}
+//   - Its session has no entry: [ErrTokenInvalid]. Whoever made up a token learns no more, and ends nothing, since the id of a
+//     session cannot be made up (see [RefreshToken.SessionID]).
+//   - It is the live token: its successor takes its place, at the end of the list; but at [MaxGraceRotations] it is returned as it is.
+//   - It was retired, its grace interval is not over, and the policy has grace: the live token of the session is returned, and the
+//     list as it is. Two tabs, or a client whose reply was lost, thus come to hold one token.
+//   - Otherwise somebody has a copy: [ErrTokenReused], and the session is gone from the list (RFC 9700 4.14.2), which must be stored.
+func (l SessionList) Rotate(r TokenRotation) (SessionList, RefreshToken, error) {
+	e, ok := l.find(r.presented.SessionID(), r.at)
+	if !ok {
+		return l, RefreshToken{}, tokenInvalid()
 	}
-	return append(list, r.write.head+issued).bound(r.write.now, session), nil
-}
-
-// bound drops the first of more than MaxSessionTokens entries of one form.
-func (l SessionList) bound(now, session string) SessionList {
-	excess := map[bool]int{true: -MaxSessionTokens, false: -MaxSessionTokens} // by form: live, retired
-	for _, text := range l {
-		if e, ok := readEntry(text); ok && e.session == session {
-			excess[e.live()]++
+	if sameDigest(e.digest, r.presented.Digest()) {
+		next, ok := r.successor(e.terms)
+		if !ok {
+			return l, r.presented.with(r.presented.secret(), e.terms), nil
 		}
+		stored := e.text()
+		return append(slices.DeleteFunc(slices.Clone(l), func(text string) bool { return text == stored }), next.entry().text()), next, nil
 	}
-	return l.keep(now, func(e entry) bool {
-		if e.session != session {
-			return true
-		}
-		excess[e.live()]--
-		return excess[e.live()] < 0
-	})
+	if live, ok := r.converge(e); ok {
+		return l, live, nil
+	}
+	return l.keep(r.at, func(other entry) bool { return other.id != e.id }), RefreshToken{}, tokenReused()
 }
 
 // Revoke ends the session, if it is there.
 func (l SessionList) Revoke(session SessionID, now time.Time) SessionList {
-	return l.keep(EntryTime(now), func(e entry) bool { return e.session != session.text })
+	return l.without(now, func(e entry) bool { return e.id == session })
 }
 
 // RevokeOthers ends all sessions but one.
 func (l SessionList) RevokeOthers(kept SessionID, now time.Time) SessionList {
-	return l.keep(EntryTime(now), func(e entry) bool { return e.session == kept.text })
+	return l.without(now, func(e entry) bool { return e.id != kept })
 }
 
-// Prune does nothing beyond what all methods do that return a list.
+// without returns the list without the sessions that are to end; as it is if none of them is in it.
+func (l SessionList) without(now time.Time, ended func(entry) bool) SessionList {
+	if !slices.ContainsFunc(l, func(text string) bool { e, ok := readEntry(text); return ok && ended(e) }) {
+		return l
+	}
+	return l.keep(clampMillis(now.UnixMilli()), func(e entry) bool { return !ended(e) })
+}
+
+// Prune removes what counts for nothing.
 func (l SessionList) Prune(now time.Time) SessionList {
-	return l.keep(EntryTime(now), func(entry) bool { return true })
+	return l.keep(clampMillis(now.UnixMilli()), func(entry) bool { return true })
 }
 
 // keep returns a new list, never nil, of the entries that are not expired and are wanted.
-func (l SessionList) keep(now string, wanted func(entry) bool) SessionList {
-	list := make(SessionList, 0, len(l)+2) // what Rotate appends
+func (l SessionList) keep(now int64, wanted func(entry) bool) SessionList {
+	list := make(SessionList, 0, len(l)+1) // what Issue and Rotate append
 	for _, text := range l {
 		if e, ok := readEntry(text); ok && e.expires > now && wanted(e) {
 			list = append(list, text)
@@ -370,8 +386,3 @@ func (l SessionList) keep(now string, wanted func(entry) bool) SessionList {
 }
 
 func sameDigest(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-
-func parseEntryTime(text string) time.Time {
-	millis, _ := strconv.ParseInt(text, entryTimeBase, 64) // readEntry has checked the digits, and nine of them cannot overflow
-	return time.UnixMilli(millis).UTC()
-}

@@ -85,9 +85,9 @@ func isBlank(r rune) bool {
 // isBlankSymbol tells whether r is the Braille pattern without a dot or the musical null notehead.
 func isBlankSymbol(r rune) bool { return r == '\u2800' || r == '\U0001d159' }
 
-// personName returns a first or last name trimmed and in NFC. Empty means absent, and so does a name in which there is nothing to
+// shortText returns a name or a label trimmed and in NFC. Empty means absent, and so does a text in which there is nothing to
 // be seen.
-func personName(field, name string, maxRunes int) (string, error) {
+func shortText(field, name string, maxRunes int) (string, error) {
 	if err := cleanText(field, name, maxRunes); err != nil {
 		return "", err
 	}

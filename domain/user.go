@@ -3,6 +3,7 @@ package domain
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -143,6 +144,15 @@ func (u *User) IsLocked(now time.Time) bool { return u.state.LockedUntil.After(n
 
 // Sessions returns the live sessions, the oldest first.
 func (u *User) Sessions(now time.Time) []Session { return u.state.Sessions.Sessions(now) }
+
+// FindSession returns the session whose live token this is. It returns [ErrInactive], and the errors of [SessionList.Find].
+func (u *User) FindSession(token RefreshToken, now time.Time) (Session, error) {
+	session, err := u.state.Sessions.Find(token, now)
+	if !u.state.Active && !errors.Is(err, ErrTokenExpired) {
+		return Session{}, &Error{Kind: ErrInactive, Reason: "the account is deactivated"}
+	}
+	return session, err
+}
 
 // Version returns a number that rises by one with every stored change.
 func (u *User) Version() int64 { return u.state.Version }
@@ -288,11 +298,11 @@ type Names struct{ First, Last string }
 // ParseNames returns the names trimmed and in NFC. It returns [ErrInvalid] on the field "first_name" or "last_name" for one
 // that is too long (50 and 100 code points), is not UTF-8 or has control characters.
 func ParseNames(first, last string) (Names, error) {
-	first, err := personName("first_name", first, maxFirstNameRunes)
+	first, err := shortText("first_name", first, maxFirstNameRunes)
 	if err != nil {
 		return Names{}, err
 	}
-	last, err = personName("last_name", last, maxLastNameRunes)
+	last, err = shortText("last_name", last, maxLastNameRunes)
 	if err != nil {
 		return Names{}, err
 	}

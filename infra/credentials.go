@@ -97,7 +97,7 @@ func (r *repository) SetPassword(
 
 // Unlock implements [domain.CredentialStore].
 func (r *repository) Unlock(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "unlock user", r.texts.unlock, r.present(), id.UUID())
+	return r.update(ctx, "unlock user", id, r.texts.unlock, r.present())
 }
 
 // IssueReset implements [domain.CredentialStore].
@@ -106,7 +106,7 @@ func (r *repository) IssueReset(ctx context.Context, id domain.ID, digest domain
 	if digest.IsZero() {
 		return nil, wrap(op, required(user.FieldResetToken))
 	}
-	return r.update(ctx, op, r.texts.issueReset, digest.Stored(), domain.StoredTime(expiry), r.present(), id.UUID())
+	return r.update(ctx, op, id, r.texts.issueReset, digest.Stored(), domain.StoredTime(expiry), r.present())
 }
 
 // IssueVerification implements [domain.CredentialStore].
@@ -115,7 +115,7 @@ func (r *repository) IssueVerification(ctx context.Context, id domain.ID, digest
 	if digest.IsZero() {
 		return nil, wrap(op, required(user.FieldVerificationToken))
 	}
-	return r.update(ctx, op, r.texts.issueVerify, digest.Stored(), domain.StoredTime(expiry), r.present(), id.UUID())
+	return r.update(ctx, op, id, r.texts.issueVerify, digest.Stored(), domain.StoredTime(expiry), r.present())
 }
 
 // ConsumeReset implements [domain.CredentialStore].

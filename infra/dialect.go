@@ -32,6 +32,11 @@ type dialect struct {
 	elements string // the strings v of the stored list with their places n
 	array    string // the JSON array of all v in the order of n
 	binary   string // makes a comparison one of bytes
+	length   string // of the stored list
+	appended string // the stored list with a string, the argument, at its end
+	replaced string // the stored list without the first argument and with the second at its end
+	contains string // matches a list that has a string, the argument
+	same     string // matches a list that is the argument
 }
 
 // fill returns a statement's text for a table: {users} is the table, {columns} its columns, {time} an argument that is a time.

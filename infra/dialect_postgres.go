@@ -28,6 +28,11 @@ var postgresDialect = dialect{
 	elements: "jsonb_array_elements_text({users}.refresh_tokens) WITH ORDINALITY AS element(v, n)",
 	array:    "coalesce(jsonb_agg(v ORDER BY n), '[]')",
 	binary:   ` COLLATE "C"`,
+	length:   "jsonb_array_length(refresh_tokens)",
+	appended: "refresh_tokens || to_jsonb(CAST(? AS text))",
+	replaced: "(refresh_tokens - CAST(? AS text)) || to_jsonb(CAST(? AS text))",
+	contains: "refresh_tokens ?? CAST(? AS text)",
+	same:     "refresh_tokens = CAST(? AS jsonb)",
 }
 
 // postgresParts reads the catalog. The names of other schemas are left out of definitions, so that those of temporary tables compare.

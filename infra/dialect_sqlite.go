@@ -29,6 +29,11 @@ var sqliteDialect = dialect{
 
 	elements: "(SELECT value AS v, key AS n FROM json_each({users}.refresh_tokens) WHERE type = 'text')",
 	array:    "json_group_array(v ORDER BY n)",
+	length:   "json_array_length(refresh_tokens)",
+	appended: "json_insert(refresh_tokens, '$[#]', ?)",
+	replaced: "json_insert((SELECT json_group_array(v ORDER BY n) FROM {elements} WHERE v <> ?), '$[#]', ?)",
+	contains: "EXISTS (SELECT 1 FROM {elements} WHERE v = ?)",
+	same:     "refresh_tokens = ?",
 }
 
 // sqliteTime is how times are written to SQLite: UTC, without the zeros at the end of the fraction, as CURRENT_TIMESTAMP writes them

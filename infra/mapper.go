@@ -94,6 +94,12 @@ var columns = []column{
 		func(s *domain.UserState, v any) error { return instant(&s.UpdatedAt, v) }},
 }
 
+// editedColumns are those that people edit: another value in one of them raises the version.
+var editedColumns = []string{
+	user.FieldEmail, user.FieldUsername, user.FieldHashedPassword, user.FieldFirstName, user.FieldLastName, user.FieldPhone,
+	user.FieldIsActive, user.FieldIsVerified,
+}
+
 // userColumns are the names of columns, as a statement lists them.
 var userColumns = strings.Join(columnNames(), ", ")
 

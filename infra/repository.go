@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/user"
 	"github.com/softbee/accounts/infra/internal/fault"
 )
 
@@ -148,12 +149,12 @@ func collect[T any](ctx context.Context, r *repository, op, query string, args [
 	return all, err
 }
 
-// update runs a statement of the texts that changes one account, given its last argument, the ID, and returns it. It returns ErrNotFound if there is no
-// account of that ID.
-func (r *repository) update(ctx context.Context, op, query string, args ...any) (*domain.User, error) {
-	updated, err := r.one(ctx, op, query, args...)
-	if err == nil && updated == nil {
-		return nil, wrap(op, notFound())
+// update runs a statement of the texts that changes one account, given its last argument, the ID, and returns it; where it matched none,
+// there is nothing to change, and the account is returned as it is. It returns ErrNotFound if there is no account of that ID.
+func (r *repository) update(ctx context.Context, op string, id domain.ID, query string, args ...any) (*domain.User, error) {
+	updated, err := r.one(ctx, op, query, append(args, id.UUID())...)
+	if err != nil || updated != nil {
+		return updated, err
 	}
-	return updated, err
+	return r.find(ctx, op, user.FieldID, id.UUID())
 }

@@ -4,52 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
+	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/user"
 )
 
-// The statements below do to the stored list what the methods of [domain.SessionList] do to a list in memory; the contract
-// suite holds the two against each other. Being one UPDATE each, they need neither a lock nor a second try: the second of
-// two on one row works on what the first has stored.
-//
-// Every WITH in them is NOT MATERIALIZED. When an UPDATE has waited for another one's row, PostgreSQL computes it again from
-// what that one stored, but for materialized queries, whose result stays the old row's: updates would be lost.
+// The rules are those of [domain.SessionList], in Go. A statement here does the common thing where it finds what it expects: a list
+// with room for one more session, or an entry whose whole text the presented token tells. Where it does not, rewrite reads the list, has
+// the rules applied, and stores the outcome if the list is still the same.
 
-// Parts of an entry v, and its form.
+// Parts of an entry v, and its form. What is in another form counts for nothing.
 var (
 	sessionOf = substring(domain.EntrySession, domain.EntrySessionLen)
 	expiresOf = substring(domain.EntryExpires, domain.EntryTimeLen)
-	digestOf  = substring(domain.EntryDigest, domain.EntryDigestLen)
-	issuedOf  = substring(domain.EntryIssued, domain.EntryTimeLen)
-	isLive    = fmt.Sprintf("length(v) = %d", domain.LiveEntryLen)
-	isRetired = fmt.Sprintf("length(v) = %d", domain.RetiredEntryLen)
-
-	// isEntry matches lengths and dots; other strings, which nobody but a person can have written, count for nothing.
-	isEntry = fmt.Sprintf("(v LIKE '%s' OR v LIKE '%s')",
-		fields(domain.EntryTimeLen, domain.EntrySessionLen, domain.EntryDigestLen, domain.EntryTimeLen, domain.EntryTimeLen, domain.EntryTimeLen),
-		fields(domain.EntryTimeLen, domain.EntrySessionLen, domain.EntryTagLen))
+	isEntry   = "v LIKE '" + domain.EntryPattern + "'"
 )
-
-// fields is the LIKE pattern of fields of these lengths, parted by dots.
-func fields(lengths ...int) string {
-	patterns := make([]string, len(lengths))
-	for i, n := range lengths {
-		patterns[i] = strings.Repeat("_", n)
-	}
-	return strings.Join(patterns, ".")
-}
 
 func substring(at, length int) string { return fmt.Sprintf("substr(v, %d, %d)", at+1, length) }
 
-// entries is a query of the entries that have not expired by a time, which is its argument: v, n, the session s and the time
-// of issue i.
+// entries is a query of the entries that have not expired by a time, which is its argument: v, n and the session s.
 func (d *dialect) entries() string {
-	return fmt.Sprintf("SELECT v, n, %s AS s, %s%s AS i FROM %s WHERE %s AND %s%s > ?",
-		sessionOf, issuedOf, d.binary, d.elements, isEntry, expiresOf, d.binary)
+	return fmt.Sprintf("SELECT v, n, %s AS s FROM %s WHERE %s AND %s%s > ?", sessionOf, d.elements, isEntry, expiresOf, d.binary)
 }
 
 // kept is the list without what has expired by its first argument, and of the rest only what matches the condition.
@@ -57,41 +35,14 @@ func (d *dialect) kept(condition string) string {
 	return fmt.Sprintf("(SELECT %s FROM (%s) AS e WHERE %s)", d.array, d.entries(), condition)
 }
 
-// issued is [domain.SessionList.Issue]. Its arguments: now, the cap less one, the head of the new entry, now, now.
-func (d *dialect) issued() string {
-	return fmt.Sprintf(`(WITH e AS NOT MATERIALIZED (%s),
- family AS NOT MATERIALIZED (
-  SELECT v, n, min(CASE WHEN %s THEN i END) OVER own AS i, min(CASE WHEN %s THEN n END) OVER own AS first
-  FROM e WINDOW own AS (PARTITION BY s)),
- placed AS NOT MATERIALIZED (SELECT v, n, i, dense_rank() OVER (ORDER BY i DESC NULLS LAST, first DESC) AS place FROM family),
- next AS NOT MATERIALIZED (
-  SELECT v, n FROM placed WHERE place <= ? OR i IS NULL
-  UNION ALL
-  SELECT CAST(? AS text) || CASE WHEN max(i) > ? THEN max(i) ELSE CAST(? AS text) END, %d FROM family)
- SELECT %s FROM next)`, d.entries(), isLive, isLive, behindAll, d.array)
+// hasEntry matches a list with an entry, expired or not, whose session compares so.
+func (d *dialect) hasEntry(comparison string) string {
+	return fmt.Sprintf("EXISTS (SELECT 1 FROM %s WHERE %s AND %s %s)", d.elements, isEntry, sessionOf, comparison)
 }
 
-// behindAll is a place in the list that comes after all others.
-const behindAll = 1_000_000_000
-
-// rotated is [domain.SessionList.Rotate] for a session that has a live entry. Its arguments are those of rotation.
-func (d *dialect) rotated() string {
-	return fmt.Sprintf(`(WITH p AS NOT MATERIALIZED (SELECT CAST(? AS text) AS session, CAST(? AS text) AS digest, CAST(? AS text) AS retired, CAST(? AS text) AS head),
- e AS NOT MATERIALIZED (%[1]s),
- hit AS NOT MATERIALIZED (SELECT p.*,
-   (SELECT min(i) FROM e WHERE s = p.session AND %[2]s) AS issued,
-   EXISTS (SELECT 1 FROM e WHERE s = p.session AND %[2]s AND %[4]s = p.digest) AS live,
-   EXISTS (SELECT 1 FROM e WHERE s = p.session AND %[3]s AND %[4]s = substr(p.digest, 1, %[5]d)) AND p.retired <> '' AS graced
-  FROM p),
- next AS NOT MATERIALIZED (
-  SELECT v, n, s FROM e, hit WHERE s <> session OR (live AND %[4]s <> digest) OR (NOT live AND graced)
-  UNION ALL
-  SELECT retired, %[6]d, session FROM hit WHERE live AND retired <> ''
-  UNION ALL
-  SELECT head || issued, %[6]d + 1, session FROM hit WHERE live OR graced)
- SELECT %[7]s FROM (SELECT v, n, s, row_number() OVER (PARTITION BY s, length(v) ORDER BY n DESC) AS place FROM next) AS placed, p
-  WHERE s <> session OR place <= %[8]d)`,
-		d.entries(), isLive, isRetired, digestOf, domain.EntryTagLen, behindAll, d.array, domain.MaxSessionTokens)
+// hasStale matches a list with strings that count for nothing at a time, which is its argument.
+func (d *dialect) hasStale() string {
+	return fmt.Sprintf("EXISTS (SELECT 1 FROM %s WHERE NOT (%s AND %s%s > ?))", d.elements, isEntry, expiresOf, d.binary)
 }
 
 // IssueToken implements [domain.SessionStore].
@@ -102,19 +53,14 @@ func (r *repository) IssueToken(ctx context.Context, id domain.ID, policy domain
 	if err != nil {
 		return domain.Grant{}, wrap(op, err)
 	}
-	u, err := r.one(ctx, op, r.texts.issueToken,
-		issue.Now(), issue.Cap()-1, issue.EntryHead(), issue.Now(), issue.Now(), now, id.UUID())
+	n, err := r.execute(ctx, op, r.texts.issueToken, issue.Entry(), now, id.UUID(), issue.Cap())
+	if err == nil && n == 0 {
+		err = r.rewrite(ctx, op, id, func(list domain.SessionList) (domain.SessionList, error) { return list.Issue(issue), nil })
+	}
 	if err != nil {
 		return domain.Grant{}, err
 	}
-	if u == nil {
-		// Either there is no such account, or it is inactive.
-		if _, err := r.FindByID(ctx, id); err != nil {
-			return domain.Grant{}, wrap(op, err)
-		}
-		return domain.Grant{}, wrap(op, inactive())
-	}
-	return grant(op, u, issue.Token(), now)
+	return domain.Granted(issue.Token()), nil
 }
 
 // RotateToken implements [domain.SessionStore].
@@ -125,50 +71,94 @@ func (r *repository) RotateToken(ctx context.Context, token domain.RefreshToken,
 	if err != nil {
 		return domain.Grant{}, wrap(op, err)
 	}
-	session := token.SessionID().String()
-	u, err := r.one(ctx, op, r.texts.rotateToken,
-		session, rotation.PresentedDigest(), rotation.RetiredEntry(), rotation.EntryHead(), rotation.Now(), now, token.UserID().UUID(), rotation.Now(), session)
-	if err != nil {
+	if live, next, successor, ok := rotation.Replacement(); ok {
+		n, err := r.execute(ctx, op, r.texts.rotateToken, live, next, now, token.UserID().UUID(), live)
+		if err != nil {
+			return domain.Grant{}, err
+		}
+		if n > 0 {
+			return domain.Granted(successor), nil
+		}
+	}
+	err = r.rewrite(ctx, op, token.UserID(), func(list domain.SessionList) (_ domain.SessionList, err error) {
+		list, token, err = list.Rotate(rotation)
+		return list, err
+	})
+	switch {
+	case errors.Is(err, domain.ErrNotFound):
+		return domain.Grant{}, wrap(op, tokenInvalid())
+	case err != nil:
 		return domain.Grant{}, err
 	}
-	if u == nil {
-		// No session of this token: it never had one, it has ended, or the account is inactive.
-		u, err := r.FindByID(ctx, token.UserID())
-		switch {
-		case err == nil && !u.IsActive():
-			return domain.Grant{}, wrap(op, inactive())
-		case err == nil || errors.Is(err, domain.ErrNotFound):
-			return domain.Grant{}, wrap(op, tokenInvalid())
+	return domain.Granted(token), nil
+}
+
+// rewriteTries bounds how often a list is read again because another one was stored meanwhile. Of several writers one succeeds in each
+// round.
+const rewriteTries = 200
+
+// rewrite reads an active account's list and stores what change makes of it, unless that is the same, and returns the error of change. Where
+// another list was stored meanwhile it starts again. It returns ErrNotFound and ErrInactive.
+func (r *repository) rewrite(ctx context.Context, op string, id domain.ID, change func(domain.SessionList) (domain.SessionList, error)) error {
+	for try := range rewriteTries {
+		if err := backOff(ctx, try); err != nil {
+			return r.failure(ctx, op, err)
 		}
-		return domain.Grant{}, wrap(op, err)
-	}
-	if !u.State().Sessions.Has(rotation.Token(), now) {
-		return domain.Grant{}, wrap(op, &domain.Error{
-			Kind: domain.ErrTokenReused, Field: "token", Reason: "was used before; its session has been ended",
+		type account struct {
+			active bool
+			stored string // the list
+			list   domain.SessionList
+		}
+		found, err := collect(ctx, r, op, r.texts.sessions, []any{id.UUID()}, func(rows Rows) (a account, err error) {
+			if err = rows.Scan(&a.active, &a.stored); err == nil {
+				err = sessionList(&a.list, a.stored)
+			}
+			return a, err
 		})
-	}
-	return grant(op, u, rotation.Token(), now)
-}
-
-// grant returns the new token with its session as it was stored.
-func grant(op string, u *domain.User, token domain.RefreshToken, now time.Time) (domain.Grant, error) {
-	for _, session := range u.Sessions(now) {
-		if session.ID == token.SessionID() {
-			return domain.Grant{User: u, Session: session, Token: token}, nil
+		switch {
+		case err != nil:
+			return err
+		case len(found) == 0:
+			return wrap(op, notFound())
+		case !found[0].active:
+			return wrap(op, inactive())
+		}
+		next, outcome := change(found[0].list)
+		if outcome != nil {
+			outcome = wrap(op, outcome)
+		}
+		if slices.Equal(next, found[0].list) {
+			return outcome
+		}
+		n, err := r.execute(ctx, op, r.texts.rewriteSessions, list(next), r.present(), id.UUID(), found[0].stored)
+		switch {
+		case err != nil:
+			return err
+		case n > 0:
+			return outcome
 		}
 	}
-	return domain.Grant{}, wrap(op, &domain.Error{Kind: domain.ErrTokenExpired, Field: "token", Reason: "has expired"})
+	return wrap(op, conflict())
 }
 
-// hasEntry matches accounts with a live entry that has not expired by the first argument and matches the condition.
-func (d *dialect) hasEntry(condition string) string {
-	return fmt.Sprintf("EXISTS (SELECT 1 FROM (%s) AS e WHERE %s AND %s)", d.entries(), isLive, condition)
-}
-
-// HasToken implements [domain.SessionStore].
-func (r *repository) HasToken(ctx context.Context, token domain.RefreshToken) (bool, error) {
-	return r.exists(ctx, "look for token", r.texts.hasToken,
-		token.UserID().UUID(), domain.EntryTime(r.present()), token.SessionID().String()+"."+token.Digest())
+// FindByToken implements [domain.SessionStore].
+func (r *repository) FindByToken(ctx context.Context, token domain.RefreshToken) (*domain.User, domain.Session, error) {
+	const op = "find by token"
+	if token.IsZero() {
+		return nil, domain.Session{}, wrap(op, tokenInvalid())
+	}
+	u, err := r.find(ctx, op, user.FieldID, token.UserID().UUID())
+	switch {
+	case errors.Is(err, domain.ErrNotFound):
+		return nil, domain.Session{}, wrap(op, tokenInvalid())
+	case err != nil:
+		return nil, domain.Session{}, err
+	}
+	session, err := u.FindSession(token, r.present())
+	if err != nil {
+		return nil, domain.Session{}, wrap(op, err)
+	}
+	return u, session, nil
 }
 
 // Sessions implements [domain.SessionStore].
@@ -183,23 +173,23 @@ func (r *repository) Sessions(ctx context.Context, id domain.ID) ([]domain.Sessi
 // RevokeSession implements [domain.SessionStore].
 func (r *repository) RevokeSession(ctx context.Context, id domain.ID, session domain.SessionID) (*domain.User, error) {
 	now := r.present()
-	return r.update(ctx, "revoke session", r.texts.revoke, domain.EntryTime(now), session.String(), now, id.UUID())
+	return r.update(ctx, "revoke session", id, r.texts.revoke, domain.EntryTime(now), session.String(), now, session.String())
 }
 
 // RevokeOtherSessions implements [domain.SessionStore].
 func (r *repository) RevokeOtherSessions(ctx context.Context, id domain.ID, keep domain.SessionID) (*domain.User, error) {
 	now := r.present()
-	return r.update(ctx, "revoke other sessions", r.texts.revokeOthers, domain.EntryTime(now), keep.String(), now, id.UUID())
+	return r.update(ctx, "revoke other sessions", id, r.texts.revokeOthers, domain.EntryTime(now), keep.String(), now, keep.String())
 }
 
 // RevokeSessions implements [domain.SessionStore].
 func (r *repository) RevokeSessions(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "revoke sessions", r.texts.revokeAll, r.present(), id.UUID())
+	return r.update(ctx, "revoke sessions", id, r.texts.revokeAll, r.present())
 }
 
 // liveSessions is the number of an account's live sessions by a time, its argument.
 func (d *dialect) liveSessions() string {
-	return fmt.Sprintf("(SELECT count(DISTINCT s) FROM (%s) AS e WHERE %s)", d.entries(), isLive)
+	return fmt.Sprintf("(SELECT count(DISTINCT s) FROM (%s) AS e)", d.entries())
 }
 
 // CountSessions implements [domain.SessionStore].
@@ -234,7 +224,20 @@ func (r *repository) ListSessionCounts(ctx context.Context, after domain.ID, lim
 
 // SweepSessions implements [domain.SessionStore].
 func (r *repository) SweepSessions(ctx context.Context, after domain.ID, limit int) (domain.Sweep, error) {
-	const op = "sweep sessions"
+	now := domain.EntryTime(r.present())
+	return r.sweep(ctx, "sweep sessions", after, limit, r.texts.sweep, []any{now}, now)
+}
+
+// RevokeEverybody implements [domain.SessionStore].
+func (r *repository) RevokeEverybody(ctx context.Context, after domain.ID, limit int) (domain.Sweep, error) {
+	return r.sweep(ctx, "revoke everybody's sessions", after, limit, r.texts.revokeEverybody, nil)
+}
+
+// sweep runs a statement on the next accounts behind after. Its arguments are those of the new list, now, the ID to begin after, the last ID,
+// and those of the condition.
+func (r *repository) sweep(
+	ctx context.Context, op string, after domain.ID, limit int, query string, newList []any, condition ...any,
+) (domain.Sweep, error) {
 	if err := checkLimit(limit); err != nil {
 		return domain.Sweep{}, wrap(op, err)
 	}
@@ -248,8 +251,7 @@ func (r *repository) SweepSessions(ctx context.Context, after domain.ID, limit i
 	}
 	last := ids[len(ids)-1]
 	sweep.Next = domain.IDFromUUID(last)
-	now := r.present()
-	swept, err := r.execute(ctx, op, r.texts.sweep, domain.EntryTime(now), now, after.UUID(), last, domain.EntryTime(now))
+	swept, err := r.execute(ctx, op, query, slices.Concat(newList, []any{r.present(), after.UUID(), last}, condition)...)
 	if err != nil {
 		return domain.Sweep{}, err
 	}

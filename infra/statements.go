@@ -4,28 +4,28 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/user"
 )
 
 // statements are the fixed texts, filled in once for a database and a schema. The comment of each lists its arguments. All that
-// change one account and return it have the ID as their last.
+// change one account and return it have the ID as their last, unless it says otherwise. What would change nothing matches no account.
 type statements struct {
 	find   map[string]string // by a unique column; its value
 	exists map[string]string // likewise
 
 	create       string // rowValues
 	delete       string // the ID
+	deleteAt     string // the ID, the version
 	signIn       string // now, now
-	setEmail     string // the address six times, now
-	setUsername  string // the name, now
-	setNames     string // the first, the last, now
-	setPhone     string // the number, now
+	setEmail     string // the address, now, the address
+	setUsername  string // the name, now, the name
+	setNames     string // the first, the last, now, the first, the last
+	setPhone     string // the number, now, the number
 	activate     string // now
 	deactivate   string // now
 	verify       string // now
 	unlock       string // now
-	failure      string // the attempts that lock, the end of the lock, now, now, the ID
+	failure      string // the attempts that lock, the end of the lock, now, now, the ID, now
 	success      string // now, the next hash, now, the ID, the checked hash, now
 	setPassword  string // the hash, now
 	setKeeping   string // the hash, now, the session to keep, now
@@ -37,16 +37,18 @@ type statements struct {
 	changePassword string // those of setPassword, the ID, the checked hash
 	changeKeeping  string // those of setKeeping, the ID, the checked hash
 
-	issueToken    string // those of issued, now, the ID
-	rotateToken   string // those of rotated, now, the ID, now, the session
-	hasToken      string // the ID, now, the session and digest
-	revoke        string // now, the session, now
-	revokeOthers  string // now, the session to keep, now
-	revokeAll     string // now
-	countSessions string // now
-	sessionCounts string // now, the ID to begin after, the limit
-	nextIDs       string // the ID to begin after, the limit
-	sweep         string // now, now, the ID to begin after, the last ID, now
+	issueToken      string // the new entry, now, the ID, the cap
+	rotateToken     string // the live entry, the new one, now, the ID, the live entry
+	sessions        string // the ID
+	rewriteSessions string // the new list, now, the ID, the list that was read
+	revoke          string // now, the session, now, the session
+	revokeOthers    string // now, the session to keep, now, the session to keep
+	revokeAll       string // now
+	countSessions   string // now
+	sessionCounts   string // now, the ID to begin after, the limit
+	nextIDs         string // the ID to begin after, the limit
+	sweep           string // now, now, the ID to begin after, the last ID, now
+	revokeEverybody string // now, the ID to begin after, the last ID
 
 	storedIDs     string // the list of IDs
 	createStaging string
@@ -54,15 +56,20 @@ type statements struct {
 	stagedHolders string
 }
 
-// Parts of statements.
+// Parts of statements. What people edit raises the version, what the machine keeps books of does not.
 const (
 	edited    = ", version = version + 1, updated_at = ?"
+	booked    = ", updated_at = ?"
 	returning = " WHERE id = ? RETURNING {columns}"
+	changing  = " AND id = ? RETURNING {columns}" // after a condition
 	notLocked = "(locked_until IS NULL OR locked_until <= ?)"
 	noTokens  = "reset_token = NULL, reset_token_expiry = NULL, verification_token = NULL, verification_token_expiry = NULL"
 	unlocked  = "failed_login_attempts = 0, locked_until = NULL"
-	verified  = "is_verified = true, verification_token = NULL, verification_token_expiry = NULL"
-	password  = "hashed_password = ?, " + noTokens + ", " + unlocked
+	verified  = "is_verified = true, verification_token = NULL, verification_token_expiry = NULL" + raisedIf + "is_verified THEN 0 ELSE 1 END" + booked
+	someToken = "refresh_tokens <> '[]'"
+
+	raisedIf = ", version = version + CASE WHEN "
+	password = "hashed_password = ?, " + noTokens + ", " + unlocked
 )
 
 func insertUsers(names []string) string {
@@ -73,51 +80,49 @@ func newStatements(d *dialect, schema string) *statements {
 	fill := func(parts ...string) string { return d.fill(schema, strings.Join(parts, "")) }
 	// A lock that is stored here has ended, for the statement matches no other: its failures do not count any more.
 	const attempts = "CASE WHEN locked_until IS NULL THEN failed_login_attempts + 1 ELSE 1 END"
-	ifOther := func(column, value string) string {
-		return column + " = CASE WHEN email = ? THEN " + column + " ELSE " + value + " END"
-	}
 	s := &statements{
 		find:   make(map[string]string),
 		exists: make(map[string]string),
 
-		create: fill(insertUsers(columnNames())),
-		delete: fill("DELETE FROM {users} WHERE id = ?"),
-		signIn: fill("UPDATE {users} SET last_login = ?", edited, returning),
-		setEmail: fill("UPDATE {users} SET email = ?, ", ifOther("is_verified", "false"), ", ", ifOther("reset_token", "NULL"), ", ",
-			ifOther("reset_token_expiry", "NULL"), ", ", ifOther("verification_token", "NULL"), ", ",
-			ifOther("verification_token_expiry", "NULL"), edited, returning),
-		setUsername: fill("UPDATE {users} SET username = ?", edited, returning),
-		setNames:    fill("UPDATE {users} SET first_name = ?, last_name = ?", edited, returning),
-		setPhone:    fill("UPDATE {users} SET phone = ?", edited, returning),
-		activate:    fill("UPDATE {users} SET is_active = true", edited, returning),
-		deactivate:  fill("UPDATE {users} SET is_active = false, refresh_tokens = '[]'", edited, returning),
-		verify:      fill("UPDATE {users} SET ", verified, edited, returning),
-		unlock:      fill("UPDATE {users} SET ", unlocked, edited, returning),
-		failure: fill("UPDATE {users} SET failed_login_attempts = ", attempts, ", locked_until = CASE WHEN ", attempts, " >= ? THEN {time} END", edited,
+		create:      fill(insertUsers(columnNames())),
+		delete:      fill("DELETE FROM {users} WHERE id = ?"),
+		deleteAt:    fill("DELETE FROM {users} WHERE id = ? AND version = ?"),
+		signIn:      fill("UPDATE {users} SET last_login = ?", booked, returning),
+		setEmail:    fill("UPDATE {users} SET email = ?, is_verified = false, ", noTokens, edited, " WHERE email <> ?", changing),
+		setUsername: fill("UPDATE {users} SET username = ?", edited, " WHERE username <> ?", changing),
+		setNames: fill("UPDATE {users} SET first_name = ?, last_name = ?", edited,
+			" WHERE (first_name IS DISTINCT FROM ? OR last_name IS DISTINCT FROM ?)", changing),
+		setPhone: fill("UPDATE {users} SET phone = ?", edited, " WHERE phone IS DISTINCT FROM ?", changing),
+		activate: fill("UPDATE {users} SET is_active = true", edited, " WHERE NOT is_active", changing),
+		deactivate: fill("UPDATE {users} SET is_active = false, refresh_tokens = '[]'", raisedIf, "is_active THEN 1 ELSE 0 END", booked,
+			" WHERE (is_active OR ", someToken, ")", changing),
+		verify: fill("UPDATE {users} SET ", verified, " WHERE NOT (is_verified AND verification_token IS NULL AND verification_token_expiry IS NULL)", changing),
+		unlock: fill("UPDATE {users} SET ", unlocked, booked, " WHERE (failed_login_attempts <> 0 OR locked_until IS NOT NULL)", changing),
+		failure: fill("UPDATE {users} SET failed_login_attempts = ", attempts, ", locked_until = CASE WHEN ", attempts, " >= ? THEN {time} END", booked,
 			" WHERE id = ? AND ", notLocked, " RETURNING {columns}"),
-		success: fill("UPDATE {users} SET last_login = ?, hashed_password = ?, ", unlocked, edited,
+		success: fill("UPDATE {users} SET last_login = ?, hashed_password = ?, ", unlocked, booked,
 			" WHERE id = ? AND hashed_password = ? AND is_active AND ", notLocked, " RETURNING {columns}"),
 		setPassword: fill("UPDATE {users} SET ", password, ", refresh_tokens = '[]'", edited, returning),
-		issueReset:  fill("UPDATE {users} SET reset_token = ?, reset_token_expiry = ?", edited, returning),
-		issueVerify: fill("UPDATE {users} SET verification_token = ?, verification_token_expiry = ?", edited, returning),
+		issueReset:  fill("UPDATE {users} SET reset_token = ?, reset_token_expiry = ?", booked, returning),
+		issueVerify: fill("UPDATE {users} SET verification_token = ?, verification_token_expiry = ?", booked, returning),
 		consumeReset: fill("UPDATE {users} SET ", password, ", refresh_tokens = '[]'", edited,
 			" WHERE reset_token = ? AND reset_token_expiry > ? RETURNING {columns}"),
-		confirm: fill("UPDATE {users} SET ", verified, edited, " WHERE verification_token = ? AND verification_token_expiry > ? RETURNING {columns}"),
+		confirm: fill("UPDATE {users} SET ", verified, " WHERE verification_token = ? AND verification_token_expiry > ? RETURNING {columns}"),
 
-		issueToken:  fill("UPDATE {users} SET refresh_tokens = ", d.issued(), edited, " WHERE id = ? AND is_active RETURNING {columns}"),
-		rotateToken: fill("UPDATE {users} SET refresh_tokens = ", d.rotated(), edited, " WHERE id = ? AND is_active AND ", d.hasEntry("s = ?"), " RETURNING {columns}"),
-		hasToken: fill("SELECT 1 FROM {users} WHERE id = ? AND is_active AND ",
-			d.hasEntry(substring(domain.EntrySession, domain.EntrySessionLen+1+domain.EntryDigestLen)+" = ?")),
-		revoke:       fill("UPDATE {users} SET refresh_tokens = ", d.kept("s <> ?"), edited, returning),
-		revokeOthers: fill("UPDATE {users} SET refresh_tokens = ", d.kept("s = ?"), edited, returning),
-		revokeAll:    fill("UPDATE {users} SET refresh_tokens = '[]'", edited, returning),
+		issueToken:      fill("UPDATE {users} SET refresh_tokens = ", d.appended, booked, " WHERE id = ? AND is_active AND ", d.length, " < ?"),
+		rotateToken:     fill("UPDATE {users} SET refresh_tokens = ", d.replaced, booked, " WHERE id = ? AND is_active AND ", d.contains),
+		sessions:        fill("SELECT is_active, refresh_tokens FROM {users} WHERE id = ?"),
+		rewriteSessions: fill("UPDATE {users} SET refresh_tokens = ?", booked, " WHERE id = ? AND is_active AND ", d.same),
+		revoke:          fill("UPDATE {users} SET refresh_tokens = ", d.kept("s <> ?"), booked, " WHERE ", d.hasEntry("= ?"), changing),
+		revokeOthers:    fill("UPDATE {users} SET refresh_tokens = ", d.kept("s = ?"), booked, " WHERE ", d.hasEntry("<> ?"), changing),
+		revokeAll:       fill("UPDATE {users} SET refresh_tokens = '[]'", booked, " WHERE ", someToken, changing),
 		countSessions: fill("SELECT CAST(coalesce(sum(sessions), 0) AS bigint) FROM (SELECT ", d.liveSessions(),
 			" AS sessions FROM {users}) AS counted"),
 		sessionCounts: fill("SELECT id, sessions FROM (SELECT id, ", d.liveSessions(),
 			" AS sessions FROM {users} WHERE id > ?) AS counted WHERE sessions > 0 ORDER BY id LIMIT ?"),
-		nextIDs: fill("SELECT id FROM {users} WHERE id > ? ORDER BY id LIMIT ?"),
-		sweep: fill("UPDATE {users} SET refresh_tokens = ", d.kept("true"), edited, " WHERE id > ? AND id <= ? AND EXISTS (SELECT 1 FROM {elements} WHERE NOT (",
-			isEntry, " AND ", expiresOf, "{binary} > ?))"),
+		nextIDs:         fill("SELECT id FROM {users} WHERE id > ? ORDER BY id LIMIT ?"),
+		sweep:           fill("UPDATE {users} SET refresh_tokens = ", d.kept("true"), booked, " WHERE id > ? AND id <= ? AND ", d.hasStale()),
+		revokeEverybody: fill("UPDATE {users} SET refresh_tokens = '[]'", booked, " WHERE id > ? AND id <= ? AND ", someToken),
 
 		storedIDs:     fill(d.storedIDs),
 		createStaging: fill("CREATE TEMPORARY TABLE ", staging, " AS SELECT 0 AS ", place, ", {columns} FROM {users} WHERE false"),

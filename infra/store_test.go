@@ -155,7 +155,11 @@ func TestReturnedRowsAreTheStoredOnes(t *testing.T) {
 			},
 			"session": func() (*domain.User, error) {
 				grant, err := store.IssueToken(ctx, id, domain.SessionPolicy{})
-				return grant.User, err
+				if err != nil {
+					return nil, err
+				}
+				u, _, err := store.FindByToken(ctx, grant.Token)
+				return u, err
 			},
 			"update": func() (*domain.User, error) {
 				return store.Update(ctx, id, func(u *domain.User) error { return u.Rename("C", "") })
@@ -341,9 +345,11 @@ func TestDumpHoldsNoSecret(t *testing.T) {
 			"refresh token": grant.Token.Reveal(), "rotated token": rotated.Token.Reveal(),
 			"reset token": reset.Reveal(), "verification token": verification.Reveal(),
 		} {
-			for from := 0; from+16 <= len(secret); from += 8 {
-				// The first characters of a refresh token are its user's ID.
-				if from >= 24 && strings.Contains(dump, secret[from:from+16]) {
+			if strings.HasSuffix(name, "refresh token") || name == "rotated token" {
+				secret = secret[24:86] // between the user's ID and what is stored as well
+			}
+			for from := 0; from+16 <= len(secret); from++ {
+				if strings.Contains(dump, secret[from:from+16]) {
 					t.Errorf("the database holds a part of the %s", name)
 				}
 			}

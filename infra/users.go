@@ -102,28 +102,28 @@ func (r *repository) Update(ctx context.Context, id domain.ID, change func(*doma
 	return nil, wrap(op, conflict())
 }
 
-// replace stores what differs between the state that was read and the one after a change, as the next version.
+// replace stores what differs between the state that was read and the one after a change, if nothing was edited meanwhile.
 func (r *repository) replace(ctx context.Context, read, state domain.UserState) (*domain.User, error) {
 	const op = "update user"
-	state.Version, state.UpdatedAt = read.Version+1, r.present()
-	next, err := domain.RestoreUser(state)
-	if err != nil {
-		return nil, wrap(op, err)
+	names, values := changes(&read, &state)
+	if len(names) == 0 {
+		return domain.RestoreUser(read)
 	}
 	update := sql.Dialect(r.dialect.name).Update(usersTable).Schema(r.builderSchema())
-	names, values := changes(&read, &state)
 	for i, name := range names {
 		update.Set(name, values[i])
 	}
-	query, args := update.Where(sql.And(sql.EQ(user.FieldID, read.ID.UUID()), sql.EQ(user.FieldVersion, read.Version))).Query()
-	n, err := r.execute(ctx, op, query, args...)
-	switch {
-	case err != nil:
-		return nil, err
-	case n == 0:
+	if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(editedColumns, name) }) {
+		update.Add(user.FieldVersion, 1)
+	}
+	query, args := update.Set(user.FieldUpdatedAt, r.present()).
+		Where(sql.And(sql.EQ(user.FieldID, read.ID.UUID()), sql.EQ(user.FieldVersion, read.Version))).
+		Returning(columnNames()...).Query()
+	updated, err := r.one(ctx, op, query, args...)
+	if err == nil && updated == nil {
 		return nil, wrap(op, conflict())
 	}
-	return next, nil
+	return updated, err
 }
 
 // SetEmail implements [domain.UserWriter].
@@ -132,8 +132,7 @@ func (r *repository) SetEmail(ctx context.Context, id domain.ID, email domain.Em
 	if email.IsZero() {
 		return nil, wrap(op, required(user.FieldEmail))
 	}
-	e := email.String()
-	return r.update(ctx, op, r.texts.setEmail, e, e, e, e, e, e, r.present(), id.UUID())
+	return r.update(ctx, op, id, r.texts.setEmail, email.String(), r.present(), email.String())
 }
 
 // SetUsername implements [domain.UserWriter].
@@ -142,7 +141,7 @@ func (r *repository) SetUsername(ctx context.Context, id domain.ID, username dom
 	if username.IsZero() {
 		return nil, wrap(op, required(user.FieldUsername))
 	}
-	return r.update(ctx, op, r.texts.setUsername, username.String(), r.present(), id.UUID())
+	return r.update(ctx, op, id, r.texts.setUsername, username.String(), r.present(), username.String())
 }
 
 // SetNames implements [domain.UserWriter].
@@ -152,44 +151,55 @@ func (r *repository) SetNames(ctx context.Context, id domain.ID, names domain.Na
 	if err != nil {
 		return nil, wrap(op, err)
 	}
-	return r.update(ctx, op, r.texts.setNames, orNull(names.First), orNull(names.Last), r.present(), id.UUID())
+	first, last := orNull(names.First), orNull(names.Last)
+	return r.update(ctx, op, id, r.texts.setNames, first, last, r.present(), first, last)
 }
 
 // SetPhone implements [domain.UserWriter].
 func (r *repository) SetPhone(ctx context.Context, id domain.ID, phone domain.Phone) (*domain.User, error) {
-	return r.update(ctx, "set phone", r.texts.setPhone, orNull(phone.String()), r.present(), id.UUID())
+	return r.update(ctx, "set phone", id, r.texts.setPhone, orNull(phone.String()), r.present(), orNull(phone.String()))
 }
 
 // Activate implements [domain.UserWriter].
 func (r *repository) Activate(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "activate user", r.texts.activate, r.present(), id.UUID())
+	return r.update(ctx, "activate user", id, r.texts.activate, r.present())
 }
 
 // Deactivate implements [domain.UserWriter].
 func (r *repository) Deactivate(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "deactivate user", r.texts.deactivate, r.present(), id.UUID())
+	return r.update(ctx, "deactivate user", id, r.texts.deactivate, r.present())
 }
 
 // Verify implements [domain.UserWriter].
 func (r *repository) Verify(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "verify user", r.texts.verify, r.present(), id.UUID())
+	return r.update(ctx, "verify user", id, r.texts.verify, r.present())
 }
 
 // RecordSignIn implements [domain.UserWriter].
 func (r *repository) RecordSignIn(ctx context.Context, id domain.ID) (*domain.User, error) {
 	now := r.present()
-	return r.update(ctx, "record sign-in", r.texts.signIn, now, now, id.UUID())
+	return r.update(ctx, "record sign-in", id, r.texts.signIn, now, now)
 }
 
 // Delete implements [domain.UserWriter].
 func (r *repository) Delete(ctx context.Context, id domain.ID) error {
 	const op = "delete user"
 	n, err := r.execute(ctx, op, r.texts.delete, id.UUID())
-	switch {
-	case err != nil:
-		return err
-	case n == 0:
+	if err == nil && n == 0 {
 		return wrap(op, notFound())
 	}
-	return nil
+	return err
+}
+
+// DeleteAt implements [domain.UserWriter].
+func (r *repository) DeleteAt(ctx context.Context, id domain.ID, version int64) error {
+	const op = "delete user"
+	n, err := r.execute(ctx, op, r.texts.deleteAt, id.UUID(), version)
+	if err != nil || n > 0 {
+		return err
+	}
+	if _, err := r.find(ctx, op, user.FieldID, id.UUID()); err != nil {
+		return err
+	}
+	return wrap(op, conflict())
 }

@@ -173,16 +173,18 @@ func (o output) printUser(u *domain.User) error { return o.print(userRecord(u, t
 // grantRecord is a refresh token with what its holder needs to know of it.
 func grantRecord(g domain.Grant) record {
 	return record{
-		{"user_id", g.User.ID()},
+		{"user_id", g.UserID},
 		{"session_id", g.Session.ID},
+		{"label", orNull(g.Session.Label)},
 		{"token", g.Token.Reveal()},
-		{"expires_at", g.Token.ExpiresAt()},
+		{"expires_at", g.Session.ExpiresAt},
 	}
 }
 
 func sessionRecord(s domain.Session) record {
 	return record{
 		{"session_id", s.ID},
+		{"label", orNull(s.Label)},
 		{"issued_at", s.IssuedAt},
 		{"rotated_at", s.RotatedAt},
 		{"expires_at", s.ExpiresAt},

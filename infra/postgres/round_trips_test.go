@@ -77,7 +77,7 @@ var calls = map[string]call{
 		}
 		return err
 	}},
-	"Activate": {statements: 1, roundTrips: 1, run: func(a *account) error {
+	"Activate": {statements: 1, roundTrips: 1, before: deactivate, run: func(a *account) error {
 		_, err := a.store.Activate(a.ctx, a.ID())
 		return err
 	}},
@@ -92,6 +92,10 @@ var calls = map[string]call{
 	"RecordSignIn": {statements: 1, roundTrips: 1, run: func(a *account) error {
 		_, err := a.store.RecordSignIn(a.ctx, a.ID())
 		return err
+	}},
+	"DeleteAt": {statements: 1, roundTrips: 1, run: func(a *account) error { return a.store.DeleteAt(a.ctx, a.ID(), 1) }},
+	"DeleteAt, refused": {statements: 2, roundTrips: 2, fails: domain.ErrConflict, run: func(a *account) error {
+		return a.store.DeleteAt(a.ctx, a.ID(), 2)
 	}},
 	"Delete": {statements: 1, roundTrips: 1, run: func(a *account) error { return a.store.Delete(a.ctx, a.ID()) }},
 
@@ -118,7 +122,7 @@ var calls = map[string]call{
 		_, err := a.store.SetPassword(a.ctx, a.ID(), passwordHash(a.t, "c"), passwordHash(a.t, "b"), a.grant.Session.ID)
 		return err
 	}},
-	"Unlock": {statements: 1, roundTrips: 1, run: func(a *account) error {
+	"Unlock": {statements: 1, roundTrips: 1, before: recordFailure, run: func(a *account) error {
 		_, err := a.store.Unlock(a.ctx, a.ID())
 		return err
 	}},
@@ -132,16 +136,31 @@ var calls = map[string]call{
 	"IssueToken":          {statements: 1, roundTrips: 1, run: issueToken},
 	"IssueToken, refused": {statements: 2, roundTrips: 2, fails: domain.ErrInactive, before: deactivate, run: issueToken},
 	"RotateToken":         {statements: 1, roundTrips: 1, run: rotateToken},
+	"IssueToken, at the cap": {statements: 3, roundTrips: 3, run: func(a *account) error {
+		_, err := a.store.IssueToken(a.ctx, a.ID(), domain.SessionPolicy{Cap: 1})
+		return err
+	}},
+	"RotateToken, replayed": {
+		statements: 2, roundTrips: 2,
+		before: func(a *account) error {
+			_, err := a.store.RotateToken(a.ctx, a.grant.Token, domain.SessionPolicy{})
+			return err
+		},
+		run: func(a *account) error {
+			_, err := a.store.RotateToken(a.ctx, a.grant.Token, domain.SessionPolicy{})
+			return err
+		},
+	},
 	"RotateToken, reused": {
-		statements: 1, roundTrips: 1, fails: domain.ErrTokenReused,
+		statements: 3, roundTrips: 3, fails: domain.ErrTokenReused,
 		before: rotateToken, run: rotateToken,
 	},
 	"RotateToken, refused": {
 		statements: 2, roundTrips: 2, fails: domain.ErrTokenInvalid,
 		before: revokeSessions, run: rotateToken,
 	},
-	"HasToken": {statements: 1, roundTrips: 1, run: func(a *account) error {
-		_, err := a.store.HasToken(a.ctx, a.grant.Token)
+	"FindByToken": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, _, err := a.store.FindByToken(a.ctx, a.grant.Token)
 		return err
 	}},
 	"Sessions": {statements: 1, roundTrips: 1, run: func(a *account) error {
@@ -152,7 +171,11 @@ var calls = map[string]call{
 		_, err := a.store.RevokeSession(a.ctx, a.ID(), a.grant.Session.ID)
 		return err
 	}},
-	"RevokeOtherSessions": {statements: 1, roundTrips: 1, run: func(a *account) error {
+	"RevokeSession, of none": {statements: 2, roundTrips: 2, before: revokeSessions, run: func(a *account) error {
+		_, err := a.store.RevokeSession(a.ctx, a.ID(), a.grant.Session.ID)
+		return err
+	}},
+	"RevokeOtherSessions": {statements: 1, roundTrips: 1, before: issueToken, run: func(a *account) error {
 		_, err := a.store.RevokeOtherSessions(a.ctx, a.ID(), a.grant.Session.ID)
 		return err
 	}},
@@ -163,6 +186,10 @@ var calls = map[string]call{
 	}},
 	"ListSessionCounts": {statements: 1, roundTrips: 1, run: func(a *account) error {
 		_, err := a.store.ListSessionCounts(a.ctx, domain.ID{}, 100)
+		return err
+	}},
+	"RevokeEverybody": {statements: 2, roundTrips: 2, run: func(a *account) error {
+		_, err := a.store.RevokeEverybody(a.ctx, domain.ID{}, 100)
 		return err
 	}},
 	"SweepSessions": {statements: 2, roundTrips: 2, run: func(a *account) error {

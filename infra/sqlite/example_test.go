@@ -31,10 +31,12 @@ func Example() {
 	check(store.Create(ctx, ana))
 	ana, err = auth.Authenticate(ctx, "ana@example.org", "correct horse battery staple")
 	check(err)
-	grant, err := store.IssueToken(ctx, ana.ID(), domain.SessionPolicy{}) // grant.Token goes to the client
+	grant, err := store.IssueToken(ctx, ana.ID(), domain.SessionPolicy{Label: "Firefox on Linux"}) // grant.Token goes to the client
 	check(err)
-	fmt.Println(ana.Email(), ana.IsVerified(), len(grant.User.Sessions(time.Now())))
-	// Output: ana@example.org false 1
+	ana, session, err := store.FindByToken(ctx, grant.Token)
+	check(err)
+	fmt.Println(ana.Email(), ana.IsVerified(), session.Label)
+	// Output: ana@example.org false Firefox on Linux
 }
 
 func check(err error) {

@@ -6,7 +6,7 @@ INSERT INTO users (id, email, username, hashed_password, first_name, last_name, 
   verification_token_expiry, version, created_at, updated_at)
 VALUES ('0b7e1bd2-5cd4-4b3c-9d6a-000000000002', 'josé@xn--mller-kva.example', 'josé', '$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$Osnh55qh0FwGklXMojH+fg',
   'José', 'Núñez', '+573001112233', false, true, '2026-03-01 12:00:00.000001-05',
-  '["0mxc8mmm8.5ADY6cCQopgn5eAVGcpo4A.rmJ6Ch0Chhlwuz86GVev_zNm1AzVBFeFcez5VYI8Vjo.0mws8gpa8.0mxz3o9a4.0mws8gpa4"]',
+  '["5ADY6cCQopgn5eAVGcpo4A.0mxc8mmm8.rmJ6Ch0Chhlwuz86GVev_zNm1AzVBFeFcez5VYI8Vjo.0mws8gpa8.0mxz3o9a4.0mws8gpa4..Firefox on Linux"]',
   7, '2026-03-01 12:15:00+00', repeat('a', 64), '2026-03-01 12:30:00+00', repeat('b', 64), '2026-03-02 12:00:00+00', 42,
   '2025-12-31 23:59:59.999999+00', '2026-03-01 17:00:00.000001+00');
 INSERT INTO users (id, email, username, hashed_password, refresh_tokens, created_at, updated_at)
