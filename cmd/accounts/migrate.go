@@ -20,7 +20,8 @@ func (p *program) migrateCommand() *cobra.Command {
 		p.migrateVerifyCommand(),
 		p.migrateDownCommand(),
 		p.migrateBaselineCommand(),
-		p.migrateDiffCommand(), p.migrateNewCommand(),
+		p.migrateAcceptCommand(),
+		p.migrateDiffCommand(), p.migrateNewCommand(), p.migrateCheckpointCommand(),
 		p.migrateLintCommand(), p.migrateHashCommand(),
 		p.migrateAdoptCommand(),
 	)
@@ -236,4 +237,21 @@ accounts migrate baseline --to 20261122190238`
 		})
 	c.Flags().StringVar(&version, "to", "", "the `VERSION` at which the tables are (default the newest)")
 	return c
+}
+
+func (p *program) migrateAcceptCommand() *cobra.Command {
+	const example = `accounts migrate accept 20261122190238`
+	return p.command("accept VERSION", "Record that a migration which counts as edited is, as it stands, what was applied", example,
+		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			return p.withRunner(ctx, func(runner *migration.Runner) error {
+				if err := runner.Accept(ctx, args[0]); err != nil {
+					return err
+				}
+				status, err := runner.Status(ctx)
+				if err != nil {
+					return err
+				}
+				return p.print(statusRecord(status))
+			})
+		})
 }

@@ -60,7 +60,7 @@ func (p *program) migrationFilesCommand(
 	c.Flags().StringVar(&dir, "dir", "", "the `DIR` of the migrations (default ent/migrate/postgres or ent/migrate/sqlite)")
 	must(c.MarkFlagDirname("dir"))
 	c.Flags().StringVar(&devURL, "dev-url", "",
-		"a PostgreSQL server for a temporary database to try migrations out in (default $"+devVariable+", else that of --database)")
+		"a PostgreSQL database beside which, or in a schema of which, migrations are tried out (default $"+devVariable+", else that of --database)")
 	return c
 }
 
@@ -116,6 +116,20 @@ accounts --database postgres: migrate new fill_nickname`
 			return p.print(record{{"file", path}})
 		})
 	must(c.Flags().MarkHidden("dev-url")) // nothing is tried out
+	return c
+}
+
+func (p *program) migrateCheckpointCommand() *cobra.Command {
+	const example = `accounts migrate checkpoint squashed
+accounts --database postgres://localhost/postgres migrate checkpoint squashed`
+	c := p.migrationFilesCommand("checkpoint NAME", "Write a file that makes at once what all files make, where new databases begin", example,
+		cobra.ExactArgs(1), func(ctx context.Context, files migrationFiles, args []string) error {
+			path, err := plan.Checkpoint(ctx, plan.DiffOptions{Dialect: files.dialect, Dir: files.dir, Name: args[0], Dev: files.dev})
+			if err != nil {
+				return err
+			}
+			return p.print(record{{"file", orNull(path)}})
+		})
 	return c
 }
 

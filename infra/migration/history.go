@@ -47,6 +47,15 @@ type Partial struct {
 	Error   string `json:"error,omitempty"` // why it stopped, if that was recorded
 }
 
+// String tells it in words.
+func (p Partial) String() string {
+	text := fmt.Sprintf("%s, %d of %d statements", p.Version, p.Applied, p.Total)
+	if p.Error != "" {
+		text += ": " + p.Error
+	}
+	return text
+}
+
 // Status returns how the database stands. It changes nothing, not even where nothing was ever applied. The error is a
 // [domain.ErrUnavailable] if the history cannot be read.
 func (r *Runner) Status(ctx context.Context) (Status, error) {
@@ -78,6 +87,28 @@ func (r *Runner) Check(ctx context.Context) error {
 		return script.Refuse(domain.ErrPendingMigrations, "%d migrations are pending; run: accounts migrate up%s", len(state.pending), state.hint())
 	}
 	return nil
+}
+
+// Accept records that a file is, as it stands, what was applied. It is for one that failed half way, was mended, and was finished
+// by a build of Atlas that keeps the sum of the first attempt: its record then says that it was edited. The error is a
+// [domain.ErrConflict] if that is not the first thing which the history has against the directory.
+func (r *Runner) Accept(ctx context.Context, version string) error {
+	return r.withLock(ctx, defaultLimits, func(s *Session) error {
+		state, err := r.compare(ctx, s.conn)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(r.dir.Files, func(f *script.File) bool { return f.Version() == version })
+		j := slices.IndexFunc(state.revisions, func(r *migrate.Revision) bool { return r.Version == version })
+		if state.Edited != version || i < 0 || j < 0 || state.revisions[j].Applied != state.revisions[j].Total {
+			return script.Refuse(domain.ErrConflict, "migration %s is not one that was applied in full and edited since", version)
+		}
+		revision := state.revisions[j]
+		revision.Hash, revision.PartialHashes = r.dir.Files[i].Sum, nil
+		revision.Applied, revision.Total = len(r.dir.Files[i].Statements), len(r.dir.Files[i].Statements)
+		revision.ExecutedAt, revision.Error, revision.ErrorStmt = time.Now(), "", ""
+		return script.Failure("accept the migration", history{Querier: s.conn, database: s.database}.WriteRevision(ctx, revision))
+	})
 }
 
 // state is a Status with what is to be done about it.
@@ -139,17 +170,30 @@ func compare(d *script.Directory, revisions []*migrate.Revision) state {
 		if r.Type.Has(migrate.RevisionTypeBaseline) {
 			baseline = r.Version
 		}
+		if slices.ContainsFunc(d.Files, func(f *script.File) bool { return f.IsCheckpoint() && f.Version() == r.Version }) {
+			baseline = r.Version // it stands for the files before it, too
+		}
 		if !slices.ContainsFunc(d.Files, func(f *script.File) bool { return f.Version() == r.Version }) {
 			s.Unknown = append(s.Unknown, r.Version)
 			s.newer = s.newer && r.Version > d.Files[len(d.Files)-1].Version()
 		}
 	}
 	s.newer = s.newer && len(s.Unknown) > 0
-	for _, f := range d.Files {
+	if len(revisions) == 0 {
+		// An empty database begins at the last checkpoint.
+		for i, f := range d.Files {
+			if f.IsCheckpoint() && i > 0 {
+				baseline = d.Files[i-1].Version()
+			}
+		}
+	}
+	for i, f := range d.Files {
 		revision, recorded := byVersion[f.Version()]
 		switch {
 		case !recorded && f.Version() <= baseline:
 			// The baseline stands for it.
+		case !recorded && f.IsCheckpoint() && i > 0 && len(revisions) > 0:
+			// The files before it were applied.
 		case !recorded && f.Version() < s.Current:
 			s.OutOfOrder = append(s.OutOfOrder, f.Version())
 		case !recorded:
@@ -163,7 +207,8 @@ func compare(d *script.Directory, revisions []*migrate.Revision) state {
 		default:
 			s.Applied++
 			// The sum of a file depends on the files before it: only the first difference is telling.
-			if s.Edited == "" && revision.Hash != "" && revision.Hash != f.Sum &&
+			// Nor does it tell anything behind a file that came in later.
+			if s.Edited == "" && len(s.OutOfOrder) == 0 && revision.Hash != "" && revision.Hash != f.Sum &&
 				(len(revision.PartialHashes) == 0 || !sameStatements(f, revision, len(f.Statements))) {
 				s.Edited = f.Version()
 			}
@@ -209,7 +254,8 @@ func (s *state) parted() error {
 	case len(s.OutOfOrder) > 0:
 		return script.Refuse(domain.ErrChecksum, "migration %s was added before %s, which is applied already", s.OutOfOrder[0], s.Current)
 	case s.Edited != "":
-		return script.Refuse(domain.ErrChecksum, "migration %s was edited after it was applied", s.Edited)
+		return script.Refuse(domain.ErrChecksum, "migration %s was edited after it was applied; restore it, or, if it was mended half way and then "+
+			"finished by Atlas, run: accounts migrate accept %[1]s", s.Edited)
 	}
 	return nil
 }

@@ -102,13 +102,17 @@ func (r *Runner) rewind(ctx context.Context, s *Session, to string) (Rewind, err
 			return Rewind{}, script.Refuse(domain.ErrInvalid, "migration %s is half applied: there is no way back to its end", to)
 		}
 	}
+	if to != "0" && len(state.revisions) > 0 && to < state.revisions[0].Version {
+		return Rewind{}, script.Refuse(domain.ErrInvalid, "the history of the database begins at %s: there is no way back to %s", state.revisions[0].Version, to)
+	}
+	keep -= skipped(r.dir, keep)
 	rewind := Rewind{Keep: keep}
 	for _, revision := range slices.Backward(state.revisions) {
 		if to == "0" || revision.Version > to {
 			rewind.Versions = append(rewind.Versions, revision.Version)
 		}
 	}
-	for _, f := range r.dir.Files {
+	for _, f := range r.dir.Replayed() {
 		if f.Version() > state.Current {
 			break
 		}
@@ -119,6 +123,16 @@ func (r *Runner) rewind(ctx context.Context, s *Session, to string) (Rewind, err
 		rewind.Files = append(rewind.Files, executed)
 	}
 	return rewind, nil
+}
+
+// skipped counts the checkpoints among the first files that are not replayed.
+func skipped(d *script.Directory, files int) (n int) {
+	for i, f := range d.Files[:files] {
+		if i > 0 && f.IsCheckpoint() {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *Session) applyRewind(ctx context.Context, rewind Rewind, statements []string, options RewindOptions) error {

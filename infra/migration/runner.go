@@ -164,6 +164,10 @@ func (r *Runner) applyPending(ctx context.Context, s *Session, options UpOptions
 
 // apply executes what is left of one file.
 func (r *Runner) apply(ctx context.Context, s *Session, p pending, progress func(Step)) error {
+	if statement := p.EndsTransaction(); statement != nil && p.Transactional {
+		return script.Refuse(domain.ErrInvalid, `migration %s, line %d would end the transaction in which the file is applied; `+
+			`take it out, or begin the file with "-- atlas:txmode none" and an empty line`, p.Name(), p.Line(statement))
+	}
 	file := &fileRun{Session: s, pending: p, progress: progress, plan: p.describe()}
 	executor, err := migrate.NewExecutor(file, r.dir.Atlas, history{s.conn, s.database, file},
 		migrate.WithLogger(file), migrate.WithOperatorVersion(operator))
@@ -235,6 +239,9 @@ func (r *Runner) pendingTo(ctx context.Context, q Querier, version string) ([]pe
 		return nil, script.Refuse(domain.ErrInvalid, "there is no migration %s", version)
 	}
 	last := slices.IndexFunc(state.pending, func(p pending) bool { return p.Version() == version })
+	if last < 0 && len(state.revisions) == 0 {
+		return nil, script.Refuse(domain.ErrInvalid, "an empty database begins at the checkpoint %s, after %s", state.pending[0].Version(), version)
+	}
 	if last < 0 && version < state.Current {
 		return nil, script.Refuse(domain.ErrInvalid, "the database is at %s, after %s; to go back, run: accounts migrate down --to %s",
 			state.Current, version, version)

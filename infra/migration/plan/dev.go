@@ -27,9 +27,9 @@ func DevSQLite(open func(context.Context) (*sql.DB, error)) Dev {
 	}
 }
 
-// DevPostgres returns a Dev of temporary databases on the server at a postgres:// URL, whose role must be allowed to create
-// databases. The database in the URL is only connected to. A process that is killed leaves its database behind; its
-// name begins with accounts_dev_.
+// DevPostgres returns a Dev of temporary databases on the server at a postgres:// URL or, if the role must not create
+// databases, of temporary schemas in the database that the URL names. What is there already is not touched. A process that is
+// killed leaves its database or schema behind; the name begins with accounts_dev_.
 func DevPostgres(server string, open func(ctx context.Context, url string) (*sql.DB, error)) Dev {
 	return func(ctx context.Context) (*sql.DB, func() error, error) {
 		address, err := url.Parse(server)
@@ -42,18 +42,29 @@ func DevPostgres(server string, open func(ctx context.Context, url string) (*sql
 			return nil, nil, err
 		}
 		name := "accounts_dev_" + strings.ToLower(rand.Text())
-		if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+name+" TEMPLATE template0 ENCODING 'UTF8'"); err != nil {
-			return nil, nil, errors.Join(script.Failure("create a temporary database", err), admin.Close())
+		kind, options, end := "DATABASE", " TEMPLATE template0 ENCODING 'UTF8'", " WITH (FORCE)"
+		_, err = admin.ExecContext(ctx, "CREATE DATABASE "+name+options)
+		if script.SQLState(err) == "42501" { // insufficient_privilege
+			kind, end = "SCHEMA", " CASCADE"
+			_, err = admin.ExecContext(ctx, "CREATE SCHEMA "+name)
+		}
+		if err != nil {
+			return nil, nil, errors.Join(script.Failure("create a temporary database or schema", err), admin.Close())
 		}
 		drop := func() error {
-			_, err := admin.ExecContext(context.WithoutCancel(ctx), "DROP DATABASE "+name+" WITH (FORCE)")
-			return errors.Join(script.Failure("drop the temporary database", err), admin.Close())
+			_, err := admin.ExecContext(context.WithoutCancel(ctx), "DROP "+kind+" "+name+end)
+			return errors.Join(script.Failure("drop what was temporary", err), admin.Close())
 		}
 
 		query := address.Query()
-		query.Del("dbname") // would win over the path
 		query.Del("search_path")
-		address.Path, address.RawQuery = "/"+name, query.Encode()
+		if kind == "DATABASE" {
+			query.Del("dbname") // would win over the path
+			address.Path = "/" + name
+		} else {
+			query.Set("search_path", name)
+		}
+		address.RawQuery = query.Encode()
 		db, err := open(ctx, address.String())
 		if err != nil {
 			return nil, nil, errors.Join(err, drop())

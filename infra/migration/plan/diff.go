@@ -112,6 +112,63 @@ func New(options DiffOptions) (path string, err error) {
 	return write(options.Dir, database, &migrate.Plan{Version: version, Name: options.Name})
 }
 
+// Checkpoint writes a file that makes at once what the files of the directory make one after the other, and renews atlas.sum. An
+// empty database begins there; one with a history passes over it. It returns the path of the file. The errors are those of
+// [Diff]; Desired is not needed.
+func Checkpoint(ctx context.Context, options DiffOptions) (path string, err error) {
+	if !validName.MatchString(options.Name) {
+		return "", invalidName()
+	}
+	d, err := databaseOf(options.Dialect)
+	if err != nil {
+		return "", err
+	}
+	dir, err := script.Read(os.DirFS(options.Dir), options.Dialect)
+	if err != nil {
+		return "", err
+	}
+	if len(dir.Files) == 0 {
+		return "", script.Refuse(domain.ErrInvalid, "there is no migration to stand for")
+	}
+	var planned *migrate.Plan
+	err = withScratch(ctx, d, options.Dev, func(s *scratch) error {
+		nothing, err := s.inspect(ctx)
+		if err != nil {
+			return err
+		}
+		for _, f := range dir.Replayed() {
+			if err := s.executeFile(ctx, f); err != nil {
+				return err
+			}
+		}
+		made, err := s.inspect(ctx)
+		if err != nil {
+			return err
+		}
+		stored, err := d.storage(ctx, s.conn)
+		if err != nil {
+			return err
+		}
+		planned, err = d.planned(ctx, s, options.Name, nothing, made, storageChanges(nil, stored))
+		return err
+	})
+	if err != nil || planned == nil {
+		return "", err
+	}
+	if planned.Version, err = nextVersion(options.Dir, options.Name, dir); err != nil {
+		return "", err
+	}
+	planned.Name = options.Name
+	local, err := migrate.NewLocalDir(options.Dir)
+	if err != nil {
+		return "", err
+	}
+	if err := migrate.NewPlanner(nil, local, migrate.PlanFormat(d.format)).WriteCheckpoint(planned, ""); err != nil {
+		return "", err
+	}
+	return filepath.Join(options.Dir, planned.Version+"_"+planned.Name+".sql"), nil
+}
+
 func write(path string, d database, planned *migrate.Plan) (string, error) {
 	local, err := migrate.NewLocalDir(path)
 	if err != nil {
@@ -132,7 +189,7 @@ func planDiff(ctx context.Context, options DiffOptions, d database, dir *script.
 	var current, desired *schema.Schema
 	var stored map[string]storage
 	err := withScratch(ctx, d, options.Dev, func(s *scratch) (err error) {
-		for _, f := range dir.Files {
+		for _, f := range dir.Replayed() {
 			if err := s.executeFile(ctx, f); err != nil {
 				return err
 			}
@@ -154,30 +211,34 @@ func planDiff(ctx context.Context, options DiffOptions, d database, dir *script.
 		if desired, err = s.inspect(ctx); err != nil {
 			return err
 		}
-		changes, err := difference(s.driver, current, desired)
-		if err != nil {
-			return err
-		}
 		declared, err := d.storage(ctx, s.conn)
 		if err != nil {
 			return err
 		}
-		parameters := storageChanges(stored, declared)
-		if len(changes)+len(parameters) == 0 {
-			return nil
-		}
-		planned = new(migrate.Plan)
-		if len(changes) > 0 {
-			if planned, err = plan(ctx, s.driver, options.Name, d.indent, changes); err != nil {
-				return err
-			}
-		}
-		for _, statement := range parameters {
-			planned.Changes = append(planned.Changes, &migrate.Change{Cmd: strings.TrimSuffix(statement, ";"), Comment: "set storage parameters"})
-		}
-		return nil
+		planned, err = d.planned(ctx, s, options.Name, current, desired, storageChanges(stored, declared))
+		return err
 	})
 	return planned, err
+}
+
+// planned returns the plan from one schema to another, or nil if there is nothing to be done.
+func (d database) planned(
+	ctx context.Context, s *scratch, name string, from, to *schema.Schema, parameters []string,
+) (planned *migrate.Plan, err error) {
+	changes, err := difference(s.driver, from, to)
+	if err != nil || len(changes)+len(parameters) == 0 {
+		return nil, err
+	}
+	planned = new(migrate.Plan)
+	if len(changes) > 0 {
+		if planned, err = plan(ctx, s.driver, name, d.indent, changes); err != nil {
+			return nil, err
+		}
+	}
+	for _, statement := range parameters {
+		planned.Changes = append(planned.Changes, &migrate.Change{Cmd: strings.TrimSuffix(statement, ";"), Comment: "set storage parameters"})
+	}
+	return planned, nil
 }
 
 // formatPostgres is the format of atlas.hcl. Whoever runs the file, its statements do not queue up for a lock, and others

@@ -49,6 +49,7 @@ func Lint(ctx context.Context, options LintOptions) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	dir.Files = dir.Replayed()
 	old := 0
 	if options.Latest > 0 {
 		old = max(0, len(dir.Files)-options.Latest)

@@ -36,6 +36,19 @@ type File struct {
 	Transactional bool
 }
 
+// endsTransaction finds a statement that ends the transaction in which it stands, or begins another.
+var endsTransaction = regexp.MustCompile(`(?i)^(BEGIN|START\s+TRANSACTION|COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?:\s+(?:WORK|TRANSACTION))?)\s*(;|$)`)
+
+// EndsTransaction returns the first statement of the file that would end its transaction, or nil.
+func (f *File) EndsTransaction() *migrate.Stmt {
+	for _, statement := range f.Statements {
+		if endsTransaction.MatchString(statement.Text) {
+			return statement
+		}
+	}
+	return nil
+}
+
 var (
 	// Concurrently finds CREATE, DROP and REINDEX INDEX CONCURRENTLY.
 	Concurrently = regexp.MustCompile(`(?i)\bINDEX\s+CONCURRENTLY\b`)
@@ -43,6 +56,18 @@ var (
 	CreatesConcurrently = regexp.MustCompile(
 		`(?i)^CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(IF\s+NOT\s+EXISTS\s+)?("(?:[^"]|"")+"|\w+)`)
 )
+
+// Replayed returns the files that lead from nothing to the end: a checkpoint among them repeats what the files before it
+// make, and is left out.
+func (d *Directory) Replayed() []*File {
+	var files []*File
+	for i, f := range d.Files {
+		if i == 0 || !f.IsCheckpoint() {
+			files = append(files, f)
+		}
+	}
+	return files
+}
 
 // Texts returns the statements as they are written.
 func (f *File) Texts() []string {
@@ -128,8 +153,10 @@ func readFile(f migrate.File, sums migrate.HashFile, dialect string) (*File, err
 	if !ok {
 		return nil, errors.New("not a plain file")
 	}
-	if local.IsCheckpoint() {
-		return nil, Refuse(domain.ErrInvalid, "checkpoints are not supported")
+	// Atlas reads no directive before a carriage return, and would run such a file in another way than is meant.
+	if text := string(f.Bytes()); strings.Contains(text, "\r\n") && strings.Contains(text, "-- atlas:") {
+		return nil, Refuse(domain.ErrInvalid, `has lines that end in CR LF, with which its "-- atlas:" comments have no effect; `+
+			"let them end in LF, and run: accounts migrate hash")
 	}
 	sum, err := sums.SumByName(f.Name())
 	if err != nil {
