@@ -172,7 +172,7 @@ func benchmarkRefusal(b *testing.B, store *infra.Store, hashes []struct{ name, s
 		fmt.Fprintf(&table, "| %s | %.1f ms | %+.1f %% |\n", c.name, c.median().Seconds()*1000, difference)
 	}
 	// A benchmark's own log is cut after ten lines.
-	fmt.Fprintf(os.Stdout, "\nmedians of %d rounds, and the difference to an unknown account:\n%s", rounds, table.String())
+	_, _ = fmt.Fprintf(os.Stdout, "\nmedians of %d rounds, and the difference to an unknown account:\n%s", rounds, table.String())
 	b.ReportMetric(worst, "worst-%")
 	b.ReportMetric(unknown.Seconds()*1000, "unknown-ms")
 }

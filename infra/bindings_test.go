@@ -220,7 +220,7 @@ func (s *savepoints) Query(ctx context.Context, query string, args ...any) (infr
 	ctx = context.WithoutCancel(ctx)
 	s.mu.Lock()
 	s.exec("SAVEPOINT statement")
-	rows, err := s.tx.QueryContext(ctx, query, args...)
+	rows, err := s.tx.QueryContext(ctx, query, args...) //nolint:rowserrcheck // by the reader of the rows
 	if err != nil {
 		s.end(err)
 		return nil, err

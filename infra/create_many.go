@@ -156,7 +156,6 @@ func heldColumn() string {
 // createStaged stores accounts within a transaction by way of a staging table. IDs are what tells its rows apart, so that
 // accounts with one ID take turns.
 func (t *Tx) createStaged(ctx context.Context, users []*domain.User, refusals []error) error {
-	const op = "create users"
 	known, err := t.stored(ctx, users)
 	if err != nil {
 		return err

@@ -54,7 +54,7 @@ type executor interface {
 type sqlHandle struct{ executor }
 
 func (h sqlHandle) Query(ctx context.Context, query string, args ...any) (Rows, error) {
-	rows, err := h.QueryContext(ctx, query, args...)
+	rows, err := h.QueryContext(ctx, query, args...) //nolint:rowserrcheck // by the reader of the rows
 	if err != nil {
 		return nil, err // and no typed nil
 	}

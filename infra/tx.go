@@ -38,7 +38,7 @@ func Isolation(level stdsql.IsolationLevel) TxOption {
 
 // ReadOnly has PostgreSQL refuse changes.
 func ReadOnly() TxOption {
-	return func(o *txOptions) { o.TxOptions.ReadOnly = true }
+	return func(o *txOptions) { o.ReadOnly = true }
 }
 
 // Retry says that the function may run again, at most n times, when the transaction fails with a serialization failure or a deadlock. What

@@ -10,15 +10,15 @@ import (
 
 func TestALineIsReadWithoutItsMarkAndEnd(t *testing.T) {
 	for text, want := range map[string]string{
-		"a":                      "a",
-		"a\n":                    "a",
-		"a\r\nb":                 "a",
-		"a\r":                    "a\r",
-		"":                       "",
-		"\ufeffa\r\n":            "a",
-		"\ufeff\ufeffa":          "\ufeffa",
-		"a\ufeff":                "a\ufeff",
-		"\ufeff\n":               "",
+		"a":                       "a",
+		"a\n":                     "a",
+		"a\r\nb":                  "a",
+		"a\r":                     "a\r",
+		"":                        "",
+		"\ufeffa\r\n":             "a",
+		"\ufeff\ufeffa":           "\ufeffa",
+		"a\ufeff":                 "a\ufeff",
+		"\ufeff\n":                "",
 		strings.Repeat("é", 5000): strings.Repeat("é", 5000),
 	} {
 		if line, err := readLine(bufio.NewReader(strings.NewReader(text))); err != nil || line != want {

@@ -7,17 +7,18 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"github.com/softbee/accounts/domain"
 )
 
-type sqliteFailure struct {
+type codeError struct {
 	code int
 	text string
 }
 
-func (e sqliteFailure) Error() string { return e.text }
-func (e sqliteFailure) Code() int     { return e.code }
+func (e codeError) Error() string { return e.text }
+func (e codeError) Code() int     { return e.code }
 
 func TestFaultsOfDrivers(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -30,11 +31,11 @@ func TestFaultsOfDrivers(t *testing.T) {
 			Fault{Class: Unique, Code: "23505", Where: "SQLSTATE 23505", Table: "users", Constraint: "users_email_key"}},
 		"missing value": {&pgconn.PgError{Code: "23502", TableName: "users", ColumnName: "org_id"},
 			Fault{Class: Check, Code: "23502", Where: "SQLSTATE 23502", Table: "users", Column: "org_id"}},
-		"SQLite": {sqliteFailure{2067, "constraint failed: UNIQUE constraint failed: users.email (2067)"},
+		"SQLite": {codeError{2067, "constraint failed: UNIQUE constraint failed: users.email (2067)"},
 			Fault{Class: Unique, Code: "2067", Where: "SQLite 2067", Table: "users", Constraint: "users.email", Column: "email"}},
-		"SQLite, an index on an expression": {sqliteFailure{2067, "constraint failed: UNIQUE constraint failed: index 'app_idx' (2067)"},
+		"SQLite, an index on an expression": {codeError{2067, "constraint failed: UNIQUE constraint failed: index 'app_idx' (2067)"},
 			Fault{Class: Unique, Code: "2067", Where: "SQLite 2067", Table: "app_idx", Constraint: "app_idx"}},
-		"SQLite, a check": {sqliteFailure{275, "constraint failed: CHECK constraint failed: users_email_check (275)"},
+		"SQLite, a check": {codeError{275, "constraint failed: CHECK constraint failed: users_email_check (275)"},
 			Fault{Class: Check, Code: "275", Where: "SQLite 275", Constraint: "users_email_check"}},
 	} {
 		for how, err := range map[string]error{"bare": test.err, "wrapped": fmt.Errorf("call: %w", test.err), "joined": errors.Join(test.err, errors.New("close"))} {
@@ -53,7 +54,7 @@ func TestKinds(t *testing.T) {
 		"42P01": domain.ErrPendingMigrations, "42703": domain.ErrPendingMigrations,
 		"42501": domain.ErrInternal, "42601": domain.ErrInternal, "25P02": domain.ErrInternal, "XX000": domain.ErrInternal, "0A000": domain.ErrInternal,
 	} {
-		if got := Of(&pq.Error{Code: pq.ErrorCode(code)}).Kind(); got != want {
+		if got := Of(&pq.Error{Code: pqerror.Code(code)}).Kind(); got != want {
 			t.Errorf("%s is %s; want %s", code, got, want)
 		}
 	}
@@ -61,7 +62,7 @@ func TestKinds(t *testing.T) {
 		787: domain.ErrReferenced, 1811: domain.ErrInvalid, 1299: domain.ErrInvalid, 5: domain.ErrUnavailable, 517: domain.ErrUnavailable,
 		8: domain.ErrUnavailable, 13: domain.ErrUnavailable, 1: domain.ErrInternal, 21: domain.ErrInternal,
 	} {
-		if got := Of(sqliteFailure{code: code}).Kind(); got != want {
+		if got := Of(codeError{code: code}).Kind(); got != want {
 			t.Errorf("SQLite's %d is %s; want %s", code, got, want)
 		}
 	}

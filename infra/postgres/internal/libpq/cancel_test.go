@@ -219,7 +219,7 @@ func TestPoolTriesAgain(t *testing.T) {
 type plainHandle struct{ *sql.DB }
 
 func (h plainHandle) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
-	return h.QueryContext(ctx, query, args...)
+	return h.QueryContext(ctx, query, args...) //nolint:rowserrcheck // by the reader of the rows
 }
 
 func (h plainHandle) Exec(ctx context.Context, query string, args ...any) (int64, error) {
