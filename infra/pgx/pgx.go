@@ -34,7 +34,7 @@ func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*in
 	if err != nil { // err would quote the URL
 		return nil, &domain.Error{Kind: domain.ErrInvalid, Field: "database", Reason: "is not a postgres:// URL with valid parameters"}
 	}
-	if defaults, err := pgxpool.ParseConfig("postgres://"); err == nil && config.MaxConns == defaults.MaxConns {
+	if !strings.Contains(databaseURL, "pool_max_conns") {
 		config.MaxConns = int32(max(8, 4*runtime.GOMAXPROCS(0)))
 	}
 	if config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > connectTimeout {
