@@ -16,7 +16,7 @@ type Database struct {
 
 // Checks declares checks of the table by their names, as a database (dialect.Postgres or dialect.SQLite) words them.
 //
-// Word those of PostgreSQL so that it prints what it was told: compare a varchar with a list as CAST(c AS text) IN (…).
+// Word those of PostgreSQL so that it prints what it was given: compare a varchar with a list as CAST(c AS text) IN (…).
 func Checks(database string, checks map[string]string) Database {
 	return Database{Checks: map[string]map[string]string{database: checks}}
 }

@@ -73,7 +73,7 @@ func (a *Adoption) plan(ctx context.Context) error {
 	live := *a.source.live
 	if a.source.inPlace {
 		a.Statements = a.loosening()
-		live.Indexes = slices.DeleteFunc(slices.Clone(live.Indexes), func(i *schema.Index) bool { return uniqueConstraint(i) != "" })
+		live.Indexes = slices.DeleteFunc(slices.Clone(live.Indexes), func(i *schema.Index) bool { return uniqueConstraint(i) != "" && a.replaces(i) })
 	}
 	planned, err := a.statements(ctx, &live)
 	if err != nil {
@@ -109,7 +109,7 @@ func (a *Adoption) plan(ctx context.Context) error {
 	}
 	for _, name := range s.others() {
 		a.Columns = append(a.Columns, ColumnChange{
-			Column: name, From: s.types[name], Change: "moved to " + sideSchema + ".other_columns",
+			Column: name, From: s.types[name], To: s.types[name], Change: "stays: it is not this program's",
 		})
 	}
 	return nil
@@ -152,6 +152,7 @@ func (a *Adoption) statements(ctx context.Context, live *schema.Table) ([]*migra
 	to.Schema = here
 	changes := []schema.Change{&schema.AddTable{T: to}}
 	if a.source.inPlace {
+		live = a.ours(live)
 		live.Schema = here
 		from, into := schema.New(a.source.schema).AddTables(live), schema.New(a.source.schema).AddTables(to)
 		diff, err := a.driver.SchemaDiff(from, into)
@@ -173,6 +174,64 @@ func (a *Adoption) statements(ctx context.Context, live *schema.Table) ([]*migra
 		return nil, failure("plan the conversion", err)
 	}
 	return plan.Changes, nil
+}
+
+// ours returns the table without what is not this program's and stays as it is: columns, checks, foreign keys and comments that
+// are not declared, and indexes unless they serve the columns of a declared one, which replaces them.
+func (a *Adoption) ours(live *schema.Table) *schema.Table {
+	ours, declared := *live, a.target.table
+	ours.Columns = nil
+	for _, column := range live.Columns {
+		to, ok := declared.Column(column.Name)
+		if !ok {
+			continue
+		}
+		kept := *column
+		kept.Attrs = withoutComments(column.Attrs, to.Attrs)
+		ours.Columns = append(ours.Columns, &kept)
+	}
+	ours.Indexes = slices.DeleteFunc(slices.Clone(live.Indexes), func(i *schema.Index) bool { return !a.replaces(i) })
+	ours.ForeignKeys = slices.DeleteFunc(slices.Clone(live.ForeignKeys), func(k *schema.ForeignKey) bool {
+		_, ok := declared.ForeignKey(k.Symbol)
+		return !ok
+	})
+	ours.Attrs = slices.DeleteFunc(withoutComments(live.Attrs, declared.Attrs), func(attr schema.Attr) bool {
+		check, ok := attr.(*schema.Check)
+		return ok && !slices.ContainsFunc(declared.Attrs, func(d schema.Attr) bool {
+			named, ok := d.(*schema.Check)
+			return ok && named.Name == check.Name
+		})
+	})
+	return &ours
+}
+
+func withoutComments(attrs, declared []schema.Attr) []schema.Attr {
+	isComment := func(attr schema.Attr) bool { _, ok := attr.(*schema.Comment); return ok }
+	if slices.ContainsFunc(declared, isComment) {
+		return slices.Clone(attrs)
+	}
+	return slices.DeleteFunc(slices.Clone(attrs), isComment)
+}
+
+// replaces tells whether a declared index takes the place of a live one: it has its name, or serves the same columns.
+func (a *Adoption) replaces(live *schema.Index) bool {
+	if _, named := a.target.table.Index(live.Name); named {
+		return true
+	}
+	columns := func(i *schema.Index) (names []string) {
+		for _, part := range i.Parts {
+			if part.C == nil {
+				return nil // an expression
+			}
+			names = append(names, part.C.Name)
+		}
+		return names
+	}
+	partial := slices.ContainsFunc(live.Attrs, func(attr schema.Attr) bool { _, ok := attr.(*postgres.IndexPredicate); return ok })
+	names := columns(live)
+	return !partial && len(names) > 0 && slices.ContainsFunc(a.target.table.Indexes, func(declared *schema.Index) bool {
+		return slices.Equal(columns(declared), names)
+	})
 }
 
 // convert gives every column that stays an expression, so that one rewriting of the table does it all: types, zones, NULLs

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"ariga.io/atlas/sql/postgres"
 	"ariga.io/atlas/sql/schema"
 
 	"github.com/softbee/accounts/domain"
@@ -273,7 +274,7 @@ func (s *source) listRemark(alias string) []string {
 		"THEN 'refresh_tokens %[5]s ' || %[3]s_array_length(%[1]s) END", column, null, format, notAList, tokenDropped)}
 }
 
-// others returns the columns that this program does not know. In place they have to go; they are kept in a table of their own.
+// others returns the columns that this program does not know. In place they stay.
 func (s *source) others() []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(s.types)) {
@@ -325,6 +326,18 @@ func (a *Adoption) obstacles(ctx context.Context, s *source) (_ []string, err er
 		}
 		if err := rows.Err(); err != nil {
 			return nil, failure("look for views", err)
+		}
+		for _, name := range s.others() {
+			column, ok := s.live.Column(name)
+			if ok && !column.Type.Null && column.Default == nil && !slices.ContainsFunc(column.Attrs, func(attr schema.Attr) bool {
+				switch attr.(type) {
+				case *schema.GeneratedExpr, *postgres.Identity:
+					return true
+				}
+				return false
+			}) {
+				found = append(found, "column "+name+", which is not this program's, is NOT NULL and has no default: no account could be created")
+			}
 		}
 	}
 	return found, nil

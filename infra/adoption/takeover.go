@@ -146,7 +146,7 @@ func (a *Adoption) convertInPlace(ctx context.Context, notes *staging) error {
 			return err
 		}
 	}
-	for _, step := range []func(context.Context, *staging) error{a.putAside, a.noteOrigin, a.keepOthers, a.loosen, a.rewriteTexts, a.alter} {
+	for _, step := range []func(context.Context, *staging) error{a.putAside, a.noteOrigin, a.loosen, a.rewriteTexts, a.alter} {
 		if err := step(ctx, notes); err != nil {
 			return err
 		}
@@ -178,19 +178,6 @@ func (a *Adoption) enabledTriggers(ctx context.Context) (_ []string, err error) 
 	return names, failure("look for triggers", rows.Err())
 }
 
-// keepOthers copies the columns that do not stay.
-func (a *Adoption) keepOthers(ctx context.Context, _ *staging) error {
-	others := a.source.others()
-	if len(others) == 0 {
-		return nil
-	}
-	if err := a.exec(ctx, "CREATE TABLE "+sideSchema+".other_columns AS SELECT "+
-		strings.Join(quoteAll(append([]string{"id"}, others...)), ", ")+" FROM "+a.source.name); err != nil {
-		return err
-	}
-	return a.exec(ctx, "ALTER TABLE "+sideSchema+".other_columns ADD PRIMARY KEY (id)")
-}
-
 // loosen takes away what would be in the way of Atlas's plan.
 func (a *Adoption) loosen(ctx context.Context, _ *staging) error {
 	for _, statement := range a.loosening() {
@@ -219,7 +206,7 @@ func (a *Adoption) loosening() []string {
 		}
 	}
 	for _, index := range a.source.live.Indexes {
-		if name := uniqueConstraint(index); name != "" {
+		if name := uniqueConstraint(index); name != "" && a.replaces(index) {
 			changes = append(changes, "DROP CONSTRAINT "+quote(name))
 		}
 	}
@@ -370,7 +357,7 @@ func (a *Adoption) compare(ctx context.Context) error {
 		return err
 	}
 	to := a.target.table
-	from, into := schema.New(a.source.schema).AddTables(live), schema.New(a.source.schema).AddTables(to)
+	from, into := schema.New(a.source.schema).AddTables(a.ours(live)), schema.New(a.source.schema).AddTables(to)
 	differences, err := a.driver.SchemaDiff(from, into)
 	if err != nil {
 		return failure("compare the tables", err)

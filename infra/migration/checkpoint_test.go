@@ -85,7 +85,7 @@ func TestCheckpoint(t *testing.T) {
 	})
 }
 
-// A file that failed half way, was mended, and was finished by an Atlas that keeps the sum of the first attempt, counts as edited
+// A file that failed half way, was repaired, and was finished by an Atlas that keeps the sum of the first attempt, counts as edited
 // until somebody says that it is right.
 func TestAccept(t *testing.T) {
 	t.Parallel()
@@ -130,7 +130,7 @@ func TestOutOfOrderLeavesOthersInnocent(t *testing.T) {
 	})
 }
 
-// What ends the transaction of its file would leave half of it applied and told as rolled back.
+// What ends the transaction of its file would leave half of it applied, and say that it was rolled back.
 func TestFileThatEndsItsTransaction(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d testDatabase) {

@@ -100,7 +100,7 @@ func TestExtendedSchemaByAtlas(t *testing.T) {
 		}
 		a, b := readFile(t, path), readFile(t, theirs[0])
 		if v := "(lower(hex(randomblob(4))"; d.dialect == migration.SQLite && !strings.Contains(b, v) {
-			// v0.13.1 loses the parentheses of this default where it makes a table of SQLite anew, see TestDiffWhereAtlasFails.
+			// v0.13.1 loses the parentheses of this default where it makes a table of SQLite again, see TestDiffWhereAtlasFails.
 			a = strings.NewReplacer(v, v[1:], "hex(randomblob(6))))", "hex(randomblob(6)))", "(CURRENT_TIMESTAMP)", "CURRENT_TIMESTAMP").Replace(a)
 		}
 		// Atlas does not see storage parameters.

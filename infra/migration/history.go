@@ -89,7 +89,7 @@ func (r *Runner) Check(ctx context.Context) error {
 	return nil
 }
 
-// Accept records that a file is, as it stands, what was applied. It is for one that failed half way, was mended, and was finished
+// Accept records that a file is, as it stands, what was applied. It is for one that failed half way, was repaired, and was finished
 // by a build of Atlas that keeps the sum of the first attempt: its record then says that it was edited. The error is a
 // [domain.ErrConflict] if that is not the first thing which the history has against the directory.
 func (r *Runner) Accept(ctx context.Context, version string) error {
@@ -254,7 +254,7 @@ func (s *state) parted() error {
 	case len(s.OutOfOrder) > 0:
 		return script.Refuse(domain.ErrChecksum, "migration %s was added before %s, which is applied already", s.OutOfOrder[0], s.Current)
 	case s.Edited != "":
-		return script.Refuse(domain.ErrChecksum, "migration %s was edited after it was applied; restore it, or, if it was mended half way and then "+
+		return script.Refuse(domain.ErrChecksum, "migration %s was edited after it was applied; restore it, or, if it was repaired half way and then "+
 			"finished by Atlas, run: accounts migrate accept %[1]s", s.Edited)
 	}
 	return nil

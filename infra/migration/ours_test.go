@@ -49,7 +49,7 @@ var theirs = map[string][]string{
 	},
 }
 
-// additions are what is to be told of them.
+// additions are what verify lists of them.
 var additions = map[string][]string{
 	"postgres": {
 		"check app_check (org_id > 0) of users", "column note of users", "column org_id of users", "column tier of users",

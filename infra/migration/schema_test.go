@@ -99,7 +99,7 @@ func TestSearchPath(t *testing.T) {
 		if got := queryString(t, db, "SELECT to_regclass('auth.users')::text || ' ' || to_regclass('accounts_migrations_auth.atlas_schema_revisions')"); got == "" {
 			t.Error("the tables are not where they should be")
 		}
-		// A program that forgets it is told where the accounts are, and begins nothing.
+		// A program that forgets it learns where the accounts are, and begins nothing.
 		forgetful := in(t, db, migration.Schema{})
 		if err := forgetful.Check(t.Context()); !errors.Is(err, domain.ErrPendingMigrations) || !strings.Contains(err.Error(), `"auth"`) {
 			t.Errorf("check: %v; want a hint at auth", err)

@@ -241,7 +241,7 @@ func (d database) planned(
 	return planned, nil
 }
 
-// formatPostgres is the format of atlas.hcl. Whoever runs the file, its statements do not queue up for a lock, and others
+// formatPostgres is the format of atlas.hcl. Whichever program runs the file, its statements do not queue up for a lock, and others
 // behind them, for longer than five seconds.
 var formatPostgres = migrate.TemplateFormatter{{
 	N: migrate.DefaultFormatter[0].N,

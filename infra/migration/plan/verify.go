@@ -23,9 +23,9 @@ type DriftError struct {
 // Error tells the number of differences.
 func (e *DriftError) Error() string {
 	if len(e.Statements) == 1 {
-		return "the database is not as declared: 1 statement would mend it"
+		return "the database is not as declared: 1 statement leads there"
 	}
-	return fmt.Sprintf("the database is not as declared: %d statements would mend it", len(e.Statements))
+	return fmt.Sprintf("the database is not as declared: %d statements lead there", len(e.Statements))
 }
 
 // Unwrap returns [domain.ErrDrift].

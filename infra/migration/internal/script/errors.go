@@ -36,7 +36,7 @@ func Failure(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, refused)
 }
 
-// Reason is what may be told of a driver's error: messages about names of tables, columns and constraints, but not
+// Reason is what may be shown of a driver's error: messages about names of tables, columns and constraints, but not
 // PostgreSQL's class 22, data exceptions, which quote the value.
 func Reason(err error) string {
 	var e interface {
