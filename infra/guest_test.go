@@ -471,9 +471,13 @@ func TestIsolationLevels(t *testing.T) {
 	}
 }
 
-// TestIsolationLevelsByProcesses does the same by 16 processes.
+// TestIsolationLevelsByProcesses does the same by 4 processes, or by 16 if ACCOUNTS_TEST_LONG is set.
 func TestIsolationLevelsByProcesses(t *testing.T) {
-	const processes, each = 16, 4
+	const each = 4
+	processes := 4
+	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
+		processes = 16
+	}
 	if address := os.Getenv("ISOLATION_TEST_URL"); address != "" {
 		store, err := postgres.OpenPool(t.Context(), address, postgres.Pool{MaxOpen: 2})
 		if err != nil {
@@ -494,9 +498,6 @@ func TestIsolationLevelsByProcesses(t *testing.T) {
 		}
 		group.Wait()
 		return
-	}
-	if os.Getenv("ACCOUNTS_TEST_LONG") == "" {
-		t.Skip("starts 48 processes; set ACCOUNTS_TEST_LONG=1 to run it")
 	}
 	for _, level := range isolationLevels {
 		address := storetest.PostgresURL(t) + "&default_transaction_isolation=" + strings.ReplaceAll(level, " ", "%20")
