@@ -52,7 +52,7 @@ func TestExtendedSchema(t *testing.T) {
 		}
 
 		for _, refused := range []string{
-			"UPDATE users SET plan = 'gold'", "UPDATE users SET nickname = 'x'",
+			"UPDATE users SET plan = 'gold'", "UPDATE users SET trial_nickname = 'x'",
 			"INSERT INTO teams (id, name, kind) VALUES ('00000000-0000-4000-8000-000000000001', 'a', 'hidden')",
 			"INSERT INTO user_teams VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000001')",
 		} {
@@ -60,7 +60,7 @@ func TestExtendedSchema(t *testing.T) {
 				t.Errorf("accepted: %s", refused)
 			}
 		}
-		mustExec(t, db, "UPDATE users SET plan = 'it''s', nickname = 'Al'",
+		mustExec(t, db, "UPDATE users SET plan = 'it''s', trial_nickname = 'Al'",
 			"INSERT INTO teams (id, name, kind) VALUES ('00000000-0000-4000-8000-000000000001', 'a', 'open')",
 			"INSERT INTO user_teams SELECT id, '00000000-0000-4000-8000-000000000001' FROM users",
 			"INSERT INTO devices (id, user_id) SELECT id, id FROM users")

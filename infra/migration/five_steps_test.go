@@ -89,7 +89,7 @@ func TestFiveSteps(t *testing.T) {
 				t.Error(err)
 			}
 			found, err := plan.Compare(t.Context(), runner, before[d.name], d.dev(t))
-			if err != nil || !slices.Contains(found.Additional, "column nickname of users") {
+			if err != nil || !slices.Contains(found.Additional, "column trial_nickname of users") {
 				t.Errorf("against the schema before: %+v, %v; want the column as additional", found, err)
 			}
 			// The release that is running goes on.
