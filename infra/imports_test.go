@@ -23,6 +23,8 @@ var mayImport = map[string][]string{
 	"infra":                       {module + "/domain", module + "/ent", "entgo.io/ent", "github.com/google/uuid", module + "/infra/migration", module + "/infra/internal/fault"},
 	"infra/internal/fault":        {module + "/domain"},
 	"infra/internal/copytext":     {},
+	"infra/internal/atlastest":    {},
+	"infra/entaccounts":           {module + "/ent/migrate/desired", module + "/ent/schema", module + "/ent/user", "entgo.io/ent", "ariga.io/atlas/sql/schema"},
 	"infra/migration":             {module + "/domain", module + "/infra/internal/fault", module + "/infra/migration/internal/script", "ariga.io/atlas/sql/migrate"},
 	"infra/migration/plan":        {module + "/domain", module + "/infra/migration", module + "/infra/migration/internal/script", "ariga.io/atlas"},
 	"infra/adoption":              {module + "/domain", module + "/infra/internal/fault", module + "/ent/migrate", module + "/ent/migrate/postgres", module + "/infra/migration", "ariga.io/atlas", "github.com/google/uuid", "golang.org/x/text"},

@@ -1,7 +1,6 @@
 package migration_test
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,25 +14,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/softbee/accounts/infra/internal/atlastest"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/migration/plan"
 )
 
-// The tests in this file hold the package against Atlas's command line: $ACCOUNTS_ATLAS, or atlas in the PATH. Without it
-// they are skipped, or fail if ACCOUNTS_REQUIRE_ATLAS is set.
+// The tests in this file hold the package against Atlas's command line.
 func atlasProgram(t *testing.T) string {
 	t.Helper()
-	program, err := exec.LookPath(cmp.Or(os.Getenv("ACCOUNTS_ATLAS"), "atlas"))
-	if err == nil {
-		return program
-	}
-	const hint = "Atlas's command line is not installed: run: bash .ci/atlas DIR, where DIR is in the PATH"
-	if os.Getenv("ACCOUNTS_REQUIRE_ATLAS") != "" {
-		t.Fatal(hint)
-	}
-	t.Skip(hint)
-	return ""
+	return atlastest.Program(t)
 }
 
 // project is a directory with the project's atlas.hcl and what it names: migrations and desired states.
