@@ -207,8 +207,9 @@ func compare(d *script.Directory, revisions []*migrate.Revision) state {
 		default:
 			s.Applied++
 			// The sum of a file depends on the files before it: only the first difference is telling.
-			// Nor does it tell anything behind a file that came in later.
-			if s.Edited == "" && len(s.OutOfOrder) == 0 && revision.Hash != "" && revision.Hash != f.Sum &&
+			// Nor does it tell anything behind a file that came in later, or is gone.
+			parted := len(s.OutOfOrder) > 0 || len(s.Unknown) > 0 && s.Unknown[0] < f.Version()
+			if s.Edited == "" && !parted && revision.Hash != "" && revision.Hash != f.Sum &&
 				(len(revision.PartialHashes) == 0 || !sameStatements(f, revision, len(f.Statements))) {
 				s.Edited = f.Version()
 			}
