@@ -14,6 +14,7 @@ var dialects = map[string]*dialect{migration.Postgres: &postgresDialect, migrati
 // dialect is how a database spells what the statements need. In its texts ? stands for an argument, ?? for a question mark.
 type dialect struct {
 	name       string // ent's and Atlas's
+	system     string // OpenTelemetry's
 	migrations fs.FS  // the embedded ones
 	argument   func(place int) string
 	value      func(any) any // writes an argument; nil writes it as it is
@@ -23,6 +24,8 @@ type dialect struct {
 
 	storedIDs string // tells which IDs of a list, idList's, are stored
 	idList    func(ids []string) string
+
+	health func(ctx context.Context, s *Store, h *Health) error // asks the server how it is
 
 	temporary       []string                                                        // makes the declared tables temporarily
 	temporarySchema string                                                          // where they are then

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/softbee/accounts/ent/migrate/desired"
 	"github.com/softbee/accounts/ent/migrate/postgres"
@@ -12,6 +13,7 @@ import (
 
 var postgresDialect = dialect{
 	name:       migration.Postgres,
+	system:     "postgresql",
 	migrations: postgres.Files,
 	argument:   func(place int) string { return "$" + strconv.Itoa(place) },
 	time:       "CAST(? AS timestamptz)",
@@ -20,6 +22,8 @@ var postgresDialect = dialect{
 
 	storedIDs: "SELECT id FROM {users} WHERE id = ANY (CAST(? AS uuid[]))",
 	idList:    func(ids []string) string { return "{" + strings.Join(ids, ",") + "}" },
+
+	health: postgresHealth,
 
 	temporary:       []string{"SET LOCAL search_path = pg_temp", desired.Postgres},
 	temporarySchema: "pg_temp",
@@ -57,4 +61,17 @@ func postgresParts(ctx context.Context, t *Tx, schema string) ([]part, error) {
 				|| coalesce(' WHERE ' || pg_get_expr(x.indpred, x.indrelid), '')
 		FROM declared AS t JOIN pg_index AS x ON x.indrelid = t.oid AND x.indisunique AND x.indisvalid JOIN pg_class AS i ON i.oid = x.indexrelid`)
 	return collect(ctx, &t.repository, "compare", query, []any{schema, schema}, scanPart)
+}
+
+func postgresHealth(ctx context.Context, s *Store, h *Health) error {
+	const query = `SELECT current_setting('server_version'), NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off',
+		CASE WHEN NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+			ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0) END::float8`
+	_, err := collect(ctx, &s.repository, "ask for the server's state", query, nil, func(rows Rows) (struct{}, error) {
+		var lag float64
+		err := rows.Scan(&h.Server, &h.Writable, &lag)
+		h.Lag = time.Duration(lag * float64(time.Second))
+		return struct{}{}, err
+	})
+	return err
 }

@@ -2,6 +2,7 @@ package infra
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 var sqliteDialect = dialect{
 	name:       migration.SQLite,
+	system:     "sqlite",
 	migrations: sqlite.Files,
 	argument:   func(int) string { return "?" },
 	value:      sqliteValue,
@@ -20,6 +22,8 @@ var sqliteDialect = dialect{
 
 	storedIDs: "SELECT id FROM {users} WHERE id IN (SELECT value FROM json_each(?))",
 	idList:    func(ids []string) string { return `["` + strings.Join(ids, `","`) + `"]` },
+
+	health: sqliteHealth,
 
 	temporary: []string{strings.NewReplacer(
 		"CREATE TABLE `", "CREATE TEMPORARY TABLE `", "CREATE INDEX `", "CREATE INDEX temp.`", "CREATE UNIQUE INDEX `", "CREATE UNIQUE INDEX temp.`",
@@ -104,4 +108,20 @@ func checksOf(text string) []string {
 		checks = append(checks, rest[:max(end-1, 0)])
 		plain = rest[end:]
 	}
+}
+
+// sqliteHealth writes the user_version that the file has already, which takes the write lock and changes nothing.
+func sqliteHealth(ctx context.Context, s *Store, h *Health) error {
+	const op = "ask for the file's state"
+	found, err := collect(ctx, &s.repository, op, "SELECT sqlite_version(), user_version FROM pragma_user_version", nil,
+		func(rows Rows) (version int64, err error) {
+			err = rows.Scan(&h.Server, &version)
+			return version, err
+		})
+	if err != nil {
+		return err
+	}
+	_, err = s.execute(ctx, op, fmt.Sprintf("PRAGMA user_version = %d", found[0]))
+	h.Writable = err == nil
+	return nil
 }

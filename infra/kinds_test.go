@@ -140,7 +140,7 @@ func TestEveryErrorHasAKind(t *testing.T) {
 				expect(t, domain.ErrDrift)(method, err)
 				return
 			}
-			expect(t, domain.ErrPendingMigrations, "InTx", "Migrate", "Migrations", "CheckMigrations")(method, err)
+			expect(t, domain.ErrPendingMigrations, "InTx", "Migrate", "Migrations", "CheckMigrations", "Health")(method, err)
 		})
 		if _, err := store.DB().Exec("ALTER TABLE renamed RENAME TO users"); err != nil {
 			t.Fatal(err)

@@ -14,14 +14,15 @@ import (
 
 // repository is what a [Store] and a [Tx] have in common: the methods of [domain.Repository], over a handle.
 type repository struct {
-	handle  Handle
-	dialect *dialect
-	schema  string
-	texts   *statements
-	now     func() time.Time
-	staged  *atomic.Int32                                       // of the next calls of CreateMany, how many expect collisions
-	inside  bool                                                // a transaction, in which a statement that failed cannot be executed again
-	nested  func(ctx context.Context, fn func(*Tx) error) error // runs fn in a transaction, or in a savepoint of this one
+	handle    Handle
+	dialect   *dialect
+	schema    string
+	texts     *statements
+	now       func() time.Time
+	staged    *atomic.Int32 // of the next calls of CreateMany, how many expect collisions
+	inside    bool          // a transaction, in which a statement that failed cannot be executed again
+	observers []domain.Observer
+	nested    func(ctx context.Context, fn func(*Tx) error) error // runs fn in a transaction, or in a savepoint of this one
 }
 
 // present returns the time as the database keeps it.
@@ -31,19 +32,28 @@ func (r *repository) present() time.Time { return domain.StoredTime(r.now()) }
 // succeeds in each round, so that only a great number of them on one account can exhaust it.
 const maxRetries = 200
 
-// retry calls execute, and again where that failed with a conflict of transactions.
-func (r *repository) retry(ctx context.Context, op string, execute func() error) error {
-	for try := 1; ; try++ {
-		err := execute()
-		if err == nil {
-			return nil
+// retry calls execute, which returns how many rows it got, and again where that failed with a conflict of transactions.
+func (r *repository) retry(ctx context.Context, op string, execute func(context.Context) (int64, error)) error {
+	if len(r.observers) == 0 {
+		_, err := r.try(ctx, op, execute)
+		return err
+	}
+	return r.observe(ctx, op, func(ctx context.Context) (outcome, error) { return r.try(ctx, op, execute) })
+}
+
+func (r *repository) try(ctx context.Context, op string, execute func(context.Context) (int64, error)) (done outcome, _ error) {
+	for {
+		done.attempts++
+		done.rows, done.cause = execute(ctx)
+		if done.cause == nil {
+			return done, nil
 		}
-		failed := r.failure(ctx, op, err)
-		if r.inside || try > maxRetries || !errors.As(failed, new(retryable)) {
-			return failed
+		failed := r.failure(ctx, op, done.cause)
+		if r.inside || done.attempts > maxRetries || !errors.As(failed, new(retryable)) {
+			return done, failed
 		}
-		if err := backOff(ctx, try); err != nil {
-			return r.failure(ctx, op, err)
+		if err := backOff(ctx, done.attempts); err != nil {
+			return done, r.failure(ctx, op, err)
 		}
 	}
 }
@@ -76,9 +86,9 @@ func backOff(ctx context.Context, try int) error {
 // execute runs a statement and returns how many rows it changed.
 func (r *repository) execute(ctx context.Context, op, query string, args ...any) (n int64, err error) {
 	args = r.dialect.values(args)
-	err = r.retry(ctx, op, func() (err error) {
+	err = r.retry(ctx, op, func(ctx context.Context) (int64, error) {
 		n, err = r.handle.Exec(ctx, query, args...)
-		return err
+		return n, err
 	})
 	return n, err
 }
@@ -86,13 +96,15 @@ func (r *repository) execute(ctx context.Context, op, query string, args ...any)
 // one runs a statement that returns the columns of at most one account; nil if of none.
 func (r *repository) one(ctx context.Context, op, query string, args ...any) (u *domain.User, err error) {
 	args = r.dialect.values(args)
-	err = r.retry(ctx, op, func() error {
+	err = r.retry(ctx, op, func(ctx context.Context) (int64, error) {
 		rows, err := r.handle.Query(ctx, query, args...)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		u, err = scanOne(rows)
-		return err
+		if u, err = scanOne(rows); u == nil {
+			return 0, err
+		}
+		return 1, err
 	})
 	return u, err
 }
@@ -130,21 +142,21 @@ func (r *repository) exists(ctx context.Context, op, query string, args ...any) 
 // collect returns what read makes of each row of a query.
 func collect[T any](ctx context.Context, r *repository, op, query string, args []any, read func(Rows) (T, error)) (all []T, err error) {
 	args = r.dialect.values(args)
-	err = r.retry(ctx, op, func() (err error) {
+	err = r.retry(ctx, op, func(ctx context.Context) (n int64, err error) {
 		all = nil
 		rows, err := r.handle.Query(ctx, query, args...)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		defer func() { err = errors.Join(err, rows.Close()) }()
 		for rows.Next() {
 			one, err := read(rows)
 			if err != nil {
-				return err
+				return 0, err
 			}
 			all = append(all, one)
 		}
-		return rows.Err()
+		return int64(len(all)), rows.Err()
 	})
 	return all, err
 }

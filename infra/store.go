@@ -6,6 +6,7 @@ import (
 	"context"
 	stdsql "database/sql"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -33,8 +34,9 @@ var (
 type Option func(*settings)
 
 type settings struct {
-	now    func() time.Time
-	schema string
+	now       func() time.Time
+	schema    string
+	observers []domain.Observer
 }
 
 // WithClock makes the store take the time from now instead of time.Now.
@@ -69,17 +71,21 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 		}
 		option(&chosen)
 	}
-	if chosen.now == nil {
+	switch {
+	case chosen.now == nil:
 		return nil, wrap(op, required("clock"))
+	case slices.Contains(chosen.observers, nil):
+		return nil, wrap(op, required("observer"))
 	}
 	if database.Handle == nil {
 		database.Handle = sqlHandle{database.DB}
 	}
 	s := &Store{database: database, repository: repository{
-		handle:  database.Handle,
-		dialect: d,
-		now:     chosen.now,
-		staged:  new(atomic.Int32),
+		handle:    database.Handle,
+		dialect:   d,
+		now:       chosen.now,
+		staged:    new(atomic.Int32),
+		observers: chosen.observers,
 	}}
 	s.nested = func(ctx context.Context, fn func(*Tx) error) error { return s.InTx(ctx, fn, Retry(maxRetries)) }
 	var err error

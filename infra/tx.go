@@ -62,15 +62,18 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error, options ...TxOp
 	for _, option := range options {
 		option(&chosen)
 	}
-	for try := 1; ; try++ {
-		err := s.inTx(ctx, fn, &chosen.TxOptions)
-		if err == nil || try > chosen.retries || !isRetryable(err) || ctx.Err() != nil {
-			return err
+	return s.observe(ctx, op, func(ctx context.Context) (done outcome, _ error) {
+		for {
+			done.attempts++
+			err := s.inTx(ctx, fn, &chosen.TxOptions)
+			if done.cause = err; err == nil || done.attempts > chosen.retries || !isRetryable(err) || ctx.Err() != nil {
+				return done, err
+			}
+			if err := backOff(ctx, done.attempts); err != nil {
+				return done, s.failure(ctx, op, err)
+			}
 		}
-		if err := backOff(ctx, try); err != nil {
-			return s.failure(ctx, op, err)
-		}
-	}
+	})
 }
 
 func (s *Store) inTx(ctx context.Context, fn func(tx *Tx) error, options *stdsql.TxOptions) (err error) {

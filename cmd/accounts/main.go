@@ -70,7 +70,8 @@ const rootExample = `  # an account in a new SQLite file, accounts.db
 
 func (p *program) rootCommand() *cobra.Command {
 	root := group("accounts", "Administer user accounts in your own database",
-		p.userCommand(), p.sessionCommand(), p.migrateCommand(), p.versionCommand())
+		p.userCommand(), p.sessionCommand(), p.migrateCommand(),
+		p.healthCommand(), p.versionCommand())
 	root.Long = `Administer user accounts in your own database.
 
 Results go to standard output, everything else to standard error. Passwords and tokens are read from standard input,

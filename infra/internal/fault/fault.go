@@ -231,3 +231,27 @@ func (f Fault) Kind() domain.Kind {
 	}
 	return domain.ErrInternal
 }
+
+// Cause describes an error for an operator, without values: the code, or what the network did.
+func Cause(err error) string {
+	var operation *net.OpError
+	if errors.As(err, &operation) {
+		return operation.Op + ": " + innermost(operation.Err).Error()
+	}
+	f := Of(err)
+	if f.Constraint != "" {
+		return f.Where + ", constraint " + f.Constraint
+	}
+	return f.Where
+}
+
+// innermost returns the end of a chain of errors, the system's own.
+func innermost(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
