@@ -21,14 +21,14 @@ CREATE TABLE "users" (
   "version" bigint NOT NULL DEFAULT 1,
   "created_at" timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
   "updated_at" timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
-  "nickname" character varying(50) NULL,
+  "trial_nickname" character varying(50) NULL,
   "plan" character varying NOT NULL DEFAULT 'free',
   PRIMARY KEY ("id"),
   CONSTRAINT "users_email_check" CHECK (email = lower(email COLLATE "default") AND email IS NFC NORMALIZED),
   CONSTRAINT "users_failed_login_attempts_check" CHECK (failed_login_attempts >= 0),
-  CONSTRAINT "users_nickname_check" CHECK (char_length(CAST(nickname AS text)) > 1),
   CONSTRAINT "users_plan_check" CHECK (CAST("plan" AS text) IN ('free', 'paid', 'it''s')),
   CONSTRAINT "users_refresh_tokens_check" CHECK (jsonb_typeof(refresh_tokens) = 'array'),
+  CONSTRAINT "users_trial_nickname_check" CHECK (char_length(CAST(trial_nickname AS text)) > 1),
   CONSTRAINT "users_username_check" CHECK (username = lower(username COLLATE "default") AND username IS NFC NORMALIZED),
   CONSTRAINT "users_version_check" CHECK (version >= 1)
 );

@@ -44,14 +44,14 @@ CREATE TABLE `users` (
   `version` integer NOT NULL DEFAULT (1),
   `created_at` datetime NOT NULL DEFAULT (CURRENT_TIMESTAMP),
   `updated_at` datetime NOT NULL DEFAULT (CURRENT_TIMESTAMP),
-  `nickname` text NULL,
+  `trial_nickname` text NULL,
   `plan` text NOT NULL DEFAULT ('free'),
   PRIMARY KEY (`id`),
   CONSTRAINT `users_email_check` CHECK (email = lower(email)),
   CONSTRAINT `users_failed_login_attempts_check` CHECK (failed_login_attempts >= 0),
-  CONSTRAINT `users_nickname_check` CHECK (length(nickname) > 1),
   CONSTRAINT `users_plan_check` CHECK (`plan` IN ('free', 'paid', 'it''s')),
   CONSTRAINT `users_refresh_tokens_check` CHECK (json_type(refresh_tokens) = 'array'),
+  CONSTRAINT `users_trial_nickname_check` CHECK (length(trial_nickname) > 1),
   CONSTRAINT `users_username_check` CHECK (username = lower(username)),
   CONSTRAINT `users_version_check` CHECK (version >= 1)
 );

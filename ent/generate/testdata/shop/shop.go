@@ -21,7 +21,7 @@ type User struct{ schema.User }
 // Fields of the User.
 func (u User) Fields() []ent.Field {
 	return append(u.User.Fields(),
-		field.String("nickname").SchemaType(map[string]string{dialect.Postgres: "varchar(50)"}).Optional().Nillable(),
+		field.String("trial_nickname").SchemaType(map[string]string{dialect.Postgres: "varchar(50)"}).Optional().Nillable(),
 		field.Enum("plan").NamedValues("Free", "free", "Paid", "paid", "Own", "it's").Default("free"),
 	)
 }
@@ -37,8 +37,8 @@ func (User) Edges() []ent.Edge {
 // Annotations of the User.
 func (u User) Annotations() []entschema.Annotation {
 	return append(u.User.Annotations(),
-		schema.Checks(dialect.Postgres, map[string]string{"users_nickname_check": "char_length(CAST(nickname AS text)) > 1"}),
-		schema.Checks(dialect.SQLite, map[string]string{"users_nickname_check": "length(nickname) > 1"}),
+		schema.Checks(dialect.Postgres, map[string]string{"users_trial_nickname_check": "char_length(CAST(trial_nickname AS text)) > 1"}),
+		schema.Checks(dialect.SQLite, map[string]string{"users_trial_nickname_check": "length(trial_nickname) > 1"}),
 		schema.Statements(dialect.Postgres,
 			`CREATE INDEX "users_tokens" ON "users" USING gin ("refresh_tokens")`,
 			`CREATE INDEX "users_last_name" ON "users" ((lower((last_name)::text)))`),
