@@ -47,7 +47,7 @@ func TestSchemasAreIndependent(t *testing.T) {
 		mustExec(t, db, `INSERT INTO "`+strings.ReplaceAll(name, `"`, `""`)+`".users (email, username, hashed_password) VALUES ('a@example.org', 'ann', '-')`)
 	}
 	for _, name := range names[1:] {
-		if _, err := plan.Down(t.Context(), runners[name], plan.DownOptions{To: first}); err != nil {
+		if _, err := plan.Down(t.Context(), runners[name], plan.DownOptions{To: first, AllowDestructive: true}); err != nil {
 			t.Errorf("down in %s: %v", name, err)
 		}
 		if _, err := plan.Down(t.Context(), runners[name], plan.DownOptions{To: "0"}); !errors.Is(err, domain.ErrInvalid) || !strings.Contains(err.Error(), "drops table users") {
@@ -141,7 +141,7 @@ func TestSearchPath(t *testing.T) {
 			if err := errors.Join(runner.Check(t.Context()), plan.Verify(t.Context(), runner, d.desired(t), nil)); err != nil {
 				t.Error(err)
 			}
-			if _, err := plan.Down(t.Context(), runner, plan.DownOptions{To: firstVersion(t)}); err != nil {
+			if _, err := plan.Down(t.Context(), runner, plan.DownOptions{To: firstVersion(t), AllowDestructive: true}); err != nil {
 				t.Error(err)
 			}
 			mustUp(t, runner)
