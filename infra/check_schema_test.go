@@ -2,10 +2,12 @@ package infra_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/migrate/desired"
 	"github.com/softbee/accounts/infra"
 )
 
@@ -56,5 +58,21 @@ func TestCheckSchema(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestComposedExample demands what is declared of the example's table too: each line of the CREATE TABLE, and each index.
+func TestComposedExample(t *testing.T) {
+	for name, declared := range map[string]string{"postgres": desired.Postgres, "sqlite": desired.SQLite} {
+		text, err := os.ReadFile("../examples/composed/schema." + name + ".sql")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(declared) {
+			line = strings.Trim(line, ", \n")
+			if (strings.HasPrefix(line, "CREATE") || strings.ContainsAny(line[:min(1, len(line))], "`\"C")) && !strings.Contains(string(text), line) {
+				t.Errorf("schema.%s.sql lacks %s: run go generate ./ent in examples/composed, and atlas migrate diff", name, line)
+			}
+		}
 	}
 }
