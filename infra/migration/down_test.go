@@ -129,6 +129,61 @@ func TestDownWithoutLosses(t *testing.T) {
 	})
 }
 
+// Functions, triggers and views that the later files made go, so that the files can be applied again; those of an application, and of
+// earlier files, stay.
+func TestDownDropsWhatAtlasDoesNotSee(t *testing.T) {
+	t.Parallel()
+	files := map[string][2]string{
+		"postgres": {
+			lines("CREATE FUNCTION early() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;",
+				"CREATE TRIGGER early BEFORE UPDATE ON thing FOR EACH ROW EXECUTE FUNCTION early();"),
+			lines("ALTER TABLE thing ADD COLUMN extra text NULL;",
+				"CREATE FUNCTION late(a integer, b text) RETURNS integer LANGUAGE sql AS 'SELECT 1';",
+				"CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.extra := 'x'; RETURN NEW; END $$;",
+				"CREATE TRIGGER late BEFORE UPDATE ON thing FOR EACH ROW EXECUTE FUNCTION touch();",
+				"CREATE VIEW late_view AS SELECT extra FROM thing;"),
+		},
+		"sqlite": {
+			lines("-- atlas:delimiter //", "", "CREATE TRIGGER early AFTER UPDATE ON thing BEGIN SELECT 1; END //"),
+			lines("-- atlas:delimiter //", "", "ALTER TABLE thing ADD COLUMN extra text NULL //",
+				"CREATE TRIGGER late AFTER UPDATE OF name ON thing BEGIN UPDATE thing SET extra = 'x'; END //",
+				"CREATE VIEW late_view AS SELECT extra FROM thing //"),
+		},
+	}
+	onEach(t, func(t *testing.T, d testDatabase) {
+		db := d.open(t, d.url(t))
+		runner := d.runner(t, db, and(t, directory(t, downBase), map[string]string{second + "_early.sql": files[d.name][0], third + "_late.sql": files[d.name][1]}))
+		mustUp(t, runner)
+		if d.dialect == migration.Postgres {
+			mustExec(t, db, "CREATE FUNCTION app() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+				"CREATE TRIGGER app BEFORE UPDATE ON thing FOR EACH ROW EXECUTE FUNCTION app()")
+		} else {
+			mustExec(t, db, "CREATE TRIGGER app AFTER UPDATE ON thing BEGIN SELECT 1; END")
+		}
+		mustExec(t, db, "CREATE VIEW app_view AS SELECT name FROM thing")
+		present := "SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY name)"
+		if d.dialect == migration.Postgres {
+			present = `SELECT string_agg(name, ' ' ORDER BY name) FROM (SELECT tgname AS name FROM pg_trigger WHERE NOT tgisinternal
+				UNION ALL SELECT viewname FROM pg_views WHERE schemaname = 'public' UNION ALL SELECT proname || '()' FROM pg_proc WHERE pronamespace = 'public'::regnamespace) x`
+		}
+		all := queryString(t, db, present)
+		want := map[string]string{"postgres": "app app_view app() early early()", "sqlite": "app app_view early"}[d.name]
+		for range 2 {
+			if _, err := plan.Down(t.Context(), runner, plan.DownOptions{To: second, Dev: d.dev(t), AllowDestructive: true}); err != nil {
+				t.Fatal(err)
+			}
+			if got := queryString(t, db, present); strings.Join(slices.Sorted(slices.Values(strings.Fields(got))), " ") !=
+				strings.Join(slices.Sorted(slices.Values(strings.Fields(want))), " ") {
+				t.Errorf("after going back there are %s; want %s", got, want)
+			}
+			mustUp(t, runner)
+			if got := queryString(t, db, present); got != all {
+				t.Errorf("after going on there are %s; want %s", got, all)
+			}
+		}
+	})
+}
+
 // A narrower type loses values as a dropped column does, and a plan that fails changes nothing.
 func TestDownToANarrowerType(t *testing.T) {
 	t.Parallel()

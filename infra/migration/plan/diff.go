@@ -215,6 +215,11 @@ func planDiff(ctx context.Context, options DiffOptions, d database, dir *script.
 		if err != nil {
 			return err
 		}
+		forms, err := s.forms(ctx)
+		if err != nil {
+			return err
+		}
+		unify(current, desired, forms)
 		planned, err = d.planned(ctx, s, options.Name, current, desired, storageChanges(stored, declared))
 		return err
 	})

@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -58,7 +59,7 @@ func Down(ctx context.Context, runner *migration.Runner, options DownOptions) (D
 		if err != nil {
 			return nil, script.Failure("inspect the database", err)
 		}
-		changes, err := wayBack(ctx, s, d, driver, options.Dev, rewind)
+		changes, gone, err := wayBack(ctx, s, d, driver, options.Dev, rewind)
 		if err != nil {
 			return nil, err
 		}
@@ -70,10 +71,17 @@ func Down(ctx context.Context, runner *migration.Runner, options DownOptions) (D
 			for _, f := range rewind.Files {
 				made = append(made, f.Texts()...)
 			}
+			// A trigger that stays is carried over like an application's.
+			made = slices.DeleteFunc(made, func(statement string) bool {
+				return createsTrigger.MatchString(statement) && !slices.ContainsFunc(gone.first, func(drop string) bool {
+					return strings.Contains(statement, strings.Trim(strings.TrimPrefix(drop, "DROP TRIGGER "), `";`))
+				})
+			})
 			if plan.Statements, err = carrying(ctx, s, plan.Statements, script.MadeBy(made)); err != nil {
 				return nil, err
 			}
 		}
+		plan.Statements = slices.Concat(gone.first, plan.Statements, gone.last)
 		plan.Versions = rewind.Versions
 		plan.Destructive = append(plan.Destructive, destructive(driver, changes)...)
 		planned = true
@@ -89,14 +97,18 @@ func Down(ctx context.Context, runner *migration.Runner, options DownOptions) (D
 	return plan, err
 }
 
-// wayBack returns the changes from the live tables to what the files that are kept make.
+var createsTrigger = regexp.MustCompile(`(?is)^\s*CREATE\s+TRIGGER\b`)
+
+// wayBack returns the changes from the live tables to what the files that are kept make, and what else of the later files has to
+// go. What those have replaced, of triggers, views and functions, does not come back.
 func wayBack(
 	ctx context.Context, s *migration.Session, d database, driver migrate.Driver, dev Dev, rewind migration.Rewind,
-) ([]schema.Change, error) {
+) (changes []schema.Change, gone drops, err error) {
 	var target *schema.Schema
+	var kept drops
 	var made []*schema.Schema // by the files, one after the other; all else is not ours
 	var tables []string       // of those that the files to be undone know
-	err := layOut(ctx, s, d, dev, func(place *scratch) (err error) {
+	err = layOut(ctx, s, d, dev, func(place *scratch) (err error) {
 		if rewind.Keep == 0 {
 			if target, err = place.inspect(ctx); err != nil {
 				return err
@@ -111,6 +123,13 @@ func wayBack(
 				return err
 			}
 			made = append(made, next)
+			others, err := d.drops(ctx, place.conn)
+			if err != nil {
+				return err
+			}
+			if gone.add(others); i == rewind.Keep-1 {
+				kept = others
+			}
 			if i >= rewind.Keep-1 {
 				tables = append(tables, tableNames(next)...)
 			}
@@ -121,15 +140,20 @@ func wayBack(
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, drops{}, err
+	}
+	there, err := d.drops(ctx, s.Conn())
+	if err != nil {
+		return nil, drops{}, err
 	}
 	slices.Sort(tables)
 	live, err := inspect(ctx, driver, slices.Compact(tables)...)
 	if err != nil {
-		return nil, err
+		return nil, drops{}, err
 	}
 	prune(live, target, made...)
-	return difference(driver, live, target)
+	changes, err = difference(driver, live, target)
+	return changes, gone.without(kept).within(there), err
 }
 
 // destructive describes the changes that lose data.

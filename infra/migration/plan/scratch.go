@@ -237,3 +237,71 @@ func planStatements(ctx context.Context, driver migrate.Driver, changes []schema
 	}
 	return statements, nil
 }
+
+// forms returns how PostgreSQL prints each check of the place, and how it prints what it has printed: the text of some
+// expressions, such as a varchar IN (…), changes each of the first times. They are keyed by table and name.
+func (s *scratch) forms(ctx context.Context) (map[[2]string][]string, error) {
+	forms := map[[2]string][]string{}
+	if s.database.dialect != Postgres {
+		return forms, nil
+	}
+	const rounds = 3
+	for range rounds {
+		current, err := s.checks(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for key, expression := range current {
+			if slices.Contains(forms[key], expression) {
+				continue
+			}
+			forms[key] = append(forms[key], expression)
+			if _, err := s.conn.ExecContext(ctx, "ALTER TABLE "+quote(key[0])+" DROP CONSTRAINT "+quote(key[1])+", ADD CONSTRAINT "+
+				quote(key[1])+" CHECK ("+expression+")"); err != nil {
+				return nil, script.Failure("look at the checks", err)
+			}
+		}
+	}
+	return forms, nil
+}
+
+func (s *scratch) checks(ctx context.Context) (_ map[[2]string]string, err error) {
+	rows, err := s.conn.QueryContext(ctx, `SELECT relname, conname, pg_get_expr(conbin, conrelid) FROM pg_constraint k JOIN pg_class c ON c.oid = conrelid
+		WHERE contype = 'c' AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())`)
+	if err != nil {
+		return nil, script.Failure("look at the checks", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	found := map[[2]string]string{}
+	for rows.Next() {
+		var key [2]string
+		var expression string
+		if err := rows.Scan(&key[0], &key[1], &expression); err != nil {
+			return nil, err
+		}
+		found[key] = expression
+	}
+	return found, rows.Err()
+}
+
+// unify gives the checks of a schema the text that they have in the target, where both are forms of one expression.
+func unify(from, target *schema.Schema, forms map[[2]string][]string) {
+	for _, table := range target.Tables {
+		live, ok := from.Table(table.Name)
+		if !ok {
+			continue
+		}
+		for _, attr := range table.Attrs {
+			declared, ok := attr.(*schema.Check)
+			if !ok {
+				continue
+			}
+			for _, attr := range live.Attrs {
+				check, ok := attr.(*schema.Check)
+				if ok && check.Name == declared.Name && slices.Contains(forms[[2]string{table.Name, check.Name}], check.Expr) {
+					check.Expr = declared.Expr
+				}
+			}
+		}
+	}
+}

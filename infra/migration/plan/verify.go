@@ -63,6 +63,7 @@ func Compare(ctx context.Context, runner *migration.Runner, desired string, dev 
 		}
 		var target *schema.Schema
 		var storage map[string]storage
+		var forms map[[2]string][]string
 		err = layOut(ctx, s, d, dev, func(place *scratch) (err error) {
 			if err := place.executeText(ctx, desired); err != nil {
 				return err
@@ -70,7 +71,10 @@ func Compare(ctx context.Context, runner *migration.Runner, desired string, dev 
 			if storage, err = d.storage(ctx, place.conn); err != nil {
 				return err
 			}
-			target, err = place.inspect(ctx)
+			if target, err = place.inspect(ctx); err != nil {
+				return err
+			}
+			forms, err = place.forms(ctx)
 			return err
 		})
 		if err != nil {
@@ -86,6 +90,7 @@ func Compare(ctx context.Context, runner *migration.Runner, desired string, dev 
 			return err
 		}
 		on := prune(live, target)
+		unify(live, target, forms)
 		beside, err := additionalObjects(ctx, s, target)
 		if err != nil {
 			return err
