@@ -122,7 +122,8 @@ func NewAuthenticator(repository interface {
 	return a, nil
 }
 
-// Authenticate signs in: it returns the account that identifier, an e-mail address or a username, and password belong to.
+// Authenticate signs in: it returns the account that identifier and password belong to: an e-mail address, a username or a
+// telephone number in international form.
 // The repository has then set last_login, cleared the counter of failures and, where the stored hash was weaker than the
 // policy of today, replaced it, all at once. It returns
 //
@@ -182,6 +183,27 @@ func (a *Authenticator) SetPassword(ctx context.Context, id ID, password string)
 	return a.repository.SetPassword(ctx, id, PasswordHash{}, hash, SessionID{})
 }
 
+// AddPassword sets a password for an account that has none (see [NoPassword]). Sessions end, but for keep, which is the one that
+// asks. It returns [ErrNotFound], [ErrInvalid] on the field "password", or [ErrConflict] if there is one already: of several calls
+// at once one succeeds.
+func (a *Authenticator) AddPassword(ctx context.Context, id ID, password string, keep SessionID) (*User, error) {
+	user, err := a.repository.FindByID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if user.HasPassword() {
+		return nil, &Error{Kind: ErrConflict, Field: "hashed_password", Reason: "the account has a password already"}
+	}
+	if err := a.checkPassword(user, password); err != nil {
+		return nil, err
+	}
+	hash, err := a.hash(ctx, password)
+	if err != nil {
+		return nil, err
+	}
+	return a.repository.SetPassword(ctx, id, NoPassword(), hash, keep)
+}
+
 // HashPassword checks a password by the policy and returns its hash, for a [Registration]. Own is what the account will be
 // known by; see [PasswordPolicy.Check]. It returns [ErrInvalid] on the field "password".
 func (a *Authenticator) HashPassword(ctx context.Context, password string, own ...string) (PasswordHash, error) {
@@ -191,15 +213,30 @@ func (a *Authenticator) HashPassword(ctx context.Context, password string, own .
 	return a.hash(ctx, password)
 }
 
-// IssueReset returns a token with which the account's password can be reset once, and when it expires. An earlier one is
-// void from now on. Send it to the account's address, and to nobody else. A ttl of 0 means the policy's; it returns
-// [ErrInvalid] on the field "ttl" when it is negative or longer than 7 days, or [ErrNotFound].
-func (a *Authenticator) IssueReset(ctx context.Context, id ID, ttl time.Duration) (OneTimeToken, time.Time, error) {
-	return a.issue(ctx, id, cmp.Or(ttl, a.policy.ResetTTL), a.repository.IssueReset)
+// IssuedToken is a one-time token with the address that it belongs to, both from the step that stored its digest. Send it there
+// and nowhere else: the address that the caller has read before may be another one by now.
+type IssuedToken struct {
+	Token     OneTimeToken
+	Email     Email
+	ExpiresAt time.Time
 }
 
-// Reset sets another password for whoever holds a reset token. The token is used up, all sessions end, and the lock, so
-// that nobody can lock an owner out by guessing. The account does not become active by it. It returns [ErrInvalid] on the field
+// IssueReset returns a token with which the account's password can be reset once. An earlier one is void from now on. A ttl of 0
+// means the policy's; it returns [ErrInvalid] on the field "ttl" when it is negative or longer than 7 days, [ErrNotFound] or
+// [ErrInactive].
+func (a *Authenticator) IssueReset(ctx context.Context, id ID, ttl time.Duration) (IssuedToken, error) {
+	return a.issue(cmp.Or(ttl, a.policy.ResetTTL), func(digest TokenDigest, expiry time.Time) (Email, error) {
+		user, err := a.repository.IssueReset(ctx, id, digest, expiry)
+		if err != nil {
+			return Email{}, err
+		}
+		return user.Email(), nil
+	})
+}
+
+// Reset sets another password for the holder of a reset token. The token is used up, all sessions end, and the lock, so
+// that guessing cannot lock an owner out. The address that the token was sent to is verified by it; the account does not become
+// active. It returns [ErrInvalid] on the field
 // "password", and then the token is still good; or [ErrTokenInvalid] or [ErrTokenExpired]. Of several calls with one token
 // one succeeds.
 //
@@ -215,19 +252,39 @@ func (a *Authenticator) Reset(ctx context.Context, token OneTimeToken, password 
 	return a.repository.ConsumeReset(ctx, token.Digest(), hash)
 }
 
-// IssueVerification returns a token that confirms the account's present address once, and when it expires. An earlier one
-// is void from now on, and this one will be when the address changes. Send it to that address, and to nobody else. A ttl of
-// 0 means the policy's; it returns [ErrInvalid] on the field "ttl" when it is negative or longer than 7 days, or
-// [ErrNotFound].
-func (a *Authenticator) IssueVerification(ctx context.Context, id ID, ttl time.Duration) (OneTimeToken, time.Time, error) {
-	return a.issue(ctx, id, cmp.Or(ttl, a.policy.VerificationTTL), a.repository.IssueVerification)
+// IssueVerification returns a token that confirms an address once: the pending one or, where there is none, the present one. An
+// earlier token is void from now on, and this one will be when either address changes. A ttl of 0 means the policy's; it returns
+// [ErrInvalid] on the field "ttl" when it is negative or longer than 7 days, [ErrNotFound] or [ErrInactive].
+func (a *Authenticator) IssueVerification(ctx context.Context, id ID, ttl time.Duration) (IssuedToken, error) {
+	return a.issue(cmp.Or(ttl, a.policy.VerificationTTL), func(digest TokenDigest, expiry time.Time) (Email, error) {
+		return verifiable(a.repository.IssueVerification(ctx, id, digest, expiry))
+	})
 }
 
-// Confirm records, for whoever holds a verification token, that the account's present address is verified, and uses the
-// token up. It returns [ErrTokenInvalid] or [ErrTokenExpired]. Of several calls with one token one succeeds.
-func (a *Authenticator) Confirm(ctx context.Context, token OneTimeToken) (*User, error) {
+// RequestEmail makes another address pending and returns the token that confirms it, as IssueVerification does. The present address
+// stays in force until then. It also returns [ErrTaken] if another account has the address, and [ErrInvalid] on the field
+// "pending_email" if it is absent or this account's present one.
+func (a *Authenticator) RequestEmail(ctx context.Context, id ID, email Email, ttl time.Duration) (IssuedToken, error) {
+	return a.issue(cmp.Or(ttl, a.policy.VerificationTTL), func(digest TokenDigest, expiry time.Time) (Email, error) {
+		return verifiable(a.repository.RequestEmail(ctx, id, email, digest, expiry))
+	})
+}
+
+// verifiable returns the address that a verification token of the account belongs to.
+func verifiable(user *User, err error) (Email, error) {
+	if err != nil {
+		return Email{}, err
+	}
+	return cmp.Or(user.PendingEmail(), user.Email()), nil
+}
+
+// ConfirmEmail records, for the holder of a verification token, that the address that it was sent to is verified; a pending address
+// becomes the present one. The token is used up: of several calls with one token one does this, and the others learn that it was
+// done already, which tells a stranger nothing, for he has no such token. It returns [ErrTokenInvalid] or [ErrTokenExpired], or
+// [ErrTaken] if another account has got the address meanwhile.
+func (a *Authenticator) ConfirmEmail(ctx context.Context, token OneTimeToken) (Confirmation, error) {
 	if token.IsZero() {
-		return nil, tokenInvalid()
+		return Confirmation{}, tokenInvalid()
 	}
 	return a.repository.ConsumeVerification(ctx, token.Digest())
 }
@@ -248,6 +305,11 @@ func (a *Authenticator) findByIdentifier(ctx context.Context, identifier string)
 			return nil, ErrNotFound
 		}
 		return a.repository.FindByEmail(ctx, email)
+	}
+	if strings.HasPrefix(strings.TrimSpace(identifier), "+") {
+		if phone, err := ParsePhone(identifier); err == nil { // no username has this form
+			return a.repository.FindByPhone(ctx, phone)
+		}
 	}
 	username, err := LookupUsername(identifier)
 	if err != nil {
@@ -395,17 +457,16 @@ func (a *Authenticator) checkPassword(user *User, password string) error {
 	return a.policy.Password.Check(password, user.Email().String(), user.Username().String())
 }
 
-func (a *Authenticator) issue(
-	ctx context.Context, id ID, ttl time.Duration, store func(context.Context, ID, TokenDigest, time.Time) (*User, error),
-) (OneTimeToken, time.Time, error) {
+func (a *Authenticator) issue(ttl time.Duration, store func(TokenDigest, time.Time) (Email, error)) (IssuedToken, error) {
 	if err := checkTTL("ttl", ttl); err != nil {
-		return OneTimeToken{}, time.Time{}, err
+		return IssuedToken{}, err
 	}
 	token, expiry := NewOneTimeToken(), StoredTime(a.policy.Now().Add(ttl))
-	if _, err := store(ctx, id, token.Digest(), expiry); err != nil {
-		return OneTimeToken{}, time.Time{}, err
+	email, err := store(token.Digest(), expiry)
+	if err != nil {
+		return IssuedToken{}, err
 	}
-	return token, expiry, nil
+	return IssuedToken{Token: token, Email: email, ExpiresAt: expiry}, nil
 }
 
 func badCredentials() error {

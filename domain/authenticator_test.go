@@ -43,6 +43,7 @@ func (j *journal) take() []string {
 // suite to tell; this one shows what the authenticator asks them, and lets something happen in between.
 type accounts struct {
 	domain.UserReader
+	domain.CredentialStore
 	*journal
 	clock func() time.Time
 
@@ -87,6 +88,10 @@ func (a *accounts) FindByEmail(ctx context.Context, email domain.Email) (*domain
 
 func (a *accounts) FindByUsername(ctx context.Context, username domain.Username) (*domain.User, error) {
 	return a.find(ctx, func(s domain.UserState) bool { return s.Username == username })
+}
+
+func (a *accounts) FindByPhone(ctx context.Context, phone domain.Phone) (*domain.User, error) {
+	return a.find(ctx, func(s domain.UserState) bool { return s.Phone == phone })
 }
 
 // change does what a statement of the real stores does: it checks and changes one account at once.
@@ -195,16 +200,33 @@ func (a *accounts) IssueVerification(
 	})
 }
 
-func (a *accounts) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (*domain.User, error) {
-	hasToken := func(s domain.UserState) bool { return s.VerificationToken == digest }
-	user, err := a.change(ctx, "confirm", hasToken, func(s *domain.UserState) error {
-		if !s.VerificationTokenExpiry.After(a.clock()) {
-			return domain.ErrTokenExpired
-		}
-		s.Verified, s.VerificationToken, s.VerificationTokenExpiry = true, domain.TokenDigest{}, time.Time{}
+func (a *accounts) RequestEmail(
+	ctx context.Context, id domain.ID, email domain.Email, digest domain.TokenDigest, expiry time.Time,
+) (*domain.User, error) {
+	return a.change(ctx, "request email", is(id), func(s *domain.UserState) error {
+		s.PendingEmail, s.VerificationToken, s.VerificationTokenExpiry = email, digest, expiry
 		return nil
 	})
-	return user, tokenInvalidIfNotFound(err)
+}
+
+func (a *accounts) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (domain.Confirmation, error) {
+	hasToken := func(s domain.UserState) bool { return s.VerificationToken == digest }
+	var already bool
+	user, err := a.change(ctx, "confirm", hasToken, func(s *domain.UserState) error {
+		already = s.VerificationTokenExpiry.IsZero()
+		if !already && !s.VerificationTokenExpiry.After(a.clock()) {
+			return domain.ErrTokenExpired
+		}
+		s.Verified, s.VerificationTokenExpiry = true, time.Time{}
+		if !s.PendingEmail.IsZero() {
+			s.Email, s.PendingEmail = s.PendingEmail, domain.Email{}
+		}
+		return nil
+	})
+	if err != nil {
+		return domain.Confirmation{}, tokenInvalidIfNotFound(err)
+	}
+	return domain.Confirmation{User: user, Email: user.Email(), Already: already}, nil
 }
 
 func tokenInvalidIfNotFound(err error) error {
@@ -794,29 +816,32 @@ func TestHashPassword(t *testing.T) {
 
 func TestReset(t *testing.T) {
 	f := newFixture(t)
-	token, expiry, err := f.IssueReset(t.Context(), f.ana, 0)
+	issued, err := f.IssueReset(t.Context(), f.ana, 0)
 	wantKind(t, err, "")
-	if want := start.Add(15 * time.Minute); expiry != want || f.state().ResetTokenExpiry != want {
-		t.Errorf("expires at %v, stored %v, want %v", expiry, f.state().ResetTokenExpiry, want)
+	if want := start.Add(15 * time.Minute); issued.ExpiresAt != want || f.state().ResetTokenExpiry != want {
+		t.Errorf("expires at %v, stored %v, want %v", issued.ExpiresAt, f.state().ResetTokenExpiry, want)
+	}
+	if issued.Email != f.state().Email {
+		t.Errorf("belongs to %s", issued.Email)
 	}
 	f.wantJournal(t, "issue reset")
 
-	_, err = f.Reset(t.Context(), token, "password1")
+	_, err = f.Reset(t.Context(), issued.Token, "password1")
 	wantInvalid(t, err, "password", "is a common password")
 	f.wantJournal(t)
-	user, err := f.Reset(t.Context(), token, other)
+	user, err := f.Reset(t.Context(), issued.Token, other)
 	wantKind(t, err, "")
 	f.wantJournal(t, "hash", "reset")
 	if user.State().PasswordHash != hashed("today", other) {
 		t.Errorf("stored: %+v", user.State())
 	}
-	_, err = f.Reset(t.Context(), token, right)
+	_, err = f.Reset(t.Context(), issued.Token, right)
 	wantKind(t, err, domain.ErrTokenInvalid)
 
-	token, _, err = f.IssueReset(t.Context(), f.ana, time.Minute)
+	issued, err = f.IssueReset(t.Context(), f.ana, time.Minute)
 	wantKind(t, err, "")
 	f.now = start.Add(time.Minute)
-	_, err = f.Reset(t.Context(), token, right)
+	_, err = f.Reset(t.Context(), issued.Token, right)
 	wantKind(t, err, domain.ErrTokenExpired)
 
 	f.store.take()
@@ -827,47 +852,144 @@ func TestReset(t *testing.T) {
 
 func TestVerification(t *testing.T) {
 	f := newFixture(t)
-	token, expiry, err := f.IssueVerification(t.Context(), f.ana, 0)
+	issued, err := f.IssueVerification(t.Context(), f.ana, 0)
 	wantKind(t, err, "")
-	if want := start.Add(24 * time.Hour); expiry != want || f.state().VerificationTokenExpiry != want {
-		t.Errorf("expires at %v, stored %v, want %v", expiry, f.state().VerificationTokenExpiry, want)
+	if want := start.Add(24 * time.Hour); issued.ExpiresAt != want || f.state().VerificationTokenExpiry != want {
+		t.Errorf("expires at %v, stored %v, want %v", issued.ExpiresAt, f.state().VerificationTokenExpiry, want)
 	}
-	user, err := f.Confirm(t.Context(), token)
+	confirmed, err := f.ConfirmEmail(t.Context(), issued.Token)
 	wantKind(t, err, "")
-	if !user.IsVerified() {
-		t.Error("the address is not verified")
+	if !confirmed.User.IsVerified() || confirmed.Already || confirmed.Email != issued.Email || issued.Email != f.state().Email {
+		t.Errorf("confirmed %+v of %s", confirmed, issued.Email)
 	}
-	_, err = f.Confirm(t.Context(), token)
-	wantKind(t, err, domain.ErrTokenInvalid)
+	confirmed, err = f.ConfirmEmail(t.Context(), issued.Token)
+	wantKind(t, err, "")
+	if !confirmed.Already || confirmed.Email != issued.Email {
+		t.Errorf("confirmed again %+v", confirmed)
+	}
 	f.wantJournal(t, "issue verification", "confirm", "confirm")
-	_, err = f.Confirm(t.Context(), domain.OneTimeToken{})
+	for token, steps := range map[domain.OneTimeToken][]string{{}: nil, domain.NewOneTimeToken(): {"confirm"}} {
+		_, err = f.ConfirmEmail(t.Context(), token)
+		wantKind(t, err, domain.ErrTokenInvalid)
+		f.wantJournal(t, steps...)
+	}
+}
+
+func TestRequestEmail(t *testing.T) {
+	f := newFixture(t)
+	email, err := domain.ParseEmail("next@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	present := f.state().Email
+	issued, err := f.RequestEmail(t.Context(), f.ana, email, time.Hour)
+	wantKind(t, err, "")
+	if issued.Email != email || issued.ExpiresAt != start.Add(time.Hour) || f.state().Email != present {
+		t.Errorf("issued for %s until %v; the address is %s", issued.Email, issued.ExpiresAt, f.state().Email)
+	}
+	again, err := f.IssueVerification(t.Context(), f.ana, 0)
+	wantKind(t, err, "")
+	if again.Email != email {
+		t.Errorf("issued again for %s", again.Email)
+	}
+	_, err = f.ConfirmEmail(t.Context(), issued.Token)
 	wantKind(t, err, domain.ErrTokenInvalid)
-	f.wantJournal(t)
+	confirmed, err := f.ConfirmEmail(t.Context(), again.Token)
+	wantKind(t, err, "")
+	if confirmed.Email != email || f.state().Email != email {
+		t.Errorf("confirmed %s; the address is %s", confirmed.Email, f.state().Email)
+	}
+}
+
+// The address is the one that the step that stored the token has seen, not one that was read before.
+func TestAnIssuedTokenBelongsToTheAddressOfTheStepThatStoredIt(t *testing.T) {
+	f := newFixture(t)
+	next, err := domain.ParseEmail("next@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func() { f.set(func(s *domain.UserState) { s.Email = next }) }
+	f.store.before["issue reset"], f.store.before["issue verification"] = change, change
+	for _, issue := range []func(context.Context, domain.ID, time.Duration) (domain.IssuedToken, error){f.IssueReset, f.IssueVerification} {
+		if issued, err := issue(t.Context(), f.ana, 0); err != nil || issued.Email != next {
+			t.Errorf("issued for %s, %v", issued.Email, err)
+		}
+	}
 }
 
 func TestTokenTTL(t *testing.T) {
 	f := newFixture(t)
-	issuers := []func(context.Context, domain.ID, time.Duration) (domain.OneTimeToken, time.Time, error){f.IssueReset, f.IssueVerification}
+	issuers := []func(context.Context, domain.ID, time.Duration) (domain.IssuedToken, error){
+		f.IssueReset, f.IssueVerification,
+		func(ctx context.Context, id domain.ID, ttl time.Duration) (domain.IssuedToken, error) {
+			return f.RequestEmail(ctx, id, f.state().Email, ttl)
+		},
+	}
 	for _, issue := range issuers {
 		for ttl, reason := range map[time.Duration]string{-1: "is negative", 7*24*time.Hour + 1: "is longer than 7 days"} {
-			token, _, err := issue(t.Context(), f.ana, ttl)
+			issued, err := issue(t.Context(), f.ana, ttl)
 			wantInvalid(t, err, "ttl", reason)
-			if !token.IsZero() {
+			if !issued.Token.IsZero() {
 				t.Error("a token was returned")
 			}
 		}
 		f.wantJournal(t)
-		_, expiry, err := issue(t.Context(), f.ana, 7*24*time.Hour)
+		issued, err := issue(t.Context(), f.ana, 7*24*time.Hour)
 		wantKind(t, err, "")
-		if want := start.Add(7 * 24 * time.Hour); expiry != want {
-			t.Errorf("expires at %v, want %v", expiry, want)
+		if want := start.Add(7 * 24 * time.Hour); issued.ExpiresAt != want {
+			t.Errorf("expires at %v, want %v", issued.ExpiresAt, want)
 		}
-		token, _, err := issue(t.Context(), domain.NewID(), 0)
+		issued, err = issue(t.Context(), domain.NewID(), 0)
 		wantKind(t, err, domain.ErrNotFound)
-		if !token.IsZero() {
+		if !issued.Token.IsZero() {
 			t.Error("a token was returned")
 		}
 		f.store.take()
+	}
+}
+
+func TestAddPassword(t *testing.T) {
+	f := newFixture(t)
+	_, err := f.AddPassword(t.Context(), f.ana, other, domain.SessionID{})
+	wantKind(t, err, domain.ErrConflict)
+	f.wantJournal(t, "find")
+	f.set(func(s *domain.UserState) { s.PasswordHash = domain.NoPassword() })
+	_, err = f.AddPassword(t.Context(), f.ana, "password1", domain.SessionID{})
+	wantInvalid(t, err, "password", "is a common password")
+	f.store.take()
+	f.store.before["set"] = func() { f.set(func(s *domain.UserState) { s.PasswordHash = hashed("today", right) }) }
+	_, err = f.AddPassword(t.Context(), f.ana, other, domain.SessionID{})
+	wantKind(t, err, domain.ErrConflict)
+	f.set(func(s *domain.UserState) { s.PasswordHash = domain.NoPassword() })
+	delete(f.store.before, "set")
+	user, err := f.AddPassword(t.Context(), f.ana, other, domain.SessionID{})
+	wantKind(t, err, "")
+	if user.State().PasswordHash != hashed("today", other) {
+		t.Errorf("stored: %+v", user.State())
+	}
+	_, err = f.AddPassword(t.Context(), domain.NewID(), other, domain.SessionID{})
+	wantKind(t, err, domain.ErrNotFound)
+}
+
+// A telephone number in international form is an identifier too, however it is written.
+func TestSignInByPhone(t *testing.T) {
+	f := newFixture(t)
+	phone, err := domain.ParsePhone("+573001112233")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.set(func(s *domain.UserState) { s.Phone = phone })
+	for _, identifier := range []string{"+573001112233", " +57 (300) 111-22-33 "} {
+		user, err := f.Authenticate(t.Context(), identifier, right)
+		wantKind(t, err, "")
+		if user.ID() != f.ana {
+			t.Errorf("%q signs in to %s", identifier, user)
+		}
+	}
+	f.store.take()
+	for _, identifier := range []string{"573001112233", "+573001112234", "+57 300", "+"} {
+		_, err := f.Authenticate(t.Context(), identifier, right)
+		wantKind(t, err, domain.ErrBadCredentials)
 	}
 }
 
@@ -921,10 +1043,11 @@ func TestSecretsAreNotTold(t *testing.T) {
 		log.Debug("told", "value", value)
 	}
 	common := "iloveyou"
-	token, expiry, err := f.IssueReset(t.Context(), f.ana, 0)
-	tell([]any{token, expiry, err})
-	verification, _, err := f.IssueVerification(t.Context(), f.ana, 0)
-	tell([]any{verification, err})
+	reset, err := f.IssueReset(t.Context(), f.ana, 0)
+	tell([]any{reset, err})
+	confirmation, err := f.IssueVerification(t.Context(), f.ana, 0)
+	tell([]any{confirmation, err})
+	token, verification := reset.Token, confirmation.Token
 	secrets := []string{
 		right, wrong, other, common, token.Reveal(), token.Digest().Stored(), verification.Reveal(), verification.Digest().Stored(),
 		hashed("today", right).Stored(), hashed("today", other).Stored(),
@@ -944,8 +1067,8 @@ func TestSecretsAreNotTold(t *testing.T) {
 		func() (*domain.User, error) { return f.Authenticate(t.Context(), "ana_de_cali", other) },
 		func() (*domain.User, error) { return f.Reset(t.Context(), token, common) },
 		func() (*domain.User, error) { return f.Reset(t.Context(), domain.NewOneTimeToken(), other) },
-		func() (*domain.User, error) { return f.Confirm(t.Context(), token) },
-		func() (*domain.User, error) { return f.Confirm(t.Context(), verification) },
+		func() (*domain.User, error) { c, err := f.ConfirmEmail(t.Context(), token); return c.User, err },
+		func() (*domain.User, error) { c, err := f.ConfirmEmail(t.Context(), verification); return c.User, err },
 	}
 	for _, attempt := range attempts {
 		user, err := attempt()

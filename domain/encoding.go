@@ -43,14 +43,14 @@ func unmarshalJSON[V any](v *V, field string, raw []byte, parse func(string) (V,
 }
 
 // marshalJSON leaves <, > and & alone: escaping them is for the encoder to decide that the value is part of.
-func marshalJSON(text string) ([]byte, error) {
-	if text == "" {
+func marshalJSON(value any) ([]byte, error) {
+	if value == "" {
 		return []byte("null"), nil
 	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(text)
+	err := encoder.Encode(value)
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 

@@ -279,12 +279,16 @@ func TestUserAsJSONIsItsPublicState(t *testing.T) {
 	if err := encoder.Encode(restored(t, s)); err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","email":"ana@x.org","username":"ana","first_name":"Ana <A&B>",` +
-		`"last_name":"Roa","phone":"+573001112233","is_active":true,"is_verified":true,"last_login":"2026-03-01T11:01:00.123456Z",` +
+	const want = `{"id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","email":"ana@x.org","pending_email":"next@x.org","username":"ana","first_name":"Ana <A&B>",` +
+		`"last_name":"Roa","phone":"+573001112233","is_active":true,"is_verified":true,"has_password":true,"last_login":"2026-03-01T11:01:00.123456Z",` +
 		`"sessions":1,"failed_login_attempts":3,"locked_until":"2026-03-01T12:00:00.123456Z",` +
 		`"created_at":"2026-03-01T11:00:00.123456Z","updated_at":"2026-03-01T11:00:00.123456Z","version":1}` + "\n"
 	if raw.String() != want {
 		t.Errorf("%s, want\n%s", raw.String(), want)
+	}
+	s.PasswordHash = NoPassword()
+	if raw, err := json.Marshal(restored(t, s)); err != nil || !strings.Contains(string(raw), `"has_password":false,`) {
+		t.Errorf("%s, %v", raw, err)
 	}
 	minimal, err := json.Marshal(restored(t, UserState{ID: s.ID, Email: s.Email, Username: s.Username}))
 	if err != nil || !strings.Contains(string(minimal), `"first_name":null,"last_name":null,"phone":null,`) ||

@@ -1,7 +1,9 @@
 package domain
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"time"
 )
 
@@ -21,15 +23,18 @@ type Repository interface {
 	UserReader
 	UserWriter
 	CredentialStore
+	IdentityStore
 	SessionStore
 }
 
 // UserReader finds accounts.
 type UserReader interface {
-	// FindByID, FindByEmail and FindByUsername return ErrNotFound where there is no such account.
+	// FindByID, FindByEmail, FindByUsername and FindByPhone return ErrNotFound where there is no such account, and for an absent value.
+	// A pending address finds nothing.
 	FindByID(ctx context.Context, id ID) (*User, error)
 	FindByEmail(ctx context.Context, email Email) (*User, error)
 	FindByUsername(ctx context.Context, username Username) (*User, error)
+	FindByPhone(ctx context.Context, phone Phone) (*User, error)
 
 	// ExistsByEmail and ExistsByUsername tell whether the address or name is taken, without loading the account. The answer
 	// may be outdated when it arrives; only Create, SetEmail and SetUsername decide.
@@ -38,7 +43,7 @@ type UserReader interface {
 
 	// List returns one page of the accounts that match. It reads by keyset: pages neither repeat nor skip an account that
 	// exists throughout, however many others come and go. It returns ErrInvalid on the field "limit", "after", "order" or
-	// "search". The users have no password hash and no digests of one-time tokens.
+	// "search". The users have no password hash, unless it is [NoPassword], and no digests of one-time tokens.
 	List(ctx context.Context, query ListQuery) (Page, error)
 
 	// Count returns the number of accounts that match. It visits all of them, in an index where it can.
@@ -59,8 +64,7 @@ type UserWriter interface {
 	// when the account keeps being edited. With [User.ExpectVersion] in change it stores an edit of a certain version only.
 	Update(ctx context.Context, id ID, change func(*User) error) (*User, error)
 
-	// SetEmail sets another address. Unless it is the present one, it is not verified, and pending reset and verification
-	// tokens are dropped. It returns ErrTaken, or ErrInvalid for the zero Email.
+	// SetEmail does what [User.ChangeEmail] does. It returns ErrTaken, or ErrInvalid for the zero Email.
 	SetEmail(ctx context.Context, id ID, email Email) (*User, error)
 
 	// SetUsername sets another name. It returns ErrTaken, or ErrInvalid for the zero Username.
@@ -75,10 +79,10 @@ type UserWriter interface {
 	// Activate allows the account to sign in.
 	Activate(ctx context.Context, id ID) (*User, error)
 
-	// Deactivate forbids the account to sign in and ends all its sessions.
+	// Deactivate does what [User.Deactivate] does.
 	Deactivate(ctx context.Context, id ID) (*User, error)
 
-	// Verify records that the present e-mail address is confirmed, and drops a pending verification token.
+	// Verify does what [User.Verify] does.
 	Verify(ctx context.Context, id ID) (*User, error)
 
 	// RecordSignIn sets last_login to the present.
@@ -90,42 +94,77 @@ type UserWriter interface {
 	DeleteAt(ctx context.Context, id ID, version int64) error
 }
 
-// CredentialStore does what passwords, locks, resets and verifications need. The rules of signing in are in
+// CredentialStore does what passwords, locks, resets and changes of address need. The rules of signing in are in
 // [Authenticator], which calls it.
 type CredentialStore interface {
-	// RecordFailure counts a failed sign-in, and locks the account when the policy's number of consecutive ones is reached. The
-	// first failure after a lock has ended counts as one. While a lock is in force nothing is counted and ErrLocked is
-	// returned, with its end. An inactive account's failures count too.
+	// RecordFailure counts a failed sign-in, up to [MaxFailedLoginAttempts], and locks the account when the policy's number of
+	// consecutive ones is reached. The first failure after a lock has ended counts as one. While a lock is in force nothing is counted
+	// and ErrLocked is returned, with its end. An inactive account's failures count too.
 	RecordFailure(ctx context.Context, id ID, policy LockPolicy) (*User, error)
 
 	// RecordSuccess resets the counter, clears the lock, sets last_login and, unless better is absent, stores it in place of
 	// the hash that was checked. Nothing of that happens, and the error says why, if by now the account is gone (ErrNotFound),
-	// has another hash than the checked one (ErrConflict), is locked (ErrLocked) or inactive (ErrInactive).
+	// has another hash than the checked one (ErrConflict), is locked (ErrLocked) or inactive (ErrInactive). [NoPassword] was never
+	// checked: ErrConflict.
 	RecordSuccess(ctx context.Context, id ID, checked, better PasswordHash) (*User, error)
 
-	// SetPassword stores another hash, ends all sessions but keep, drops pending reset and verification tokens and clears
+	// SetPassword stores another hash, ends all sessions but keep, drops all that is pending, address and tokens, and clears
 	// counter and lock. The zero SessionID keeps none. Unless checked is absent, it must still be the stored hash:
-	// otherwise ErrConflict.
+	// otherwise ErrConflict. With [NoPassword] as checked it thus adds a password once; as hash it is ErrInvalid.
 	SetPassword(ctx context.Context, id ID, checked, hash PasswordHash, keep SessionID) (*User, error)
 
 	// Unlock clears the counter and the lock.
 	Unlock(ctx context.Context, id ID) (*User, error)
 
-	// IssueReset stores the digest of a reset token in place of an earlier one's.
+	// LockUntil locks the account until then, as failures do, in place of an earlier lock; the counter stays. It returns ErrInvalid on the
+	// field "locked_until" for the zero time. Like every lock it ends when the password is set or reset: for what must last there is
+	// Deactivate.
+	LockUntil(ctx context.Context, id ID, until time.Time) (*User, error)
+
+	// IssueReset stores the digest of a reset token in place of an earlier one's. The token belongs to the address of the account
+	// that is returned, which is read in the same step. It returns ErrInactive.
 	IssueReset(ctx context.Context, id ID, digest TokenDigest, expiry time.Time) (*User, error)
 
-	// ConsumeReset finds the account by the digest of its reset token and does what SetPassword does. Of several calls
-	// with one token one succeeds. It returns ErrTokenInvalid or ErrTokenExpired, and then changes nothing.
+	// CancelReset drops the reset token, if there is one.
+	CancelReset(ctx context.Context, id ID) (*User, error)
+
+	// ConsumeReset finds the account by the digest of its reset token and does what SetPassword does. The address is verified by it, for
+	// the token came there. Of several calls with one token one succeeds. It returns ErrTokenInvalid or ErrTokenExpired, and then
+	// changes nothing.
 	ConsumeReset(ctx context.Context, digest TokenDigest, hash PasswordHash) (*User, error)
 
-	// IssueVerification stores the digest of a verification token, which belongs to the present address, in place of an
-	// earlier one's.
+	// RequestEmail does what [User.RequestEmail] does, and stores the digest of a verification token, which belongs to the pending
+	// address. It returns ErrTaken if another account has that address by now, which another may also get before it is confirmed;
+	// ErrInvalid or ErrInactive.
+	RequestEmail(ctx context.Context, id ID, email Email, digest TokenDigest, expiry time.Time) (*User, error)
+
+	// CancelEmail does what [User.CancelEmail] does.
+	CancelEmail(ctx context.Context, id ID) (*User, error)
+
+	// IssueVerification stores the digest of a verification token in place of an earlier one's. It belongs to the pending address of
+	// the account that is returned, or where there is none to the present one; both are read in the same step. It returns ErrInactive.
 	IssueVerification(ctx context.Context, id ID, digest TokenDigest, expiry time.Time) (*User, error)
 
-	// ConsumeVerification finds the account by the digest of its verification token and does what Verify does. Of several
-	// calls with one token one succeeds. It returns ErrTokenInvalid or ErrTokenExpired, and then changes nothing.
-	ConsumeVerification(ctx context.Context, digest TokenDigest) (*User, error)
+	// CancelVerification drops the verification token, if there is one. A pending address stays.
+	CancelVerification(ctx context.Context, id ID) (*User, error)
+
+	// ConsumeVerification finds the account by the digest of its verification token. A pending address becomes the present one, and
+	// the reset token is dropped, which was sent to the old one; the present address is verified. Of several calls with one token one does this;
+	// the others, until another token is issued or this one is dropped, get the same account, with Already set, and change nothing. It
+	// returns ErrTokenInvalid or ErrTokenExpired, or ErrTaken on the field "email" if another account has got the address
+	// meanwhile, and then changes nothing.
+	ConsumeVerification(ctx context.Context, digest TokenDigest) (Confirmation, error)
 }
+
+// Confirmation is the outcome of a confirmed address.
+type Confirmation struct {
+	User    *User
+	Email   Email // the address that was confirmed
+	Already bool  // it was confirmed before, with the same token
+}
+
+// MaxFailedLoginAttempts is where the counter of failed sign-ins stops: the most that PostgreSQL's integer holds.
+const MaxFailedLoginAttempts = math.MaxInt32
 
 // SessionStore issues and rotates refresh tokens and ends sessions, by the rules of [SessionList]. What it does is bookkeeping:
 // no version is raised.
@@ -207,9 +246,13 @@ type Sweep struct {
 
 // LockPolicy says when failed sign-ins lock an account. The zero value is the default.
 type LockPolicy struct {
-	Attempts int           // consecutive failures that lock; 1 to 100 (NIST SP 800-63B-4 3.2.2), default 5
+	Attempts int           // consecutive failures that lock; 1 to 100 (NIST SP 800-63B-4 3.2.2), default 5; or NoLock
 	Duration time.Duration // of the lock; default 15 minutes
 }
+
+// NoLock as [LockPolicy.Attempts] turns locking off, for an application that slows guesses down by other means. Failures are counted
+// still, and a lock that is in force stays.
+const NoLock = -1
 
 // What LockPolicy's fields stand for when they are zero.
 const (
@@ -221,15 +264,11 @@ const maxLockAttempts = 100
 
 // Resolve returns the policy with its defaults in place, or [ErrInvalid] on the field "attempts" or "lock_for".
 func (p LockPolicy) Resolve() (LockPolicy, error) {
-	if p.Attempts == 0 {
-		p.Attempts = DefaultLockAttempts
-	}
-	if p.Duration == 0 {
-		p.Duration = DefaultLockDuration
-	}
+	p.Attempts = cmp.Or(p.Attempts, DefaultLockAttempts)
+	p.Duration = cmp.Or(p.Duration, DefaultLockDuration)
 	switch {
-	case p.Attempts < 1 || p.Attempts > maxLockAttempts:
-		return p, invalid("attempts", "is not 1 to 100")
+	case p.Attempts != NoLock && (p.Attempts < 1 || p.Attempts > maxLockAttempts):
+		return p, invalid("attempts", "is neither none nor 1 to 100")
 	case p.Duration < 0:
 		return p, invalid("lock_for", "is negative")
 	}

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,8 +27,9 @@ type User struct{ state UserState }
 type UserState struct {
 	ID                      ID
 	Email                   Email
+	PendingEmail            Email // replaces Email once it is confirmed
 	Username                Username
-	PasswordHash            PasswordHash // absent in a user that was read for a list
+	PasswordHash            PasswordHash // absent in a user that was read for a list, unless it is NoPassword
 	FirstName               string
 	LastName                string
 	Phone                   Phone
@@ -39,15 +41,17 @@ type UserState struct {
 	LockedUntil             time.Time
 	ResetToken              TokenDigest
 	ResetTokenExpiry        time.Time
-	VerificationToken       TokenDigest
-	VerificationTokenExpiry time.Time
+	VerificationToken       TokenDigest // belongs to PendingEmail if there is one, else to Email
+	VerificationTokenExpiry time.Time   // absent beside a token: it was used
 	Version                 int64
 	CreatedAt               time.Time
 	UpdatedAt               time.Time
 }
 
-// Registration is what a new account is made of. FirstName, LastName and Phone may be absent.
+// Registration is what a new account is made of. ID, FirstName, LastName and Phone may be absent. For an account without a password
+// the hash is [NoPassword].
 type Registration struct {
+	ID           ID // of the application's making, such as a UUID of version 7; absent: a new random one
 	Email        Email
 	Username     Username
 	PasswordHash PasswordHash
@@ -56,7 +60,7 @@ type Registration struct {
 	Phone        Phone
 }
 
-// NewUser returns an account with a new random ID, active and not verified, at version 1. It returns [ErrInvalid] with the
+// NewUser returns an account, active and not verified, at version 1. It returns [ErrInvalid] with the
 // field that is absent or breaks a rule.
 func NewUser(r Registration, now time.Time) (*User, error) {
 	switch {
@@ -69,7 +73,7 @@ func NewUser(r Registration, now time.Time) (*User, error) {
 	}
 	now = StoredTime(now)
 	u := &User{UserState{
-		ID:           NewID(),
+		ID:           cmp.Or(r.ID, NewID()),
 		Email:        r.Email,
 		Username:     r.Username,
 		PasswordHash: r.PasswordHash,
@@ -111,6 +115,9 @@ func (u *User) ID() ID { return u.state.ID }
 // Email returns the address in canonical form.
 func (u *User) Email() Email { return u.state.Email }
 
+// PendingEmail returns the address that will replace the present one once it is confirmed; the zero Email if there is none.
+func (u *User) PendingEmail() Email { return u.state.PendingEmail }
+
 // Username returns the name in canonical form.
 func (u *User) Username() Username { return u.state.Username }
 
@@ -122,6 +129,9 @@ func (u *User) LastName() string { return u.state.LastName }
 
 // Phone returns the telephone number; the zero Phone if none is known.
 func (u *User) Phone() Phone { return u.state.Phone }
+
+// HasPassword is false for an account whose owner can sign in by other means only; see [NoPassword].
+func (u *User) HasPassword() bool { return u.state.PasswordHash != NoPassword() }
 
 // IsActive tells whether the account may sign in.
 func (u *User) IsActive() bool { return u.state.Active }
@@ -135,8 +145,8 @@ func (u *User) LastLogin() time.Time { return u.state.LastLogin }
 // FailedLoginAttempts returns the number of failed sign-ins since the last successful one.
 func (u *User) FailedLoginAttempts() int { return u.state.FailedLoginAttempts }
 
-// LockedUntil returns the end of the lock that failed sign-ins brought about, be it past or to come; the zero time if
-// there is none.
+// LockedUntil returns the end of the lock that failed sign-ins or an administrator brought about, be it past or to come; the zero
+// time if there is none.
 func (u *User) LockedUntil() time.Time { return u.state.LockedUntil }
 
 // IsLocked tells whether a lock is in force.
@@ -172,9 +182,9 @@ func (u *User) ExpectVersion(version int64) error {
 	return nil
 }
 
-// ChangeEmail sets another address, which is not verified: a link that was sent to the old one confirms nothing any more,
-// and pending reset and verification tokens are dropped. The same address changes nothing. It returns [ErrInvalid] for
-// the zero Email.
+// ChangeEmail sets another address, which is not verified. It is for administrators: owners ask for a change by RequestEmail. A link
+// that was sent to the old address confirms nothing any more: all that is pending is dropped. The same address changes nothing. It
+// returns [ErrInvalid] for the zero Email.
 func (u *User) ChangeEmail(email Email) error {
 	if email.IsZero() {
 		return invalid("email", "is required")
@@ -182,9 +192,32 @@ func (u *User) ChangeEmail(email Email) error {
 	if email != u.state.Email {
 		u.state.Email = email
 		u.state.Verified = false
-		u.dropTokens()
+		u.dropPending()
 	}
 	return nil
+}
+
+// RequestEmail makes an address pending: it replaces the present one, which stays in force until then, when a token that was sent to
+// it is used (see [CredentialStore.IssueVerification]). An earlier verification token is dropped. It returns [ErrInvalid] for the zero
+// Email and for the present address.
+func (u *User) RequestEmail(email Email) error {
+	switch {
+	case email.IsZero():
+		return invalid("pending_email", "is required")
+	case email == u.state.Email:
+		return invalid("pending_email", "is the account's address already")
+	}
+	u.state.PendingEmail = email
+	u.dropVerification()
+	return nil
+}
+
+// CancelEmail gives up a pending address, and drops the token that was sent to it. Where none is pending it changes nothing.
+func (u *User) CancelEmail() {
+	if !u.state.PendingEmail.IsZero() {
+		u.state.PendingEmail = Email{}
+		u.dropVerification()
+	}
 }
 
 // ChangeUsername sets another name. It returns [ErrInvalid] for the zero Username.
@@ -210,23 +243,33 @@ func (u *User) Rename(first, last string) error {
 // ChangePhone sets another telephone number; the zero Phone removes it.
 func (u *User) ChangePhone(phone Phone) { u.state.Phone = phone }
 
-// Verify records that the present e-mail address was confirmed.
+// Verify records that the present e-mail address was confirmed. A pending one stays pending, and so does its token.
 func (u *User) Verify() {
 	u.state.Verified = true
-	u.state.VerificationToken, u.state.VerificationTokenExpiry = TokenDigest{}, time.Time{}
+	if u.state.PendingEmail.IsZero() {
+		u.dropVerification()
+	}
 }
 
 // Activate allows the account to sign in.
 func (u *User) Activate() { u.state.Active = true }
 
-// Deactivate forbids the account to sign in and ends all its sessions.
+// Deactivate forbids the account to sign in, ends all its sessions and drops all that is pending, so that nothing that was sent before
+// counts after a reactivation.
 func (u *User) Deactivate() {
 	u.state.Active = false
 	u.state.Sessions = nil
+	u.dropPending()
 }
 
-func (u *User) dropTokens() {
+// dropPending drops the pending address and all one-time tokens.
+func (u *User) dropPending() {
+	u.state.PendingEmail = Email{}
 	u.state.ResetToken, u.state.ResetTokenExpiry = TokenDigest{}, time.Time{}
+	u.dropVerification()
+}
+
+func (u *User) dropVerification() {
 	u.state.VerificationToken, u.state.VerificationTokenExpiry = TokenDigest{}, time.Time{}
 }
 
@@ -238,12 +281,14 @@ func (u *User) Public(now time.Time) iter.Seq2[string, any] {
 	return func(yield func(string, any) bool) {
 		_ = yield("id", s.ID) &&
 			yield("email", s.Email) &&
+			yield("pending_email", orNil(s.PendingEmail)) &&
 			yield("username", s.Username) &&
 			yield("first_name", orNil(s.FirstName)) &&
 			yield("last_name", orNil(s.LastName)) &&
 			yield("phone", orNil(s.Phone)) &&
 			yield("is_active", s.Active) &&
 			yield("is_verified", s.Verified) &&
+			yield("has_password", u.HasPassword()) &&
 			yield("last_login", orNil(StoredTime(s.LastLogin))) &&
 			yield("sessions", len(u.Sessions(now))) &&
 			yield("failed_login_attempts", s.FailedLoginAttempts) &&

@@ -34,6 +34,7 @@ func fullState(t *testing.T) UserState {
 		t.Fatal(err)
 	}
 	s := u.State()
+	s.PendingEmail = Email{"next@x.org"}
 	s.Verified = true
 	s.LastLogin = s.CreatedAt.Add(time.Minute)
 	s.Sessions = SessionList{}.Issue(issueToken(t, s.ID, tokenTime, SessionPolicy{}))
@@ -76,6 +77,10 @@ func TestNewUserIsActiveUnverifiedAndAtVersionOne(t *testing.T) {
 	other, err := NewUser(r, tokenTime)
 	if err != nil || other.ID() == u.ID() {
 		t.Errorf("two users with one ID, %v", err)
+	}
+	r.ID, r.PasswordHash = NewID(), NoPassword()
+	if own, err := NewUser(r, tokenTime); err != nil || own.ID() != r.ID || own.HasPassword() {
+		t.Errorf("%v with an ID of the application's, without a password: %v", own, err)
 	}
 }
 
@@ -128,6 +133,8 @@ func TestUserTellsItsState(t *testing.T) {
 	for name, pair := range map[string][2]any{
 		"ID":                  {u.ID(), s.ID},
 		"Email":               {u.Email(), s.Email},
+		"PendingEmail":        {u.PendingEmail(), s.PendingEmail},
+		"HasPassword":         {u.HasPassword(), true},
 		"Username":            {u.Username(), s.Username},
 		"FirstName":           {u.FirstName(), s.FirstName},
 		"LastName":            {u.LastName(), s.LastName},
@@ -165,7 +172,9 @@ func TestALockEndsAtItsTime(t *testing.T) {
 // Each method changes what it says and nothing else.
 func TestChangesOfAUser(t *testing.T) {
 	otherEmail, otherName, otherPhone := Email{"other@x.org"}, Username{"other"}, Phone{"+15550001111"}
+	noVerification := func(s *UserState) { s.VerificationToken, s.VerificationTokenExpiry = TokenDigest{}, time.Time{} }
 	noTokens := func(s *UserState) {
+		s.PendingEmail = Email{}
 		s.ResetToken, s.ResetTokenExpiry = TokenDigest{}, time.Time{}
 		s.VerificationToken, s.VerificationTokenExpiry = TokenDigest{}, time.Time{}
 	}
@@ -200,13 +209,28 @@ func TestChangesOfAUser(t *testing.T) {
 		},
 		"verified": {
 			func(u *User) error { u.Verify(); return nil },
-			func(s *UserState) {
-				s.Verified, s.VerificationToken, s.VerificationTokenExpiry = true, TokenDigest{}, time.Time{}
+			func(s *UserState) { s.Verified = true },
+		},
+		"verified, with nothing pending": {
+			func(u *User) error {
+				u.CancelEmail()
+				u.state.VerificationToken = NewOneTimeToken().Digest()
+				u.Verify()
+				return nil
 			},
+			func(s *UserState) { s.Verified, s.PendingEmail = true, Email{}; noVerification(s) },
+		},
+		"another pending address": {
+			func(u *User) error { return u.RequestEmail(otherEmail) },
+			func(s *UserState) { s.PendingEmail = otherEmail; noVerification(s) },
+		},
+		"no pending address": {
+			func(u *User) error { u.CancelEmail(); return nil },
+			func(s *UserState) { s.PendingEmail = Email{}; noVerification(s) },
 		},
 		"deactivated": {
 			func(u *User) error { u.Deactivate(); return nil },
-			func(s *UserState) { s.Active, s.Sessions = false, nil },
+			func(s *UserState) { s.Active, s.Sessions = false, nil; noTokens(s) },
 		},
 		"activated": {func(u *User) error { u.Activate(); return nil }, func(s *UserState) { s.Active = true }},
 		"the expected version": {
@@ -237,6 +261,8 @@ func TestRefusedChangesOfAUserChangeNothing(t *testing.T) {
 		change func(*User) error
 	}{
 		"no address":         {ErrInvalid, "email", func(u *User) error { return u.ChangeEmail(Email{}) }},
+		"no pending address": {ErrInvalid, "pending_email", func(u *User) error { return u.RequestEmail(Email{}) }},
+		"the present one":    {ErrInvalid, "pending_email", func(u *User) error { return u.RequestEmail(u.Email()) }},
 		"no username":        {ErrInvalid, "username", func(u *User) error { return u.ChangeUsername(Username{}) }},
 		"a long first name":  {ErrInvalid, "first_name", func(u *User) error { return u.Rename(long[:102], "Roa") }},
 		"a long last name":   {ErrInvalid, "last_name", func(u *User) error { return u.Rename("Eva", long) }},

@@ -18,7 +18,8 @@ const (
 type Username struct{ canonical string }
 
 // ParseUsername returns the canonical form of a name of 3 to 50 code points. A name holds no white space, no "@" (it
-// would read as an e-mail address) and is not in the form of a UUID (it would read as an ID). It returns [ErrInvalid] on
+// would read as an e-mail address) and is not in the form of a UUID or of an international telephone number (it would read as
+// one). It returns [ErrInvalid] on
 // the field "username".
 func ParseUsername(text string) (Username, error) {
 	username, err := LookupUsername(text)
@@ -51,6 +52,9 @@ func LookupUsername(text string) (Username, error) {
 	}
 	if looksLikeID(canonical) {
 		return Username{}, invalid(field, "has the form of an id")
+	}
+	if _, err := ParsePhone(canonical); err == nil {
+		return Username{}, invalid(field, "has the form of a telephone number")
 	}
 	if utf8.RuneCountInString(canonical) > maxUsernameRunes {
 		return Username{}, tooLong(field, maxUsernameRunes)

@@ -31,8 +31,10 @@ func TestCheckSchema(t *testing.T) {
 		"no unique index":    {postgres: "DROP INDEX users_email_key", sqlite: "DROP INDEX users_email_key", want: "unique index users_email_key of users is missing"},
 		"a plain index":      {postgres: "DROP INDEX users_email_key; CREATE INDEX users_email_key ON users (email)", sqlite: "DROP INDEX users_email_key; CREATE INDEX users_email_key ON users (email)", want: "unique index users_email_key of users is missing"},
 		"a partial one":      {postgres: "DROP INDEX users_email_key; CREATE UNIQUE INDEX users_email_key ON users (email) WHERE is_active", sqlite: "DROP INDEX users_email_key; CREATE UNIQUE INDEX users_email_key ON users (email) WHERE is_active", want: "unique index users_email_key of users is missing"},
+		"no second table":    {postgres: "ALTER TABLE identities RENAME TO linked", sqlite: "ALTER TABLE identities RENAME TO linked", want: "table identities is missing"},
+		"no foreign key":     {postgres: "ALTER TABLE identities DROP CONSTRAINT identities_user_id_fkey", want: "identities_user_id_fkey"},
 		"no table":           {postgres: "ALTER TABLE users RENAME TO people", sqlite: "ALTER TABLE users RENAME TO people", want: "table users is missing"},
-		"checks all removed": {sqlite: "CREATE TABLE new AS SELECT * FROM users; DROP TABLE users; ALTER TABLE new RENAME TO users", want: "check email=lower(email) of users is missing"},
+		"checks all removed": {sqlite: "CREATE TABLE new AS SELECT * FROM users; DROP TABLE users; ALTER TABLE new RENAME TO users", want: "email=lower(email) of users is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

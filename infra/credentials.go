@@ -2,6 +2,7 @@ package infra
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/softbee/accounts/domain"
@@ -16,7 +17,10 @@ func (r *repository) RecordFailure(ctx context.Context, id domain.ID, policy dom
 		return nil, wrap(op, err)
 	}
 	now := r.present()
-	until := domain.StoredTime(now.Add(policy.Duration))
+	var until any // no lock
+	if policy.Attempts != domain.NoLock {
+		until = domain.StoredTime(now.Add(policy.Duration))
+	}
 	updated, err := r.one(ctx, op, r.texts.failure, policy.Attempts, until, now, id.UUID(), now)
 	if err != nil || updated != nil {
 		return updated, err
@@ -27,7 +31,7 @@ func (r *repository) RecordFailure(ctx context.Context, id domain.ID, policy dom
 // RecordSuccess implements [domain.CredentialStore].
 func (r *repository) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (*domain.User, error) {
 	const op = "record sign-in"
-	if checked.IsZero() { // an empty hash never verifies, even if none is stored
+	if !checked.HasPassword() { // nothing verifies against it, even if it is what is stored
 		return nil, r.refusal(ctx, op, id, &checked)
 	}
 	now := r.present()
@@ -48,7 +52,7 @@ func (r *repository) refusal(ctx context.Context, op string, id domain.ID, check
 	switch {
 	case err != nil:
 		return wrap(op, err)
-	case checked != nil && (checked.IsZero() || u.State().PasswordHash != *checked):
+	case checked != nil && (!checked.HasPassword() || u.State().PasswordHash != *checked):
 		return wrap(op, hashChanged())
 	case u.IsLocked(r.present()):
 		return wrap(op, &domain.Error{Kind: domain.ErrLocked, Reason: "too many failed sign-ins", Until: u.LockedUntil()})
@@ -71,9 +75,26 @@ func (r *repository) SetPassword(
 	ctx context.Context, id domain.ID, checked, hash domain.PasswordHash, keep domain.SessionID,
 ) (*domain.User, error) {
 	const op = "set password"
-	if hash.IsZero() {
-		return nil, wrap(op, required(user.FieldHashedPassword))
+	if err := checkHash(hash); err != nil {
+		return nil, wrap(op, err)
 	}
+	return r.setPassword(ctx, op, id, checked, hash, keep)
+}
+
+// checkHash refuses what is no hash: an absent one, and NoPassword, for which RemovePassword has rules of its own.
+func checkHash(hash domain.PasswordHash) error {
+	switch {
+	case hash.IsZero():
+		return required(user.FieldHashedPassword)
+	case !hash.HasPassword():
+		return invalid(user.FieldHashedPassword, "is no password; remove it instead")
+	}
+	return nil
+}
+
+func (r *repository) setPassword(
+	ctx context.Context, op string, id domain.ID, checked, hash domain.PasswordHash, keep domain.SessionID,
+) (*domain.User, error) {
 	now := r.present()
 	query, checking := r.texts.setPassword, r.texts.changePassword
 	args := []any{hash.Stored()}
@@ -100,13 +121,23 @@ func (r *repository) Unlock(ctx context.Context, id domain.ID) (*domain.User, er
 	return r.update(ctx, "unlock user", id, r.texts.unlock, r.present())
 }
 
+// LockUntil implements [domain.CredentialStore].
+func (r *repository) LockUntil(ctx context.Context, id domain.ID, until time.Time) (*domain.User, error) {
+	const op = "lock user"
+	until = domain.StoredTime(until)
+	if until.IsZero() {
+		return nil, wrap(op, required(user.FieldLockedUntil))
+	}
+	return r.update(ctx, op, id, r.texts.lockUntil, until, r.present(), until)
+}
+
 // IssueReset implements [domain.CredentialStore].
 func (r *repository) IssueReset(ctx context.Context, id domain.ID, digest domain.TokenDigest, expiry time.Time) (*domain.User, error) {
 	const op = "issue reset token"
 	if digest.IsZero() {
 		return nil, wrap(op, required(user.FieldResetToken))
 	}
-	return r.update(ctx, op, id, r.texts.issueReset, digest.Stored(), domain.StoredTime(expiry), r.present())
+	return r.issue(ctx, op, id, r.texts.issueReset, digest.Stored(), domain.StoredTime(expiry), r.present())
 }
 
 // IssueVerification implements [domain.CredentialStore].
@@ -115,42 +146,117 @@ func (r *repository) IssueVerification(ctx context.Context, id domain.ID, digest
 	if digest.IsZero() {
 		return nil, wrap(op, required(user.FieldVerificationToken))
 	}
-	return r.update(ctx, op, id, r.texts.issueVerify, digest.Stored(), domain.StoredTime(expiry), r.present())
+	return r.issue(ctx, op, id, r.texts.issueVerify, digest.Stored(), domain.StoredTime(expiry), r.present())
+}
+
+// issue runs a statement that stores a one-time token of an active account.
+func (r *repository) issue(ctx context.Context, op string, id domain.ID, query string, args ...any) (*domain.User, error) {
+	updated, err := r.one(ctx, op, query, append(args, id.UUID())...)
+	if err != nil || updated != nil {
+		return updated, err
+	}
+	u, err := r.find(ctx, op, user.FieldID, id.UUID())
+	switch {
+	case err != nil:
+		return nil, err
+	case !u.IsActive():
+		return nil, wrap(op, inactive())
+	}
+	return nil, wrap(op, conflict()) // the condition cleared concurrently; the caller may retry
+}
+
+// CancelReset implements [domain.CredentialStore].
+func (r *repository) CancelReset(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return r.update(ctx, "cancel reset", id, r.texts.cancelReset, r.present())
+}
+
+// CancelVerification implements [domain.CredentialStore].
+func (r *repository) CancelVerification(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return r.update(ctx, "cancel verification", id, r.texts.cancelVerify, r.present())
+}
+
+// RequestEmail implements [domain.CredentialStore].
+func (r *repository) RequestEmail(
+	ctx context.Context, id domain.ID, email domain.Email, digest domain.TokenDigest, expiry time.Time,
+) (*domain.User, error) {
+	const op = "request e-mail"
+	switch {
+	case email.IsZero():
+		return nil, wrap(op, required(user.FieldPendingEmail))
+	case digest.IsZero():
+		return nil, wrap(op, required(user.FieldVerificationToken))
+	}
+	e := email.String()
+	updated, err := r.issue(ctx, op, id, r.texts.requestEmail, e, digest.Stored(), domain.StoredTime(expiry), e, r.present(), e, e)
+	if !errors.Is(err, domain.ErrConflict) {
+		return updated, err
+	}
+	switch holder, findErr := r.find(ctx, op, user.FieldEmail, e); {
+	case errors.Is(findErr, domain.ErrNotFound):
+		return nil, err
+	case findErr != nil:
+		return nil, findErr
+	case holder.ID() == id:
+		return nil, wrap(op, invalid(user.FieldPendingEmail, "is the account's address already"))
+	}
+	return nil, wrap(op, collision("users.email"))
+}
+
+// CancelEmail implements [domain.CredentialStore].
+func (r *repository) CancelEmail(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return r.update(ctx, "cancel e-mail", id, r.texts.cancelEmail, r.present())
 }
 
 // ConsumeReset implements [domain.CredentialStore].
 func (r *repository) ConsumeReset(ctx context.Context, digest domain.TokenDigest, hash domain.PasswordHash) (*domain.User, error) {
 	const op = "reset password"
-	if hash.IsZero() {
-		return nil, wrap(op, required(user.FieldHashedPassword))
+	if err := checkHash(hash); err != nil {
+		return nil, wrap(op, err)
 	}
-	return r.consume(ctx, op, r.texts.consumeReset, user.FieldResetToken, digest, hash.Stored())
+	updated, held, err := r.consume(ctx, op, r.texts.consumeReset, user.FieldResetToken, digest, hash.Stored())
+	if held != nil {
+		return nil, wrap(op, tokenExpired())
+	}
+	return updated, err
 }
 
 // ConsumeVerification implements [domain.CredentialStore].
-func (r *repository) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (*domain.User, error) {
-	return r.consume(ctx, "confirm e-mail", r.texts.confirm, user.FieldVerificationToken, digest)
-}
-
-// consume changes the account that has the token in a column, unless it has expired. The statement removes the token: of two
-// calls with one token, the second waits for the first and then finds it no more.
-func (r *repository) consume(ctx context.Context, op, query, column string, digest domain.TokenDigest, args ...any) (*domain.User, error) {
-	if digest.IsZero() {
-		return nil, wrap(op, tokenInvalid())
-	}
-	now := r.present()
-	updated, err := r.one(ctx, op, query, append(args, now, digest.Stored(), now)...)
-	if err != nil || updated != nil {
-		return updated, err
-	}
-	expired, err := r.exists(ctx, op, r.texts.exists[column], digest.Stored())
+func (r *repository) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (domain.Confirmation, error) {
+	const op = "confirm e-mail"
+	updated, held, err := r.consume(ctx, op, r.texts.confirm, user.FieldVerificationToken, digest)
 	switch {
 	case err != nil:
-		return nil, err
-	case expired:
-		return nil, wrap(op, &domain.Error{Kind: domain.ErrTokenExpired, Field: "token", Reason: "has expired"})
+		return domain.Confirmation{}, err
+	case held == nil:
+		return domain.Confirmation{User: updated, Email: updated.Email()}, nil
+	case held.State().VerificationTokenExpiry.IsZero():
+		return domain.Confirmation{User: held, Email: held.Email(), Already: true}, nil
 	}
-	return nil, wrap(op, tokenInvalid())
+	return domain.Confirmation{}, wrap(op, tokenExpired())
+}
+
+// consume changes the account that has the token in a column, unless it has expired or was used: of two calls with one token, the
+// second waits for the first and then finds that. held is the account of such a token.
+func (r *repository) consume(
+	ctx context.Context, op, query, column string, digest domain.TokenDigest, args ...any,
+) (updated, held *domain.User, err error) {
+	if digest.IsZero() {
+		return nil, nil, wrap(op, tokenInvalid())
+	}
+	now := r.present()
+	updated, err = r.one(ctx, op, query, append(args, now, digest.Stored(), now)...)
+	if err != nil || updated != nil {
+		return updated, nil, err
+	}
+	held, err = r.one(ctx, op, r.texts.find[column], digest.Stored())
+	if err == nil && held == nil {
+		err = wrap(op, tokenInvalid())
+	}
+	return nil, held, err
+}
+
+func tokenExpired() error {
+	return &domain.Error{Kind: domain.ErrTokenExpired, Field: "token", Reason: "has expired"}
 }
 
 func tokenInvalid() error {

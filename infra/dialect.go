@@ -22,8 +22,8 @@ type dialect struct {
 	schemas    bool          // tables are in schemas
 	arguments  int           // the most that a statement takes
 
-	storedIDs string // tells which IDs of a list, idList's, are stored
-	idList    func(ids []string) string
+	inList string // a condition that a column is in a list of IDs, idList's
+	idList func(ids []string) string
 
 	health func(ctx context.Context, s *Store, h *Health) error // asks the server how it is
 
@@ -42,11 +42,11 @@ type dialect struct {
 	same     string // matches a list that is the argument
 }
 
-// fill returns a statement's text for a table: {users} is the table, {columns} its columns, {time} an argument that is a time.
+// fill returns a statement's text for a table: {users} is the table, {columns} its columns, {identities} their table, {time} an argument that is a time.
 func (d *dialect) fill(schema, text string) string {
 	text = strings.ReplaceAll(text, "{elements}", d.elements) // which names the table
 	text = strings.NewReplacer(
-		"{users}", d.table(schema, usersTable), "{columns}", userColumns, "{time}", d.time, "{binary}", d.binary,
+		"{users}", d.table(schema, usersTable), "{columns}", userColumns, "{identities}", d.table(schema, identitiesTable), "{time}", d.time, "{binary}", d.binary,
 	).Replace(text)
 	var b strings.Builder
 	for place := 0; ; {

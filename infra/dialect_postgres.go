@@ -20,8 +20,8 @@ var postgresDialect = dialect{
 	schemas:    true,
 	arguments:  65535, // the protocol counts them in 16 bits
 
-	storedIDs: "SELECT id FROM {users} WHERE id = ANY (CAST(? AS uuid[]))",
-	idList:    func(ids []string) string { return "{" + strings.Join(ids, ",") + "}" },
+	inList: "= ANY (CAST(? AS uuid[]))",
+	idList: func(ids []string) string { return "{" + strings.Join(ids, ",") + "}" },
 
 	health: postgresHealth,
 

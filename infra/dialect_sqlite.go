@@ -20,8 +20,8 @@ var sqliteDialect = dialect{
 	time:       "?",
 	arguments:  999, // SQLite takes more, but what the driver does to bind them grows with the square of their number
 
-	storedIDs: "SELECT id FROM {users} WHERE id IN (SELECT value FROM json_each(?))",
-	idList:    func(ids []string) string { return `["` + strings.Join(ids, `","`) + `"]` },
+	inList: "IN (SELECT value FROM json_each(?))",
+	idList: func(ids []string) string { return `["` + strings.Join(ids, `","`) + `"]` },
 
 	health: sqliteHealth,
 

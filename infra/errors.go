@@ -11,27 +11,37 @@ import (
 
 // uniqueFields names the field of each unique constraint: PostgreSQL's name, and SQLite's.
 var uniqueFields = map[string]string{
-	"users_pkey":                   "id",
-	"users_email_key":              "email",
-	"users_username_key":           "username",
-	"users_phone_key":              "phone",
-	"users_reset_token_key":        "reset_token",
-	"users_verification_token_key": "verification_token",
-	"users.id":                     "id",
-	"users.email":                  "email",
-	"users.username":               "username",
-	"users.phone":                  "phone",
-	"users.reset_token":            "reset_token",
-	"users.verification_token":     "verification_token",
+	"users_pkey":                    "id",
+	"users_email_key":               "email",
+	"users_username_key":            "username",
+	"users_phone_key":               "phone",
+	"users_reset_token_key":         "reset_token",
+	"users_verification_token_key":  "verification_token",
+	"identities_issuer_subject_key": "identity",
+	"users.id":                      "id",
+	"users.email":                   "email",
+	"users.username":                "username",
+	"users.phone":                   "phone",
+	"users.reset_token":             "reset_token",
+	"users.verification_token":      "verification_token",
+	"identities.issuer":             "identity",
 }
 
 // checkFields names the field of each check.
 var checkFields = map[string]string{
-	"users_email_check":                 "email",
-	"users_username_check":              "username",
-	"users_refresh_tokens_check":        "refresh_tokens",
-	"users_failed_login_attempts_check": "failed_login_attempts",
-	"users_version_check":               "version",
+	"users_id_check":                        "id",
+	"users_email_check":                     "email",
+	"users_pending_email_check":             "pending_email",
+	"users_username_check":                  "username",
+	"users_last_login_check":                "last_login",
+	"users_refresh_tokens_check":            "refresh_tokens",
+	"users_failed_login_attempts_check":     "failed_login_attempts",
+	"users_locked_until_check":              "locked_until",
+	"users_reset_token_expiry_check":        "reset_token_expiry",
+	"users_verification_token_expiry_check": "verification_token_expiry",
+	"users_version_check":                   "version",
+	"users_created_at_check":                "created_at",
+	"users_updated_at_check":                "updated_at",
 }
 
 // failure turns any error below the store into one of the domain. op says what the store was about to do. Every error has a kind, and

@@ -39,3 +39,26 @@ func (r *repository) Export(ctx context.Context, withHashes bool) iter.Seq2[*dom
 		}
 	}
 }
+
+// ExportIdentities returns the identities of some accounts, at most some thousand at a time, each account's in the order of
+// [domain.IdentityStore]'s Identities. An account without any is not in the map.
+func (r *repository) ExportIdentities(ctx context.Context, users []*domain.User) (map[domain.ID][]domain.LinkedIdentity, error) {
+	ids := make([]string, len(users))
+	for i, u := range users {
+		if u == nil {
+			return nil, wrap("export identities", required("user"))
+		}
+		ids[i] = u.ID().String()
+	}
+	links, err := collect(ctx, r, "export identities", r.texts.linksOf, []any{r.dialect.idList(ids)}, func(rows Rows) (link domain.LinkedIdentity, err error) {
+		var issuer, subject string
+		err = rows.Scan(&link.UserID, &issuer, &subject, (*storedTime)(&link.CreatedAt), (*storedTime)(&link.LastUsedAt))
+		link.Identity = domain.RestoreIdentity(issuer, subject)
+		return link, err
+	})
+	all := make(map[domain.ID][]domain.LinkedIdentity)
+	for _, link := range links {
+		all[link.UserID] = append(all[link.UserID], link)
+	}
+	return all, err
+}

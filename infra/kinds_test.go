@@ -33,7 +33,7 @@ func arguments(t *testing.T) map[reflect.Type]any {
 	all := make(map[reflect.Type]any)
 	for _, v := range []any{
 		u, []*domain.User{u}, u.ID(), []domain.ID{u.ID()}, u.Email(), u.Username(), phone, u.State().PasswordHash, domain.NewOneTimeToken().Digest(),
-		issue.Token(), issue.Token().SessionID(), domain.Names{First: "Ada"}, 10, time.Now().Add(time.Hour), time.Hour,
+		domain.RestoreIdentity("https://issuer.example", "walk"), issue.Token(), issue.Token().SessionID(), domain.Names{First: "Ada"}, 10, time.Now().Add(time.Hour), time.Hour,
 		func(*domain.User) error { return nil },
 		func(*infra.Tx) error { return nil },
 	} {
@@ -132,7 +132,7 @@ func TestEveryErrorHasAKind(t *testing.T) {
 			}
 		}
 
-		if _, err := store.DB().Exec("ALTER TABLE users RENAME TO renamed"); err != nil {
+		if _, err := store.DB().Exec("ALTER TABLE users RENAME TO renamed; ALTER TABLE identities RENAME TO linked"); err != nil {
 			t.Fatal(err)
 		}
 		walk(ctx, store, args, func(method string, err error) {
@@ -142,7 +142,7 @@ func TestEveryErrorHasAKind(t *testing.T) {
 			}
 			expect(t, domain.ErrPendingMigrations, "InTx", "Migrate", "Migrations", "CheckMigrations", "Health")(method, err)
 		})
-		if _, err := store.DB().Exec("ALTER TABLE renamed RENAME TO users"); err != nil {
+		if _, err := store.DB().Exec("ALTER TABLE renamed RENAME TO users; ALTER TABLE linked RENAME TO identities"); err != nil {
 			t.Fatal(err)
 		}
 

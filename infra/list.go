@@ -36,7 +36,8 @@ func (r *repository) List(ctx context.Context, query domain.ListQuery) (domain.P
 	return page, nil
 }
 
-// page returns at most limit accounts. They have no digests of one-time tokens, and their hashes only if withHashes is true.
+// page returns at most limit accounts. They have no digests of one-time tokens, and hashes only if withHashes is true, but
+// for [domain.NoPassword].
 func (r *repository) page(
 	ctx context.Context, op string, where []predicate.User, by []user.OrderOption, limit int, withHashes bool,
 ) ([]*domain.User, error) {
@@ -44,7 +45,7 @@ func (r *repository) page(
 	for i := range columns {
 		switch name := columns[i].name; {
 		case name == user.FieldHashedPassword && !withHashes:
-			selector.AppendSelectExpr(sql.Raw("''"))
+			selector.AppendSelectExpr(sql.Raw("CASE WHEN " + withoutPassword + " THEN hashed_password ELSE '' END"))
 		case name == user.FieldResetToken, name == user.FieldVerificationToken:
 			selector.AppendSelectExpr(sql.Raw("NULL"))
 		default:

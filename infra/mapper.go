@@ -36,6 +36,9 @@ var columns = []column{
 	{user.FieldEmail,
 		func(s *domain.UserState) any { return s.Email.String() },
 		func(s *domain.UserState, v any) error { return parsed(&s.Email, v, domain.RestoreEmail) }},
+	{user.FieldPendingEmail,
+		func(s *domain.UserState) any { return orNull(s.PendingEmail.String()) },
+		func(s *domain.UserState, v any) error { return parsed(&s.PendingEmail, v, domain.RestoreEmail) }},
 	{user.FieldUsername,
 		func(s *domain.UserState) any { return s.Username.String() },
 		func(s *domain.UserState, v any) error { return parsed(&s.Username, v, domain.RestoreUsername) }},
@@ -96,8 +99,8 @@ var columns = []column{
 
 // editedColumns are those that people edit: another value in one of them raises the version.
 var editedColumns = []string{
-	user.FieldEmail, user.FieldUsername, user.FieldHashedPassword, user.FieldFirstName, user.FieldLastName, user.FieldPhone,
-	user.FieldIsActive, user.FieldIsVerified,
+	user.FieldEmail, user.FieldPendingEmail, user.FieldUsername, user.FieldHashedPassword, user.FieldFirstName, user.FieldLastName,
+	user.FieldPhone, user.FieldIsActive, user.FieldIsVerified,
 }
 
 // userColumns are the names of columns, as a statement lists them.

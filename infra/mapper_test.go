@@ -28,6 +28,7 @@ func sample(t *testing.T, typ reflect.Type, field string, which int) reflect.Val
 	at := time.Date(2026, 1, 1+which, 2, 3, 4, 567_890_000, time.UTC)
 	texts := map[string][2]string{
 		user.FieldEmail:             {"one@example.org", "two@example.org"},
+		user.FieldPendingEmail:      {"next@example.org", "other@example.org"},
 		user.FieldPhone:             {"+573001112233", "+573001112234"},
 		user.FieldResetToken:        {strings.Repeat("a", 64), strings.Repeat("b", 64)},
 		user.FieldVerificationToken: {strings.Repeat("c", 64), strings.Repeat("d", 64)},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/user"
 )
 
@@ -26,6 +27,7 @@ type statements struct {
 	verify       string // now
 	unlock       string // now
 	failure      string // the attempts that lock, the end of the lock, now, now, the ID, now
+	lockUntil    string // the end of the lock, now, the end of the lock
 	success      string // now, the next hash, now, the ID, the checked hash, now
 	setPassword  string // the hash, now
 	setKeeping   string // the hash, now, the session to keep, now
@@ -33,6 +35,21 @@ type statements struct {
 	issueVerify  string // the digest, its expiry, now
 	consumeReset string // the hash, now, the digest, now
 	confirm      string // now, the digest, now
+	requestEmail string // the address, the digest, its expiry, the address, now, the address, the address
+	cancelEmail  string // now
+	cancelReset  string // now
+	cancelVerify string // now
+
+	lockAccount      string
+	findByIdentity   string // the issuer, the subject
+	identities       string
+	link             string // the issuer, the subject, now
+	isLinked         string // the issuer, the subject, the ID
+	hasIdentity      string
+	unlink           string // the issuer, the subject, the ID
+	unlinkUnlessLast string // the issuer, the subject, the ID, the ID, the ID, the issuer, the subject
+	identitySignIn   string // now, now, the issuer, the subject
+	identityUsed     string // now, the issuer, the subject
 
 	changePassword string // those of setPassword, the ID, the checked hash
 	changeKeeping  string // those of setKeeping, the ID, the checked hash
@@ -51,6 +68,7 @@ type statements struct {
 	revokeEverybody string // now, the ID to begin after, the last ID
 
 	storedIDs     string // the list of IDs
+	linksOf       string // the list of IDs
 	createStaging string
 	insertStaged  string
 	stagedHolders string
@@ -63,13 +81,17 @@ const (
 	returning = " WHERE id = ? RETURNING {columns}"
 	changing  = " AND id = ? RETURNING {columns}" // after a condition
 	notLocked = "(locked_until IS NULL OR locked_until <= ?)"
-	noTokens  = "reset_token = NULL, reset_token_expiry = NULL, verification_token = NULL, verification_token_expiry = NULL"
+	noReset   = "reset_token = NULL, reset_token_expiry = NULL"
+	noVerify  = "verification_token = NULL, verification_token_expiry = NULL"
+	noPending = "pending_email = NULL, " + noReset + ", " + noVerify
 	unlocked  = "failed_login_attempts = 0, locked_until = NULL"
-	verified  = "is_verified = true, verification_token = NULL, verification_token_expiry = NULL" + raisedIf + "is_verified THEN 0 ELSE 1 END" + booked
 	someToken = "refresh_tokens <> '[]'"
 
+	theIdentity     = "issuer = ? AND subject = ?"
+	withoutPassword = "hashed_password LIKE '!%'" // domain.ParsePasswordHash has the rule
+
 	raisedIf = ", version = version + CASE WHEN "
-	password = "hashed_password = ?, " + noTokens + ", " + unlocked
+	password = "hashed_password = ?, " + noPending + ", " + unlocked
 )
 
 func insertUsers(names []string) string {
@@ -79,7 +101,15 @@ func insertUsers(names []string) string {
 func newStatements(d *dialect, schema string) *statements {
 	fill := func(parts ...string) string { return d.fill(schema, strings.Join(parts, "")) }
 	// A lock that is stored here has ended, for the statement matches no other: its failures do not count any more.
-	const attempts = "CASE WHEN locked_until IS NULL THEN failed_login_attempts + 1 ELSE 1 END"
+	attempts := fmt.Sprintf("CASE WHEN locked_until IS NOT NULL THEN 1 WHEN failed_login_attempts < %d THEN failed_login_attempts + 1 ELSE %[1]d END",
+		domain.MaxFailedLoginAttempts)
+	// What belongs to the present address goes with it, what belongs to the pending one stays.
+	unlessPending := func(column, value string) string {
+		return column + " = CASE WHEN pending_email IS NULL THEN " + value + " ELSE " + column + " END"
+	}
+	ifPending := func(column string) string {
+		return column + " = CASE WHEN pending_email IS NULL THEN " + column + " END"
+	}
 	s := &statements{
 		find:   make(map[string]string),
 		exists: make(map[string]string),
@@ -88,26 +118,55 @@ func newStatements(d *dialect, schema string) *statements {
 		delete:      fill("DELETE FROM {users} WHERE id = ?"),
 		deleteAt:    fill("DELETE FROM {users} WHERE id = ? AND version = ?"),
 		signIn:      fill("UPDATE {users} SET last_login = ?", booked, returning),
-		setEmail:    fill("UPDATE {users} SET email = ?, is_verified = false, ", noTokens, edited, " WHERE email <> ?", changing),
+		setEmail:    fill("UPDATE {users} SET email = ?, is_verified = false, ", noPending, edited, " WHERE email <> ?", changing),
 		setUsername: fill("UPDATE {users} SET username = ?", edited, " WHERE username <> ?", changing),
 		setNames: fill("UPDATE {users} SET first_name = ?, last_name = ?", edited,
 			" WHERE (first_name IS DISTINCT FROM ? OR last_name IS DISTINCT FROM ?)", changing),
 		setPhone: fill("UPDATE {users} SET phone = ?", edited, " WHERE phone IS DISTINCT FROM ?", changing),
 		activate: fill("UPDATE {users} SET is_active = true", edited, " WHERE NOT is_active", changing),
-		deactivate: fill("UPDATE {users} SET is_active = false, refresh_tokens = '[]'", raisedIf, "is_active THEN 1 ELSE 0 END", booked,
-			" WHERE (is_active OR ", someToken, ")", changing),
-		verify: fill("UPDATE {users} SET ", verified, " WHERE NOT (is_verified AND verification_token IS NULL AND verification_token_expiry IS NULL)", changing),
+		deactivate: fill("UPDATE {users} SET is_active = false, refresh_tokens = '[]', ", noPending,
+			raisedIf, "is_active OR pending_email IS NOT NULL THEN 1 ELSE 0 END", booked, " WHERE (is_active OR ", someToken,
+			" OR pending_email IS NOT NULL OR reset_token IS NOT NULL OR verification_token IS NOT NULL)", changing),
+		verify: fill("UPDATE {users} SET is_verified = true, ", unlessPending("verification_token", "NULL"), ", ",
+			unlessPending("verification_token_expiry", "NULL"), raisedIf, "is_verified THEN 0 ELSE 1 END", booked,
+			" WHERE NOT (is_verified AND (pending_email IS NOT NULL OR verification_token IS NULL))", changing),
 		unlock: fill("UPDATE {users} SET ", unlocked, booked, " WHERE (failed_login_attempts <> 0 OR locked_until IS NOT NULL)", changing),
 		failure: fill("UPDATE {users} SET failed_login_attempts = ", attempts, ", locked_until = CASE WHEN ", attempts, " >= ? THEN {time} END", booked,
 			" WHERE id = ? AND ", notLocked, " RETURNING {columns}"),
+		lockUntil: fill("UPDATE {users} SET locked_until = ?", booked, " WHERE locked_until IS DISTINCT FROM ?", changing),
 		success: fill("UPDATE {users} SET last_login = ?, hashed_password = ?, ", unlocked, booked,
 			" WHERE id = ? AND hashed_password = ? AND is_active AND ", notLocked, " RETURNING {columns}"),
 		setPassword: fill("UPDATE {users} SET ", password, ", refresh_tokens = '[]'", edited, returning),
-		issueReset:  fill("UPDATE {users} SET reset_token = ?, reset_token_expiry = ?", booked, returning),
-		issueVerify: fill("UPDATE {users} SET verification_token = ?, verification_token_expiry = ?", booked, returning),
-		consumeReset: fill("UPDATE {users} SET ", password, ", refresh_tokens = '[]'", edited,
+		issueReset:  fill("UPDATE {users} SET reset_token = ?, reset_token_expiry = ?", booked, " WHERE is_active", changing),
+		issueVerify: fill("UPDATE {users} SET verification_token = ?, verification_token_expiry = ?", booked, " WHERE is_active", changing),
+		consumeReset: fill("UPDATE {users} SET ", password, ", is_verified = true, refresh_tokens = '[]'", edited,
 			" WHERE reset_token = ? AND reset_token_expiry > ? RETURNING {columns}"),
-		confirm: fill("UPDATE {users} SET ", verified, " WHERE verification_token = ? AND verification_token_expiry > ? RETURNING {columns}"),
+		confirm: fill("UPDATE {users} SET email = coalesce(pending_email, email), pending_email = NULL, is_verified = true, verification_token_expiry = NULL, ",
+			ifPending("reset_token"), ", ", ifPending("reset_token_expiry"), raisedIf, "pending_email IS NULL AND is_verified THEN 0 ELSE 1 END", booked,
+			" WHERE verification_token = ? AND verification_token_expiry > ? RETURNING {columns}"),
+		requestEmail: fill("UPDATE {users} SET pending_email = ?, verification_token = ?, verification_token_expiry = ?",
+			raisedIf, "pending_email = ? THEN 0 ELSE 1 END", booked,
+			" WHERE is_active AND email <> ? AND NOT EXISTS (SELECT 1 FROM {users} AS other WHERE other.email = ?)", changing),
+		cancelEmail:  fill("UPDATE {users} SET pending_email = NULL, ", noVerify, edited, " WHERE pending_email IS NOT NULL", changing),
+		cancelReset:  fill("UPDATE {users} SET ", noReset, booked, " WHERE reset_token IS NOT NULL", changing),
+		cancelVerify: fill("UPDATE {users} SET ", noVerify, booked, " WHERE verification_token IS NOT NULL", changing),
+
+		// What is read after it, of this account and of its identities, stays until the transaction ends.
+		lockAccount:    fill("UPDATE {users} SET version = version WHERE id = ?"),
+		findByIdentity: fill("SELECT {columns} FROM {users} WHERE id = (SELECT user_id FROM {identities} WHERE ", theIdentity, ")"),
+		identities: fill("SELECT i.issuer, i.subject, i.created_at, i.last_used_at FROM {users} AS u LEFT JOIN {identities} AS i ON i.user_id = u.id",
+			" WHERE u.id = ? ORDER BY i.created_at, i.issuer, i.subject"),
+		link: fill("INSERT INTO {identities} (user_id, issuer, subject, created_at) SELECT id, CAST(? AS varchar), CAST(? AS varchar), {time}",
+			" FROM {users} WHERE id = ?"),
+		isLinked:    fill("SELECT 1 FROM {identities} WHERE ", theIdentity, " AND user_id = ?"),
+		hasIdentity: fill("SELECT 1 FROM {identities} WHERE user_id = ? LIMIT 1"),
+		unlink:      fill("DELETE FROM {identities} WHERE ", theIdentity, " AND user_id = ?"),
+		unlinkUnlessLast: fill("DELETE FROM {identities} WHERE ", theIdentity, " AND user_id = ?",
+			" AND (EXISTS (SELECT 1 FROM {users} WHERE id = ? AND NOT ", withoutPassword, ")",
+			" OR EXISTS (SELECT 1 FROM {identities} AS other WHERE other.user_id = ? AND NOT (other.issuer = ? AND other.subject = ?)))"),
+		identitySignIn: fill("UPDATE {users} SET last_login = ?", booked, " WHERE is_active AND id = (SELECT user_id FROM {identities} WHERE ",
+			theIdentity, ") RETURNING {columns}"),
+		identityUsed: fill("UPDATE {identities} SET last_used_at = ? WHERE ", theIdentity),
 
 		issueToken:      fill("UPDATE {users} SET refresh_tokens = ", d.appended, booked, " WHERE id = ? AND is_active AND ", d.length, " < ?"),
 		rotateToken:     fill("UPDATE {users} SET refresh_tokens = ", d.replaced, booked, " WHERE id = ? AND is_active AND ", d.contains),
@@ -124,7 +183,8 @@ func newStatements(d *dialect, schema string) *statements {
 		sweep:           fill("UPDATE {users} SET refresh_tokens = ", d.kept("true"), booked, " WHERE id > ? AND id <= ? AND ", d.hasStale()),
 		revokeEverybody: fill("UPDATE {users} SET refresh_tokens = '[]'", booked, " WHERE id > ? AND id <= ? AND ", someToken),
 
-		storedIDs:     fill(d.storedIDs),
+		storedIDs:     fill("SELECT id FROM {users} WHERE id ", d.inList),
+		linksOf:       fill("SELECT user_id, issuer, subject, created_at, last_used_at FROM {identities} WHERE user_id ", d.inList, " ORDER BY created_at, issuer, subject"),
 		createStaging: fill("CREATE TEMPORARY TABLE ", staging, " AS SELECT 0 AS ", place, ", {columns} FROM {users} WHERE false"),
 		insertStaged: fill("INSERT INTO {users} ({columns}) SELECT {columns} FROM ", staging, " WHERE true ORDER BY ", place,
 			" ON CONFLICT DO NOTHING RETURNING id"), // SQLite's grammar needs the WHERE
@@ -134,7 +194,7 @@ func newStatements(d *dialect, schema string) *statements {
 	s.changePassword = fill("UPDATE {users} SET ", password, ", refresh_tokens = '[]'", edited, checked)
 	s.setKeeping = fill("UPDATE {users} SET ", password, ", refresh_tokens = ", d.kept("s = ?"), edited, returning)
 	s.changeKeeping = fill("UPDATE {users} SET ", password, ", refresh_tokens = ", d.kept("s = ?"), edited, checked)
-	for _, column := range []string{user.FieldID, user.FieldEmail, user.FieldUsername, user.FieldResetToken, user.FieldVerificationToken} {
+	for _, column := range []string{user.FieldID, user.FieldEmail, user.FieldUsername, user.FieldPhone, user.FieldResetToken, user.FieldVerificationToken} {
 		s.find[column] = fill(fmt.Sprintf("SELECT {columns} FROM {users} WHERE %s = ?", column))
 		s.exists[column] = fill(fmt.Sprintf("SELECT 1 FROM {users} WHERE %s = ?", column))
 	}

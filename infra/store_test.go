@@ -224,10 +224,52 @@ func TestTransaction(t *testing.T) {
 	})
 }
 
+// TestRowsThatCouldNotBeReadAreRefused writes past the store what its checks are for.
+func TestRowsThatCouldNotBeReadAreRefused(t *testing.T) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
+		u := created(t, store, "ana")
+		refused := map[string][]string{
+			"id":    {"'00000000-0000-0000-0000-000000000000'"},
+			"email": {"''", "'nothing'", "'@b'", "'a@'", "'A@x.org'"}, "pending_email": {"''", "'nothing'", "'A@x.org'"},
+			"username": {"''", "'Ana'"}, "failed_login_attempts": {"-1", "2147483648"}, "version": {"0"}, "refresh_tokens": {"'{}'"},
+		}
+		times := []string{"last_login", "locked_until", "reset_token_expiry", "verification_token_expiry", "created_at", "updated_at"}
+		for _, column := range times {
+			if store.Schema() == "" { // SQLite
+				refused[column] = []string{"''", "'soon'", "5", "'2026-13-01 00:00:00'", "'2026-01-01T00:00:00Z'", "'0000-12-31 00:00:00'", "'10000-01-01 00:00:00'"}
+			} else {
+				refused[column] = []string{"'infinity'", "'-infinity'", "'0001-12-31 00:00:00+00 BC'", "'10000-01-01 00:00:00+00'"}
+			}
+		}
+		for column, values := range refused {
+			for _, value := range values {
+				if _, err := store.DB().Exec("UPDATE users SET " + column + " = " + value); err == nil {
+					t.Errorf("%s = %s was stored", column, value)
+				}
+			}
+		}
+		for _, column := range times {
+			for _, value := range []string{"'0001-01-01 00:00:00'", "'9999-12-31 23:59:59.999999'", "CURRENT_TIMESTAMP"} {
+				if _, err := store.DB().Exec("UPDATE users SET " + column + " = " + value); err != nil {
+					t.Errorf("%s = %s: %v", column, value, err)
+				}
+				if _, err := store.FindByID(t.Context(), u.ID()); err != nil {
+					t.Errorf("%s = %s: %v", column, value, err)
+				}
+			}
+		}
+		_, err := store.LockUntil(t.Context(), u.ID(), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC))
+		var refusal *domain.Error
+		if !errors.As(err, &refusal) || refusal.Kind != domain.ErrInvalid || refusal.Field != "locked_until" {
+			t.Errorf("a lock into the year 10000: %v", err)
+		}
+	})
+}
+
 func TestStoredRowsThatAreNotAccounts(t *testing.T) {
 	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		for column, value := range map[string]string{
-			"email": "'nothing'", "hashed_password": "''", "refresh_tokens": "'[1]'", "reset_token": "'short'",
+			"hashed_password": "''", "refresh_tokens": "'[1]'", "reset_token": "'short'",
 		} {
 			u := created(t, store, "user"+strings.ReplaceAll(column, "_", ""))
 			if _, err := store.DB().Exec("UPDATE users SET " + column + " = " + value + " WHERE username = '" + u.Username().String() + "'"); err != nil {

@@ -26,6 +26,11 @@ func (r *repository) FindByUsername(ctx context.Context, username domain.Usernam
 	return r.find(ctx, "find user by username", user.FieldUsername, username.String())
 }
 
+// FindByPhone implements [domain.UserReader].
+func (r *repository) FindByPhone(ctx context.Context, phone domain.Phone) (*domain.User, error) {
+	return r.find(ctx, "find user by phone", user.FieldPhone, orNull(phone.String()))
+}
+
 // ExistsByEmail implements [domain.UserReader].
 func (r *repository) ExistsByEmail(ctx context.Context, email domain.Email) (bool, error) {
 	return r.exists(ctx, "look for e-mail", r.texts.exists[user.FieldEmail], email.String())

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -125,13 +126,13 @@ func (p *program) userResetTokenCommand() *cobra.Command {
 
 func (p *program) userVerifyTokenCommand() *cobra.Command {
 	const example = `accounts --json user verify-token ann --ttl 1h`
-	return p.oneTimeTokenCommand("verify-token REF", "Print a token with which the e-mail address can be confirmed once", example,
+	return p.oneTimeTokenCommand("verify-token REF", "Print a token with which the pending e-mail address, or else the present one, can be confirmed once", example,
 		domain.DefaultVerificationTTL, (*domain.Authenticator).IssueVerification)
 }
 
 func (p *program) oneTimeTokenCommand(
 	use, short, example string, defaultTTL time.Duration,
-	issue func(*domain.Authenticator, context.Context, domain.ID, time.Duration) (domain.OneTimeToken, time.Time, error),
+	issue func(*domain.Authenticator, context.Context, domain.ID, time.Duration) (domain.IssuedToken, error),
 ) *cobra.Command {
 	var ttl time.Duration
 	c := p.command(use, short, example, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
@@ -143,15 +144,20 @@ func (p *program) oneTimeTokenCommand(
 			if err != nil {
 				return err
 			}
-			token, expiry, err := issue(authenticator, ctx, id, ttl)
+			issued, err := issue(authenticator, ctx, id, ttl)
 			if err != nil {
 				return err
 			}
-			return p.print(record{{"token", token.Reveal()}, {"expires_at", expiry}})
+			return p.print(issuedRecord(issued))
 		})
 	})
 	c.Flags().DurationVar(&ttl, "ttl", defaultTTL, "how long the token is good, up to 168h")
 	return c
+}
+
+// issuedRecord is a one-time token with the address to send it to.
+func issuedRecord(issued domain.IssuedToken) record {
+	return record{{"token", issued.Token.Reveal()}, {"email", issued.Email}, {"expires_at", issued.ExpiresAt}}
 }
 
 func (p *program) userResetCommand() *cobra.Command {
@@ -226,11 +232,14 @@ func (p *program) userConfirmCommand() *cobra.Command {
 				return err
 			}
 			return p.withAuthenticator(ctx, domain.LockPolicy{}, func(_ *infra.Store, authenticator *domain.Authenticator) error {
-				user, err := authenticator.Confirm(ctx, token)
+				confirmed, err := authenticator.ConfirmEmail(ctx, token)
 				if err != nil {
 					return err
 				}
-				return p.printUser(user)
+				if confirmed.Already && !p.json {
+					_, _ = fmt.Fprintln(p.messages, confirmed.Email, "was confirmed before.")
+				}
+				return p.printUser(confirmed.User)
 			})
 		})
 }

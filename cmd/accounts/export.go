@@ -34,32 +34,55 @@ accounts user export --format csv --with-hashes >users.csv`
 
 // export prints every account as the other commands do. It holds some of them at a time.
 func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Format, withHashes bool) error {
-	const full = 64 << 10
 	var lines bytes.Buffer
 	comma := csv.NewWriter(&lines)
 	now := time.Now()
 	if format == bulk.CSV {
 		_ = comma.Write(names(exportRecord(new(domain.User), now, withHashes))) // a buffer takes everything
 	}
+	batch := make([]*domain.User, 0, 500)
+	printBatch := func() error {
+		var links map[domain.ID][]domain.LinkedIdentity
+		if format == bulk.JSONLines && len(batch) > 0 { // in CSV there is no place for them
+			var err error
+			if links, err = store.ExportIdentities(ctx, batch); err != nil {
+				return err
+			}
+		}
+		for _, user := range batch {
+			r := exportRecord(user, now, withHashes)
+			if format == bulk.CSV {
+				_ = comma.Write(cells(r))
+				continue
+			}
+			if linked := links[user.ID()]; len(linked) > 0 {
+				identities := make([]domain.Identity, len(linked))
+				for i, link := range linked {
+					identities[i] = link.Identity
+				}
+				r = append(r, field{"identities", identities})
+			}
+			if err := writeJSON(&lines, r); err != nil {
+				return err
+			}
+		}
+		batch = batch[:0]
+		comma.Flush()
+		err := p.write(lines.Bytes())
+		lines.Reset()
+		return err
+	}
 	for user, err := range store.Export(ctx, withHashes) {
 		if err != nil {
 			return err
 		}
-		r := exportRecord(user, now, withHashes)
-		if format == bulk.CSV {
-			_ = comma.Write(cells(r))
-		} else if err := writeJSON(&lines, r); err != nil {
-			return err
-		}
-		if lines.Len() > full {
-			if err := p.write(lines.Bytes()); err != nil {
+		if batch = append(batch, user); len(batch) == cap(batch) {
+			if err := printBatch(); err != nil {
 				return err
 			}
-			lines.Reset()
 		}
 	}
-	comma.Flush()
-	return p.write(lines.Bytes())
+	return printBatch()
 }
 
 // exportRecord is the one place where a hash is printed.

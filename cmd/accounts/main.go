@@ -70,7 +70,7 @@ const rootExample = `  # an account in a new SQLite file, accounts.db
 
 func (p *program) rootCommand() *cobra.Command {
 	root := group("accounts", "Administer user accounts in your own database",
-		p.userCommand(), p.sessionCommand(), p.migrateCommand(),
+		p.userCommand(), p.identityCommand(), p.sessionCommand(), p.migrateCommand(),
 		p.healthCommand(), p.versionCommand())
 	root.Long = `Administer user accounts in your own database.
 

@@ -38,28 +38,30 @@ func (p *program) userCommand() *cobra.Command {
 
 func (p *program) userCreateCommand() *cobra.Command {
 	var email, username, firstName, lastName, phone string
-	var passwordStdin bool
+	var passwordStdin, noPassword bool
 	const example = `accounts user create --email ann@example.org --username ann
-accounts user create --email ann@example.org --username ann --first-name Ann --phone +573001112233 --password-stdin <password.txt`
+accounts user create --email ann@example.org --username ann --first-name Ann --phone +573001112233 --password-stdin <password.txt
+accounts user create --email ann@example.org --username ann --no-password`
 	c := p.command("create --email E --username U", "Create an account", example, cobra.NoArgs, func(ctx context.Context, _ []string) error {
 		registration, err := parseRegistration(email, username, firstName, lastName, phone)
 		if err != nil {
 			return err
 		}
-		password, err := p.newPassword(ctx, passwordStdin)
-		if err != nil {
-			return err
+		registration.PasswordHash = domain.NoPassword()
+		var password string
+		if !noPassword {
+			if password, err = p.newPassword(ctx, passwordStdin); err != nil {
+				return err
+			}
 		}
-		return p.withStore(ctx, func(store *infra.Store) error {
-			authenticator, err := newAuthenticator(store, domain.LockPolicy{})
-			if err != nil {
-				return err
+		return p.withAuthenticator(ctx, domain.LockPolicy{}, func(store *infra.Store, authenticator *domain.Authenticator) error {
+			if !noPassword {
+				hash, err := authenticator.HashPassword(ctx, password, registration.Email.String(), registration.Username.String())
+				if err != nil {
+					return err
+				}
+				registration.PasswordHash = hash
 			}
-			hash, err := authenticator.HashPassword(ctx, password, registration.Email.String(), registration.Username.String())
-			if err != nil {
-				return err
-			}
-			registration.PasswordHash = hash
 			user, err := domain.NewUser(registration, time.Now())
 			if err != nil {
 				return err
@@ -76,6 +78,8 @@ accounts user create --email ann@example.org --username ann --first-name Ann --p
 	c.Flags().StringVar(&lastName, "last-name", "", "last name")
 	c.Flags().StringVar(&phone, "phone", "", "telephone number in international form, as in +573001112233")
 	addPasswordStdin(c, &passwordStdin)
+	c.Flags().BoolVar(&noPassword, "no-password", false, "make an account whose owner signs in by other means, see identity link")
+	c.MarkFlagsMutuallyExclusive("password-stdin", "no-password")
 	require(c, "email", "username")
 	return c
 }
@@ -189,17 +193,34 @@ func (p *program) printPage(page domain.Page) error {
 }
 
 func (p *program) userSetEmailCommand() *cobra.Command {
-	const example = `accounts user set-email ann ann@example.com`
-	return p.command("set-email REF E", "Set another e-mail address, which is not confirmed", example, cobra.ExactArgs(2),
+	var pending bool
+	const example = `accounts user set-email ann ann@example.com
+accounts --json user set-email ann ann@example.com --pending`
+	c := p.command("set-email REF E", "Set another e-mail address, which is not confirmed, or ask for one that first has to be", example, cobra.ExactArgs(2),
 		func(ctx context.Context, args []string) error {
 			email, err := domain.ParseEmail(args[1])
 			if err != nil {
 				return err
 			}
-			return p.change(ctx, args[0], func(ctx context.Context, store *infra.Store, id domain.ID) (*domain.User, error) {
-				return store.SetEmail(ctx, id, email)
+			if !pending {
+				return p.change(ctx, args[0], func(ctx context.Context, store *infra.Store, id domain.ID) (*domain.User, error) {
+					return store.SetEmail(ctx, id, email)
+				})
+			}
+			return p.withAuthenticator(ctx, domain.LockPolicy{}, func(store *infra.Store, authenticator *domain.Authenticator) error {
+				id, err := findID(ctx, store, args[0])
+				if err != nil {
+					return err
+				}
+				issued, err := authenticator.RequestEmail(ctx, id, email, 0)
+				if err != nil {
+					return err
+				}
+				return p.print(issuedRecord(issued))
 			})
 		})
+	c.Flags().BoolVar(&pending, "pending", false, "keep the present address until the new one is confirmed, and print the token for that")
+	return c
 }
 
 func (p *program) userSetUsernameCommand() *cobra.Command {

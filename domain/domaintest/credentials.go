@@ -45,7 +45,8 @@ func (r *trial) oneTimeTokens() []oneTime {
 		{"verification", func(id domain.ID, digest domain.TokenDigest, expiry time.Time) (*domain.User, error) {
 			return r.IssueVerification(r.Context(), id, digest, expiry)
 		}, func(digest domain.TokenDigest) (*domain.User, error) {
-			return r.ConsumeVerification(r.Context(), digest)
+			c, err := r.ConsumeVerification(r.Context(), digest)
+			return c.User, err
 		}},
 	}
 }
@@ -136,13 +137,99 @@ var credentials = []behaviour{
 			r.Errorf("%d counted, locked until %v", s.FailedLoginAttempts, s.LockedUntil)
 		}
 	}},
+	{"RecordFailure counts no further than the counter goes, and locks there", func(r *trial) {
+		for i, failures := range []int{domain.MaxFailedLoginAttempts - 1, domain.MaxFailedLoginAttempts} {
+			s := r.fresh(fmt.Sprintf("name-%d", i))
+			s.FailedLoginAttempts = failures
+			r.create(s)
+			policy := domain.LockPolicy{Attempts: 5, Duration: time.Hour}
+			for n := range 7 {
+				u, err := r.RecordFailure(r.Context(), s.ID, policy)
+				if n == 0 && (err != nil || u.FailedLoginAttempts() != domain.MaxFailedLoginAttempts || !u.IsLocked(r.clock.Now())) {
+					r.Fatalf("the first guess: %v, %v", u, err)
+				}
+				if n > 0 {
+					r.locked("another guess", err, storedTime(r.clock.Now().Add(time.Hour)))
+				}
+			}
+		}
+	}},
+	{"RecordFailure counts and never locks where locking is off, and leaves a lock that is in force", func(r *trial) {
+		id := r.add("ana")
+		off := domain.LockPolicy{Attempts: domain.NoLock}
+		if s := r.fail(id, off, 150); s.FailedLoginAttempts != 150 || !s.LockedUntil.IsZero() {
+			r.Errorf("%d counted, locked until %v", s.FailedLoginAttempts, s.LockedUntil)
+		}
+		until := r.fail(id, domain.LockPolicy{}, 1).LockedUntil
+		r.changesNothing("locked", domain.ErrLocked, "", func() error {
+			_, err := r.RecordFailure(r.Context(), id, off)
+			r.locked("failure", err, until)
+			return err
+		})
+	}},
+	{"LockUntil locks until then, whatever was counted, and refuses no time", func(r *trial) {
+		s := r.create(r.fresh("ana"))
+		until := storedTime(r.clock.Now().Add(48 * time.Hour))
+		r.fail(s.ID, domain.LockPolicy{}, 2)
+		if u := must(r.LockUntil(r.Context(), s.ID, until.In(time.FixedZone("", 3600)).Add(999)))(r); !u.LockedUntil().Equal(until) || u.FailedLoginAttempts() != 2 {
+			r.Errorf("locked until %v after %d failures", u.LockedUntil(), u.FailedLoginAttempts())
+		}
+		r.changesNothing("sign in", domain.ErrLocked, "", func() error {
+			_, err := r.RecordSuccess(r.Context(), s.ID, s.PasswordHash, domain.PasswordHash{})
+			r.locked("sign in", err, until)
+			return err
+		})
+		r.changesNothing("no time", domain.ErrInvalid, "locked_until", func() error {
+			_, err := r.LockUntil(r.Context(), s.ID, time.Time{})
+			return err
+		})
+		r.clock.Advance(48 * time.Hour)
+		must(r.RecordSuccess(r.Context(), s.ID, s.PasswordHash, domain.PasswordHash{}))(r)
+	}},
+	{"an account without a password is stored as such, and gets one once", func(r *trial) {
+		s := r.fresh("ana")
+		s.PasswordHash = domain.NoPassword()
+		r.create(s)
+		if u := must(r.FindByID(r.Context(), s.ID))(r); u.HasPassword() {
+			r.Error("it has a password")
+		}
+		if u := must(r.List(r.Context(), domain.ListQuery{}))(r).Users[0]; u.HasPassword() {
+			r.Error("it has a password in a list")
+		}
+		r.changesNothing("sign in", domain.ErrConflict, "hashed_password", func() error {
+			_, err := r.RecordSuccess(r.Context(), s.ID, domain.NoPassword(), domain.PasswordHash{})
+			return err
+		})
+		winner := r.winner("add", together(16, func(i int) error {
+			_, err := r.SetPassword(r.Context(), s.ID, domain.NoPassword(), r.hash(fmt.Sprint(i)), domain.SessionID{})
+			return err
+		}), domain.ErrConflict)
+		if got := r.state(s.ID); got.PasswordHash != r.hash(fmt.Sprint(winner)) {
+			r.Error("another hash than the winner's is stored")
+		}
+		if u := must(r.List(r.Context(), domain.ListQuery{}))(r).Users[0]; !u.HasPassword() || !u.State().PasswordHash.IsZero() {
+			r.Error("the list tells the hash, or that there is none")
+		}
+		for what, set := range map[string]func() error{
+			"SetPassword": func() error {
+				_, err := r.SetPassword(r.Context(), s.ID, domain.PasswordHash{}, domain.NoPassword(), domain.SessionID{})
+				return err
+			},
+			"ConsumeReset": func() error {
+				_, err := r.ConsumeReset(r.Context(), r.issued(r.oneTimeTokens()[0], s.ID), domain.NoPassword())
+				return err
+			},
+		} {
+			r.refused(what, set(), domain.ErrInvalid, "hashed_password")
+		}
+	}},
 	{"RecordFailure refuses a policy out of bounds", func(r *trial) {
 		id := r.add("ana")
 		for _, test := range []struct {
 			field  string
 			policy domain.LockPolicy
 		}{
-			{"attempts", domain.LockPolicy{Attempts: -1}},
+			{"attempts", domain.LockPolicy{Attempts: -2}},
 			{"attempts", domain.LockPolicy{Attempts: 101}},
 			{"lock_for", domain.LockPolicy{Duration: -1}},
 		} {
@@ -197,7 +284,7 @@ var credentials = []behaviour{
 		s, _ := r.full("ana")
 		r.create(s)
 		better := r.hash("better")
-		for _, checked := range []domain.PasswordHash{better, {}, r.hash("ANA")} {
+		for _, checked := range []domain.PasswordHash{better, {}, r.hash("ANA"), domain.NoPassword()} {
 			r.changesNothing("hash", domain.ErrConflict, "hashed_password", func() error {
 				_, err := r.RecordSuccess(r.Context(), s.ID, checked, better)
 				return err
@@ -338,6 +425,9 @@ var credentials = []behaviour{
 			if u := must(kind.consume(digest))(r); u.ID() != id {
 				r.Errorf("it changed the account %v", u.ID())
 			}
+			if kind.name == "verification" { // the tests of confirming tell what becomes of it
+				must(r.CancelVerification(r.Context(), id))(r)
+			}
 			r.dead("used before", kind, digest)
 
 			must(kind.issue(id, digest, expiry))(r)
@@ -400,7 +490,7 @@ var credentials = []behaviour{
 		r.fail(s.ID, domain.LockPolicy{Attempts: 1}, 1)
 		hash := r.hash("new")
 		u := must(r.ConsumeReset(r.Context(), s.ResetToken, hash))(r)
-		if got := u.State(); got.PasswordHash != hash || len(got.Sessions) != 0 || got.FailedLoginAttempts != 0 || !got.LockedUntil.IsZero() || !got.LastLogin.Equal(s.LastLogin) {
+		if got := u.State(); got.PasswordHash != hash || len(got.Sessions) != 0 || !got.Verified || !got.PendingEmail.IsZero() || got.FailedLoginAttempts != 0 || !got.LockedUntil.IsZero() || !got.LastLogin.Equal(s.LastLogin) {
 			r.Errorf("after: %+v", got)
 		}
 		if r.isLive(token) {
@@ -425,18 +515,6 @@ var credentials = []behaviour{
 		}), domain.ErrTokenInvalid)
 		if got := r.state(s.ID); got.PasswordHash != r.hash(fmt.Sprint(winner)) || got.Version != s.Version+1 {
 			r.Error("another hash than the winner's is stored")
-		}
-	}},
-	{"ConsumeVerification by 64 at once succeeds once", func(r *trial) {
-		s, _ := r.full("ana")
-		s.Verified = false
-		r.create(s)
-		r.winner("consume", together(64, func(int) error {
-			_, err := r.ConsumeVerification(r.Context(), s.VerificationToken)
-			return err
-		}), domain.ErrTokenInvalid)
-		if got := r.state(s.ID); !got.Verified || got.Version != s.Version+1 {
-			r.Errorf("verified %t at version %d", got.Verified, got.Version)
 		}
 	}},
 	{"of two one-time tokens issued at once one is good", func(r *trial) {

@@ -37,6 +37,8 @@ var suite = []group{
 	{"Writing", writing},
 	{"Listing", listing},
 	{"Credentials", credentials},
+	{"Addresses", addresses},
+	{"Identities", identities},
 	{"Sessions", sessions},
 	{"Predecessor", predecessor},
 	{"Random operations", sequences},

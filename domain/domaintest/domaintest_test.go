@@ -53,6 +53,11 @@ var broken = map[string]struct {
 	"keeps all sessions at a new password":   {func(m *model) domain.Repository { return keepsAll{m} }, "Credentials/SetPassword ends all sessions but one, drops the pending tokens and clears the lock"},
 	"consumes a token many times":            {func(m *model) domain.Repository { return looksThenConsumes{m} }, "Credentials/ConsumeReset by 64 at once succeeds once, with the winner's password"},
 	"takes expired tokens":                   {func(m *model) domain.Repository { return takesExpired{m} }, "Credentials/a one-time token is good once, until it expires"},
+	"mails one address, confirms another":    {func(m *model) domain.Repository { return mailsElsewhere{m} }, "Addresses/a token says which address it belongs to, and never confirms, or resets for, another, in races of issue, change and confirmation"},
+	"keeps tokens of the inactive":           {func(m *model) domain.Repository { return keepsPending{m} }, "Addresses/Deactivate drops all that is pending, and nothing is issued to an inactive account"},
+	"cannot count on at the end":             {func(m *model) domain.Repository { return wrapsAround{m} }, "Credentials/RecordFailure counts no further than the counter goes, and locks there"},
+	"removes the last way in":                {func(m *model) domain.Repository { return looksThenUnlinks{m} }, "Identities/of several ways in that are removed at once one stays"},
+	"links an identity twice":                {func(m *model) domain.Repository { return relinks{m} }, "Identities/of 64 links of one identity at once one succeeds"},
 	"rotates a token twice":                  {func(m *model) domain.Repository { return looksThenRotates{m} }, "Sessions/RotateToken by 4 at once without grace has one winner, and ends the session, in each of 40 rounds"},
 	"leaves a stolen session":                {func(m *model) domain.Repository { return leavesStolen{m} }, "Sessions/RotateToken of a token that was rotated before grace ends that session alone"},
 	"ends all sessions at a theft":           {func(m *model) domain.Repository { return endsAll{m} }, "Sessions/RotateToken of a token that was rotated before grace ends that session alone"},
@@ -377,16 +382,72 @@ func (b looksThenConsumes) ConsumeReset(ctx context.Context, digest domain.Token
 
 type takesExpired struct{ *model }
 
-func (b takesExpired) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (*domain.User, error) {
-	u, err := b.model.ConsumeVerification(ctx, digest)
+func (b takesExpired) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (domain.Confirmation, error) {
+	c, err := b.model.ConsumeVerification(ctx, digest)
 	if !errors.Is(err, domain.ErrTokenExpired) {
-		return u, err
+		return c, err
 	}
-	u, err = b.find(ctx, func(s domain.UserState) bool { return s.VerificationToken == digest })
+	u, err := b.find(ctx, func(s domain.UserState) bool { return s.VerificationToken == digest })
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	return b.Verify(ctx, u.ID())
+	u, err = b.Verify(ctx, u.ID())
+	return domain.Confirmation{User: u, Email: u.Email()}, err
+}
+
+// mailsElsewhere mails to the address that it has read before it issues.
+type mailsElsewhere struct{ *model }
+
+func (b mailsElsewhere) SetEmail(ctx context.Context, id domain.ID, email domain.Email) (*domain.User, error) {
+	b.load(id)
+	return b.model.SetEmail(ctx, id, email)
+}
+
+func (b mailsElsewhere) IssueVerification(ctx context.Context, id domain.ID, digest domain.TokenDigest, expiry time.Time) (*domain.User, error) {
+	before := b.load(id)
+	b.load(id)
+	u, err := b.model.IssueVerification(ctx, id, digest, expiry)
+	return altered(u, err, func(s *domain.UserState) { s.Email, s.PendingEmail = before.Email, before.PendingEmail })
+}
+
+type wrapsAround struct{ *model }
+
+func (b wrapsAround) RecordFailure(ctx context.Context, id domain.ID, policy domain.LockPolicy) (*domain.User, error) {
+	if b.load(id).FailedLoginAttempts == domain.MaxFailedLoginAttempts {
+		return nil, refuse(domain.ErrInvalid, "failed_login_attempts")
+	}
+	return b.model.RecordFailure(ctx, id, policy)
+}
+
+type looksThenUnlinks struct{ *model }
+
+func (b looksThenUnlinks) UnlinkIdentity(ctx context.Context, id domain.ID, identity domain.Identity, force bool) error {
+	if links, err := b.Identities(ctx, id); err == nil && len(links) == 1 && !force && !b.load(id).PasswordHash.HasPassword() {
+		return refuse(domain.ErrConflict, "identity")
+	}
+	time.Sleep(time.Millisecond)
+	return b.model.UnlinkIdentity(ctx, id, identity, true)
+}
+
+type relinks struct{ *model }
+
+func (b relinks) LinkIdentity(ctx context.Context, id domain.ID, identity domain.Identity) (domain.LinkedIdentity, error) {
+	link, err := b.model.LinkIdentity(ctx, id, identity)
+	if errors.Is(err, domain.ErrTaken) {
+		err = nil
+	}
+	return link, err
+}
+
+type keepsPending struct{ *model }
+
+func (b keepsPending) Deactivate(ctx context.Context, id domain.ID) (*domain.User, error) {
+	before := b.load(id)
+	u, err := b.model.Deactivate(ctx, id)
+	return altered(u, err, func(s *domain.UserState) {
+		s.ResetToken, s.ResetTokenExpiry = before.ResetToken, before.ResetTokenExpiry
+		b.store(*s)
+	})
 }
 
 type looksThenRotates struct{ *model }

@@ -21,6 +21,7 @@ type call struct {
 func (r *trial) changes() []call {
 	email, username, phone, hash := r.email("Other@Example.org"), r.username("Other"), r.phone("+1 555 000 1111"), r.hash("other")
 	digest, expiry := domain.NewOneTimeToken().Digest(), r.clock.Now().Add(time.Hour)
+	pending := r.email("pending@example.org")
 	unknown := must(domain.ParseSessionID("AAAAAAAAAAAAAAAAAAAAAA"))(r)
 	type (
 		state = domain.UserState
@@ -39,6 +40,8 @@ func (r *trial) changes() []call {
 			return errors.Join(u.ChangeEmail(email), u.ChangeUsername(username), u.Rename(" Eva ", ""))
 		})},
 		{"Update: Verify", update(func(u *domain.User) error { u.Verify(); return nil })},
+		{"Update: RequestEmail", update(func(u *domain.User) error { return u.RequestEmail(pending) })},
+		{"Update: CancelEmail", update(func(u *domain.User) error { u.CancelEmail(); return nil })},
 		{"Update: Deactivate", update(func(u *domain.User) error { u.Deactivate(); return nil })},
 		{"Update: Deactivate, Activate", update(func(u *domain.User) error { u.Deactivate(); u.Activate(); return nil })},
 		{"SetEmail: another", func(c ctx, r repo, s state, _ token) (user, error) { return r.SetEmail(c, s.ID, email) }},
@@ -83,7 +86,18 @@ func (r *trial) changes() []call {
 		}},
 		{"ConsumeReset", func(c ctx, r repo, s state, _ token) (user, error) { return r.ConsumeReset(c, s.ResetToken, hash) }},
 		{"ConsumeVerification", func(c ctx, r repo, s state, _ token) (user, error) {
-			return r.ConsumeVerification(c, s.VerificationToken)
+			confirmed, err := r.ConsumeVerification(c, s.VerificationToken)
+			return confirmed.User, err
+		}},
+		{"CancelReset", func(c ctx, r repo, s state, _ token) (user, error) { return r.CancelReset(c, s.ID) }},
+		{"CancelVerification", func(c ctx, r repo, s state, _ token) (user, error) { return r.CancelVerification(c, s.ID) }},
+		{"RequestEmail", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.RequestEmail(c, s.ID, pending, digest, expiry)
+		}},
+		{"CancelEmail", func(c ctx, r repo, s state, _ token) (user, error) { return r.CancelEmail(c, s.ID) }},
+		{"LockUntil", func(c ctx, r repo, s state, _ token) (user, error) { return r.LockUntil(c, s.ID, expiry) }},
+		{"RemovePassword", func(c ctx, r repo, s state, t token) (user, error) {
+			return r.RemovePassword(c, s.ID, t.SessionID(), true)
 		}},
 		{"RevokeSession", func(c ctx, r repo, s state, t token) (user, error) { return r.RevokeSession(c, s.ID, t.SessionID()) }},
 		{"RevokeSession: unknown", func(c ctx, r repo, s state, _ token) (user, error) { return r.RevokeSession(c, s.ID, unknown) }},
@@ -103,6 +117,7 @@ func (r *trial) changes() []call {
 // others are calls of all other methods.
 func (r *trial) others() []call {
 	fresh := must(domain.RestoreUser(r.fresh("fresh")))(r)
+	identity := r.identity("of-every-method")
 	type (
 		state = domain.UserState
 		token = domain.RefreshToken
@@ -114,6 +129,19 @@ func (r *trial) others() []call {
 		{"FindByID", func(c ctx, r repo, s state, _ token) (user, error) { return r.FindByID(c, s.ID) }},
 		{"FindByEmail", func(c ctx, r repo, s state, _ token) (user, error) { return r.FindByEmail(c, s.Email) }},
 		{"FindByUsername", func(c ctx, r repo, s state, _ token) (user, error) { return r.FindByUsername(c, s.Username) }},
+		{"FindByPhone", func(c ctx, r repo, s state, _ token) (user, error) { return r.FindByPhone(c, s.Phone) }},
+		{"FindByIdentity", func(c ctx, r repo, _ state, _ token) (user, error) { return r.FindByIdentity(c, identity) }},
+		{"RecordIdentitySignIn", func(c ctx, r repo, _ state, _ token) (user, error) {
+			return r.RecordIdentitySignIn(c, identity)
+		}},
+		{"Identities", func(c ctx, r repo, s state, _ token) (user, error) { _, err := r.Identities(c, s.ID); return nil, err }},
+		{"LinkIdentity", func(c ctx, r repo, s state, _ token) (user, error) {
+			_, err := r.LinkIdentity(c, s.ID, identity)
+			return nil, err
+		}},
+		{"UnlinkIdentity", func(c ctx, r repo, s state, _ token) (user, error) {
+			return nil, r.UnlinkIdentity(c, s.ID, identity, false)
+		}},
 		{"ExistsByEmail", func(c ctx, r repo, s state, _ token) (user, error) {
 			_, err := r.ExistsByEmail(c, s.Email)
 			return nil, err

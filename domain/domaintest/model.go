@@ -19,6 +19,7 @@ type model struct {
 	now   func() time.Time
 	mu    sync.Mutex
 	users map[domain.ID]domain.UserState
+	links []domain.LinkedIdentity // in the order in which they were made
 }
 
 var _ domain.Repository = (*model)(nil)
@@ -77,7 +78,7 @@ func (m *model) keepBooks(
 
 // edited tells whether two states differ in what people edit.
 func edited(a, b domain.UserState) bool {
-	return a.Email != b.Email || a.Username != b.Username || a.PasswordHash != b.PasswordHash || a.FirstName != b.FirstName ||
+	return a.Email != b.Email || a.PendingEmail != b.PendingEmail || a.Username != b.Username || a.PasswordHash != b.PasswordHash || a.FirstName != b.FirstName ||
 		a.LastName != b.LastName || a.Phone != b.Phone || a.Active != b.Active || a.Verified != b.Verified
 }
 
@@ -146,6 +147,10 @@ func (m *model) FindByUsername(ctx context.Context, username domain.Username) (*
 	return m.find(ctx, func(s domain.UserState) bool { return s.Username == username })
 }
 
+func (m *model) FindByPhone(ctx context.Context, phone domain.Phone) (*domain.User, error) {
+	return m.find(ctx, func(s domain.UserState) bool { return s.Phone == phone && !phone.IsZero() })
+}
+
 func exists(_ *domain.User, err error) (bool, error) {
 	if errors.Is(err, domain.ErrNotFound) {
 		return false, nil
@@ -199,7 +204,10 @@ func (m *model) List(ctx context.Context, query domain.ListQuery) (page domain.P
 		var found []domain.UserState
 		for _, s := range m.users {
 			if matches(query.Filter, s) && behind(s) {
-				s.PasswordHash, s.ResetToken, s.VerificationToken = domain.PasswordHash{}, domain.TokenDigest{}, domain.TokenDigest{}
+				s.ResetToken, s.VerificationToken = domain.TokenDigest{}, domain.TokenDigest{}
+				if s.PasswordHash != domain.NoPassword() {
+					s.PasswordHash = domain.PasswordHash{}
+				}
 				found = append(found, s)
 			}
 		}
@@ -365,6 +373,7 @@ func (m *model) delete(ctx context.Context, id domain.ID, expected func(domain.U
 			return refuse(domain.ErrConflict, "version")
 		}
 		delete(m.users, id)
+		m.links = slices.DeleteFunc(m.links, func(l domain.LinkedIdentity) bool { return l.UserID == id })
 		return nil
 	})
 }
@@ -388,7 +397,8 @@ func (m *model) RecordFailure(ctx context.Context, id domain.ID, policy domain.L
 		if !s.LockedUntil.IsZero() {
 			s.FailedLoginAttempts, s.LockedUntil = 0, time.Time{}
 		}
-		if s.FailedLoginAttempts++; s.FailedLoginAttempts >= policy.Attempts {
+		s.FailedLoginAttempts = min(s.FailedLoginAttempts, domain.MaxFailedLoginAttempts-1) + 1
+		if policy.Attempts != domain.NoLock && s.FailedLoginAttempts >= policy.Attempts {
 			s.LockedUntil = storedTime(now.Add(policy.Duration))
 		}
 		return nil
@@ -397,7 +407,7 @@ func (m *model) RecordFailure(ctx context.Context, id domain.ID, policy domain.L
 
 func (m *model) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (*domain.User, error) {
 	return m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
-		if s.PasswordHash != checked {
+		if s.PasswordHash != checked || checked == domain.NoPassword() {
 			return refuse(domain.ErrConflict, "hashed_password")
 		}
 		if err := notLocked(s, now); err != nil {
@@ -416,7 +426,7 @@ func (m *model) RecordSuccess(ctx context.Context, id domain.ID, checked, better
 
 // newPassword is what SetPassword and ConsumeReset have in common.
 func newPassword(s *domain.UserState, now time.Time, hash domain.PasswordHash, keep domain.SessionID) {
-	s.PasswordHash = hash
+	s.PasswordHash, s.PendingEmail = hash, domain.Email{}
 	s.Sessions = s.Sessions.RevokeOthers(keep, now).Prune(now)
 	s.ResetToken, s.ResetTokenExpiry = domain.TokenDigest{}, time.Time{}
 	s.VerificationToken, s.VerificationTokenExpiry = domain.TokenDigest{}, time.Time{}
@@ -426,7 +436,7 @@ func newPassword(s *domain.UserState, now time.Time, hash domain.PasswordHash, k
 func (m *model) SetPassword(
 	ctx context.Context, id domain.ID, checked, hash domain.PasswordHash, keep domain.SessionID,
 ) (*domain.User, error) {
-	if hash.IsZero() {
+	if !hash.HasPassword() {
 		return nil, refuse(domain.ErrInvalid, "hashed_password")
 	}
 	return m.write(ctx, id, always, func(s *domain.UserState, now time.Time) error {
@@ -445,11 +455,24 @@ func (m *model) Unlock(ctx context.Context, id domain.ID) (*domain.User, error) 
 	})
 }
 
+func (m *model) LockUntil(ctx context.Context, id domain.ID, until time.Time) (*domain.User, error) {
+	if until.IsZero() {
+		return nil, refuse(domain.ErrInvalid, "locked_until")
+	}
+	return m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		s.LockedUntil = storedTime(until)
+		return nil
+	})
+}
+
 func (m *model) IssueReset(ctx context.Context, id domain.ID, digest domain.TokenDigest, expiry time.Time) (*domain.User, error) {
 	if digest.IsZero() {
 		return nil, refuse(domain.ErrInvalid, "reset_token")
 	}
 	return m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		if !s.Active {
+			return refuse(domain.ErrInactive, "")
+		}
 		s.ResetToken, s.ResetTokenExpiry = digest, storedTime(expiry)
 		return nil
 	})
@@ -462,9 +485,63 @@ func (m *model) IssueVerification(
 		return nil, refuse(domain.ErrInvalid, "verification_token")
 	}
 	return m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		if !s.Active {
+			return refuse(domain.ErrInactive, "")
+		}
 		s.VerificationToken, s.VerificationTokenExpiry = digest, storedTime(expiry)
 		return nil
 	})
+}
+
+func (m *model) CancelReset(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		s.ResetToken, s.ResetTokenExpiry = domain.TokenDigest{}, time.Time{}
+		return nil
+	})
+}
+
+func (m *model) CancelVerification(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		s.VerificationToken, s.VerificationTokenExpiry = domain.TokenDigest{}, time.Time{}
+		return nil
+	})
+}
+
+func (m *model) RequestEmail(
+	ctx context.Context, id domain.ID, email domain.Email, digest domain.TokenDigest, expiry time.Time,
+) (*domain.User, error) {
+	switch {
+	case email.IsZero():
+		return nil, refuse(domain.ErrInvalid, "pending_email")
+	case digest.IsZero():
+		return nil, refuse(domain.ErrInvalid, "verification_token")
+	}
+	return m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+		switch holder := m.holder(email); {
+		case !s.Active:
+			return refuse(domain.ErrInactive, "")
+		case holder == id:
+			return refuse(domain.ErrInvalid, "pending_email")
+		case !holder.IsZero():
+			return refuse(domain.ErrTaken, "email")
+		}
+		s.PendingEmail, s.VerificationToken, s.VerificationTokenExpiry = email, digest, storedTime(expiry)
+		return nil
+	})
+}
+
+// holder returns the account that has the address.
+func (m *model) holder(email domain.Email) domain.ID {
+	for id, s := range m.users {
+		if s.Email == email {
+			return id
+		}
+	}
+	return domain.ID{}
+}
+
+func (m *model) CancelEmail(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return m.by(ctx, id, func(u *domain.User) error { u.CancelEmail(); return nil })
 }
 
 // consume changes the account that holds a token, which the rule must remove.
@@ -500,20 +577,38 @@ func (m *model) consume(
 }
 
 func (m *model) ConsumeReset(ctx context.Context, digest domain.TokenDigest, hash domain.PasswordHash) (*domain.User, error) {
-	if hash.IsZero() {
+	if !hash.HasPassword() {
 		return nil, refuse(domain.ErrInvalid, "hashed_password")
 	}
 	return m.consume(ctx, digest, func(s *domain.UserState) (domain.TokenDigest, time.Time) {
 		return s.ResetToken, s.ResetTokenExpiry
-	}, always, func(s *domain.UserState, now time.Time) { newPassword(s, now, hash, domain.SessionID{}) })
+	}, always, func(s *domain.UserState, now time.Time) {
+		newPassword(s, now, hash, domain.SessionID{})
+		s.Verified = true
+	})
 }
 
-func (m *model) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (*domain.User, error) {
-	return m.consume(ctx, digest, func(s *domain.UserState) (domain.TokenDigest, time.Time) {
+func (m *model) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (domain.Confirmation, error) {
+	var already bool
+	u, err := m.consume(ctx, digest, func(s *domain.UserState) (domain.TokenDigest, time.Time) {
+		if already = s.VerificationTokenExpiry.IsZero(); already {
+			return s.VerificationToken, m.now().Add(time.Hour)
+		}
 		return s.VerificationToken, s.VerificationTokenExpiry
 	}, edited, func(s *domain.UserState, _ time.Time) {
-		s.Verified, s.VerificationToken, s.VerificationTokenExpiry = true, domain.TokenDigest{}, time.Time{}
+		if already {
+			return
+		}
+		s.Verified, s.VerificationTokenExpiry = true, time.Time{}
+		if !s.PendingEmail.IsZero() {
+			s.Email, s.PendingEmail = s.PendingEmail, domain.Email{}
+			s.ResetToken, s.ResetTokenExpiry = domain.TokenDigest{}, time.Time{}
+		}
 	})
+	if err != nil {
+		return domain.Confirmation{}, err
+	}
+	return domain.Confirmation{User: u, Email: u.Email(), Already: already}, nil
 }
 
 func (m *model) IssueToken(ctx context.Context, id domain.ID, policy domain.SessionPolicy) (domain.Grant, error) {

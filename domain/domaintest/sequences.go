@@ -56,6 +56,7 @@ func newSequence(r *trial, most int) *sequence {
 	for i := range 4 {
 		q.hashes = append(q.hashes, r.hash(fmt.Sprint(i)))
 	}
+	q.hashes = append(q.hashes, domain.NoPassword())
 	return q
 }
 
@@ -121,7 +122,7 @@ func (q *sequence) session() domain.SessionID { return late(q, q.tokens).Session
 func (q *sequence) digest() domain.TokenDigest { return late(q, q.digests) }
 
 func (q *sequence) lockPolicy() domain.LockPolicy {
-	return domain.LockPolicy{Attempts: one(q, 0, 1, 2, 3, 101), Duration: one(q, 0, time.Second, time.Minute)}
+	return domain.LockPolicy{Attempts: one(q, 0, 1, 2, 3, 101, domain.NoLock), Duration: one(q, 0, time.Second, time.Minute)}
 }
 
 func (q *sequence) sessionPolicy() domain.SessionPolicy {
@@ -265,6 +266,9 @@ func (q *sequence) step() string {
 		repo = domain.Repository
 		user = *domain.User
 	)
+	if q.random.IntN(8) == 0 && len(q.model.users) > 0 {
+		return q.wayIn(id)
+	}
 	switch n := q.random.IntN(100); {
 	case n < 5 && len(q.model.users) < q.most || len(q.model.users) == 0:
 		s := q.fresh("ana")
@@ -336,7 +340,14 @@ func (q *sequence) step() string {
 		return q.both("ConsumeReset()", func(r repo) (user, error) { return r.ConsumeReset(ctx, digest, hash) })
 	case n < 46:
 		digest := q.digest()
-		return q.both("ConsumeVerification()", func(r repo) (user, error) { return r.ConsumeVerification(ctx, digest) })
+		var already []bool
+		return q.both("ConsumeVerification()", func(r repo) (user, error) {
+			c, err := r.ConsumeVerification(ctx, digest)
+			if already = append(already, c.Already); len(already) == 2 && already[0] != already[1] {
+				q.Errorf("confirmed before: %t, want %t", already[0], already[1])
+			}
+			return c.User, err
+		})
 	case n < 56:
 		policy := q.sessionPolicy()
 		return q.grants(fmt.Sprintf("IssueToken(%+v)", policy), id, func(r repo) (domain.Grant, error) { return r.IssueToken(ctx, id, policy) })

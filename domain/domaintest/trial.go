@@ -72,6 +72,7 @@ func (r *trial) full(name string) (domain.UserState, domain.RefreshToken) {
 	issue := must(domain.NewTokenIssue(s.ID, now, domain.SessionPolicy{}))(r)
 	s.FirstName, s.LastName = "José", "O'Neil 😀"
 	s.Phone = r.phone(fmt.Sprintf("+57%010d", now.UnixNano()%1e9+int64(len(name))*7+int64(name[0])))
+	s.PendingEmail = r.email(name + "@pending.example")
 	s.Verified = true
 	s.LastLogin = now.Add(-26 * time.Hour)
 	s.Sessions = domain.SessionList{}.Issue(issue)

@@ -9,10 +9,46 @@ import (
 )
 
 var (
+	// IdentitiesColumns holds the columns for the "identities" table.
+	IdentitiesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID, Default: map[string]schema.Expr{"postgres": "gen_random_uuid()", "sqlite3": "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))"}},
+		{Name: "issuer", Type: field.TypeString, Collation: "C", SchemaType: map[string]string{"postgres": "varchar(255)"}},
+		{Name: "subject", Type: field.TypeString, Collation: "C", SchemaType: map[string]string{"postgres": "varchar(255)"}},
+		{Name: "created_at", Type: field.TypeTime, Default: "CURRENT_TIMESTAMP"},
+		{Name: "last_used_at", Type: field.TypeTime, Nullable: true},
+		{Name: "user_id", Type: field.TypeUUID},
+	}
+	// IdentitiesTable holds the schema information for the "identities" table.
+	IdentitiesTable = &schema.Table{
+		Name:       "identities",
+		Columns:    IdentitiesColumns,
+		PrimaryKey: []*schema.Column{IdentitiesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "identities_user_id_fkey",
+				Columns:    []*schema.Column{IdentitiesColumns[5]},
+				RefColumns: []*schema.Column{UsersColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "identities_issuer_subject_key",
+				Unique:  true,
+				Columns: []*schema.Column{IdentitiesColumns[1], IdentitiesColumns[2]},
+			},
+			{
+				Name:    "identities_user_id",
+				Unique:  false,
+				Columns: []*schema.Column{IdentitiesColumns[5], IdentitiesColumns[3]},
+			},
+		},
+	}
 	// UsersColumns holds the columns for the "users" table.
 	UsersColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID, Default: map[string]schema.Expr{"postgres": "gen_random_uuid()", "sqlite3": "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))"}},
 		{Name: "email", Type: field.TypeString, Unique: true, Collation: "C", SchemaType: map[string]string{"postgres": "varchar(255)"}},
+		{Name: "pending_email", Type: field.TypeString, Nullable: true, Collation: "C", SchemaType: map[string]string{"postgres": "varchar(255)"}},
 		{Name: "username", Type: field.TypeString, Unique: true, Collation: "C", SchemaType: map[string]string{"postgres": "varchar(50)"}},
 		{Name: "hashed_password", Type: field.TypeString, SchemaType: map[string]string{"postgres": "varchar(255)"}},
 		{Name: "first_name", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(50)"}},
@@ -41,22 +77,31 @@ var (
 			{
 				Name:    "users_created_at",
 				Unique:  false,
-				Columns: []*schema.Column{UsersColumns[18], UsersColumns[0], UsersColumns[7], UsersColumns[8]},
+				Columns: []*schema.Column{UsersColumns[19], UsersColumns[0], UsersColumns[8], UsersColumns[9]},
 			},
 		},
 	}
 	// Tables holds all the tables in the schema.
 	Tables = []*schema.Table{
+		IdentitiesTable,
 		UsersTable,
 	}
 )
 
 func init() {
+	IdentitiesTable.ForeignKeys[0].RefTable = UsersTable
+	IdentitiesTable.Annotation = &entsql.Annotation{
+		Table: "identities",
+	}
+	IdentitiesTable.Annotation.Checks = map[string]string{
+		"identities_issuer_check":  "issuer <> ''",
+		"identities_subject_check": "subject <> ''",
+	}
 	UsersTable.Annotation = &entsql.Annotation{
 		Table: "users",
 	}
 	UsersTable.Annotation.Checks = map[string]string{
-		"users_failed_login_attempts_check": "failed_login_attempts >= 0",
+		"users_failed_login_attempts_check": "failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647",
 		"users_version_check":               "version >= 1",
 	}
 }

@@ -6,5 +6,8 @@ import (
 	"entgo.io/ent/dialect/sql"
 )
 
+// Identity is the predicate function for identity builders.
+type Identity func(*sql.Selector)
+
 // User is the predicate function for user builders.
 type User func(*sql.Selector)

@@ -9,6 +9,7 @@ import (
 	"entgo.io/ent/dialect"
 	"entgo.io/ent/dialect/entsql"
 	"entgo.io/ent/schema"
+	"entgo.io/ent/schema/edge"
 	"entgo.io/ent/schema/field"
 	"entgo.io/ent/schema/index"
 	"github.com/google/uuid"
@@ -31,6 +32,7 @@ func (User) Fields() []ent.Field {
 		// search, pages come in the same order on every database, and no upgrade of the system's locales can corrupt
 		// the index.
 		field.String("email").SchemaType(varchar("255")).Annotations(entsql.Annotation{Collation: "C"}).Unique(),
+		field.String("pending_email").SchemaType(varchar("255")).Annotations(entsql.Annotation{Collation: "C"}).Optional().Nillable(),
 		field.String("username").SchemaType(varchar("50")).Annotations(entsql.Annotation{Collation: "C"}).Unique(),
 		field.String("hashed_password").SchemaType(varchar("255")).Sensitive(),
 
@@ -48,7 +50,8 @@ func (User) Fields() []ent.Field {
 		field.Int("failed_login_attempts").SchemaType(map[string]string{dialect.Postgres: "integer"}).Default(0),
 		field.Time("locked_until").Optional().Nillable(),
 
-		// SHA-256 digests in hexadecimal, never the tokens.
+		// SHA-256 digests in hexadecimal, never the tokens. A verification token belongs to pending_email, else to email; without an
+		// expiry it was used.
 		field.String("reset_token").SchemaType(varchar("64")).Optional().Nillable().Unique().Sensitive(),
 		field.Time("reset_token_expiry").Optional().Nillable(),
 		field.String("verification_token").SchemaType(varchar("64")).Optional().Nillable().Unique().Sensitive(),
@@ -57,6 +60,15 @@ func (User) Fields() []ent.Field {
 		field.Int64("version").Default(1),
 		field.Time("created_at").Default(now).Immutable().Annotations(currentTime),
 		field.Time("updated_at").Default(now).UpdateDefault(now).Annotations(currentTime),
+	}
+}
+
+// Edges of the User.
+func (User) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.To("identities", Identity.Type).
+			StorageKey(edge.Symbol("identities_user_id_fkey")).
+			Annotations(entsql.OnDelete(entsql.Cascade)),
 	}
 }
 
@@ -70,7 +82,8 @@ func (User) Indexes() []ent.Index {
 
 // Annotations of the User: the checks that both databases understand, and those that each words in its own way. The latter
 // refuse an address or a name that is not canonical, even in a plain INSERT: without them A@x.org and a@x.org would be two
-// accounts. SQLite's lower() knows ASCII only; there the program alone folds other scripts.
+// accounts. SQLite's lower() knows ASCII only; there the program alone folds other scripts. They also refuse what could not be read
+// or printed: an address without its "@", an empty name, a time that is infinite or not of the years 1 to 9999.
 //
 // fillfactor: pages are filled to 85 %, so that the new version of a row finds room beside the old one and needs no new entry
 // in any index (a HOT update). toast_tuple_target: a row of up to about 4 kB stays in one piece. The list of 20 sessions would
@@ -79,21 +92,47 @@ func (User) Annotations() []schema.Annotation {
 	return []schema.Annotation{
 		entsql.Annotation{Table: "users"},
 		entsql.Checks(map[string]string{
-			"users_failed_login_attempts_check": "failed_login_attempts >= 0",
+			"users_failed_login_attempts_check": "failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647",
 			"users_version_check":               "version >= 1",
 		}),
 		Checks(dialect.Postgres, map[string]string{
-			"users_email_check":          `email = lower(email COLLATE "default") AND email IS NFC NORMALIZED`,
-			"users_username_check":       `username = lower(username COLLATE "default") AND username IS NFC NORMALIZED`,
+			"users_id_check":             "id <> '00000000-0000-0000-0000-000000000000'",
+			"users_email_check":          postgresEmail("email"),
+			"users_pending_email_check":  postgresEmail("pending_email"),
+			"users_username_check":       `username <> '' AND username = lower(username COLLATE "default") AND username IS NFC NORMALIZED`,
 			"users_refresh_tokens_check": "jsonb_typeof(refresh_tokens) = 'array'",
 		}),
 		Checks(dialect.SQLite, map[string]string{
-			"users_email_check":          "email = lower(email)",
-			"users_username_check":       "username = lower(username)",
+			"users_id_check":             "id <> '00000000-0000-0000-0000-000000000000'",
+			"users_email_check":          sqliteEmail("email"),
+			"users_pending_email_check":  sqliteEmail("pending_email"),
+			"users_username_check":       "username <> '' AND username = lower(username)",
 			"users_refresh_tokens_check": "json_type(refresh_tokens) = 'array'",
 		}),
+		timeChecks("users", "last_login", "locked_until", "reset_token_expiry", "verification_token_expiry", "created_at", "updated_at"),
 		Statements(dialect.Postgres, `ALTER TABLE "users" SET (fillfactor = 85, toast_tuple_target = 4080)`),
 	}
+}
+
+func postgresEmail(column string) string {
+	return column + ` LIKE '_%@_%' AND ` + column + ` = lower(` + column + ` COLLATE "default") AND ` + column + ` IS NFC NORMALIZED`
+}
+
+func sqliteEmail(column string) string {
+	return column + " LIKE '_%@_%' AND " + column + " = lower(" + column + ")"
+}
+
+// timeChecks refuse a time that is infinite or not of the years 1 to 9999, and on SQLite a text that is not a time as the store and
+// CURRENT_TIMESTAMP write it.
+func timeChecks(table string, columns ...string) Database {
+	postgres, sqlite := map[string]string{}, map[string]string{}
+	for _, column := range columns {
+		name := table + "_" + column + "_check"
+		postgres[name] = column + " >= '0001-01-01 00:00:00+00' AND " + column + " < '10000-01-01 00:00:00+00'"
+		sqlite[name] = column + " IS NULL OR " + column + " GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND " +
+			column + " NOT GLOB '0000*' AND datetime(" + column + ") IS NOT NULL"
+	}
+	return Database{Checks: map[string]map[string]string{dialect.Postgres: postgres, dialect.SQLite: sqlite}}
 }
 
 // now is the time as it is stored: UTC, in microseconds, which is what timestamptz holds.

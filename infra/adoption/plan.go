@@ -27,8 +27,9 @@ type ColumnChange struct {
 // target is what the table is to become.
 type target struct {
 	table   *schema.Table
-	version string   // of the newest embedded migration
-	storage []string // statements of the migrations that the declared schema cannot say
+	others  []*schema.Table // that refer to it, and are made beside it
+	version string          // of the newest embedded migration
+	storage []string        // statements of the migrations that the declared schema cannot say
 }
 
 // readTarget lets the database itself say what the declared schema means, in a transaction that is rolled back.
@@ -60,11 +61,17 @@ func (a *Adoption) readTarget(ctx context.Context) (_ *target, err error) {
 	if err != nil {
 		return nil, failure("inspect the declared schema", err)
 	}
-	users, ok := found.Table("users")
-	if !ok || len(found.Tables) != 1 {
-		return nil, errors.New("adoption: the declared schema is not one table, users")
+	t := &target{}
+	for _, table := range found.Tables {
+		if table.Name == "users" {
+			t.table = table
+		} else {
+			t.others = append(t.others, table)
+		}
 	}
-	t := &target{table: users}
+	if t.table == nil {
+		return nil, errors.New("adoption: the declared schema has no table users")
+	}
 	return t, t.readMigrations()
 }
 
@@ -167,6 +174,15 @@ func (a *Adoption) statements(ctx context.Context, live *schema.Table) ([]*migra
 		}
 		a.convert(live, modify)
 		changes = []schema.Change{modify}
+	}
+	for _, other := range a.target.others {
+		other.Schema = here
+		for _, key := range other.ForeignKeys {
+			if key.RefTable.Name == to.Name {
+				key.RefTable = to
+			}
+		}
+		changes = append(changes, &schema.AddTable{T: other})
 	}
 	unqualified := ""
 	plan, err := a.driver.PlanChanges(ctx, "adopt", changes, func(o *migrate.PlanOptions) { o.SchemaQualifier = &unqualified })

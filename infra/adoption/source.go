@@ -301,6 +301,15 @@ func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "'
 // obstacles are what would be lost, or left behind without a word, by carrying on.
 func (a *Adoption) obstacles(ctx context.Context, s *source) (_ []string, err error) {
 	var found []string
+	for _, other := range a.target.others {
+		exists, err := a.exists(ctx, quote(s.schema)+"."+quote(other.Name))
+		if err != nil {
+			return nil, err
+		}
+		if exists {
+			found = append(found, "there is a table "+other.Name+" already: rename it")
+		}
+	}
 	if s.Table != "users" {
 		exists, err := a.exists(ctx, quote(s.schema)+`."users"`)
 		if err != nil {

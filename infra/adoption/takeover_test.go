@@ -121,11 +121,14 @@ func TestObstacles(t *testing.T) {
 	mustExec(t, view.DB(), "CREATE VIEW addresses AS SELECT email FROM users")
 	taken := laid(t, "testdata/django.sql")
 	mustExec(t, taken.DB(), "CREATE TABLE users (id integer)")
+	identities := predecessor(t)
+	mustExec(t, identities.DB(), "CREATE TABLE identities (id integer)")
 	for _, c := range []struct {
 		a    *adoption.Adoption
 		want string
 	}{
 		{inspect(t, view, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}), "view addresses"},
+		{inspect(t, identities, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}), "identities already"},
 		{inspect(t, taken, adoption.Options{OnCollision: adoption.Newest, Mapping: mapping(t, "testdata/django.json")}), "users already"},
 	} {
 		if _, err := c.a.Adopt(t.Context(), nil); !errors.Is(err, domain.ErrConflict) || !strings.Contains(err.Error(), c.want) {
@@ -149,9 +152,9 @@ func TestMigratedDatabaseIsNotAdopted(t *testing.T) {
 			WHERE pg_class.oid = 'users'::regclass OR indrelid = 'users'::regclass
 		UNION ALL SELECT format('%s %s %s %s', attname, attstorage, attoptions, attstattarget) FROM pg_attribute
 			WHERE attrelid = 'users'::regclass AND attnum > 0 AND NOT attisdropped
-		UNION ALL SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass
-		UNION ALL SELECT conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'users'::regclass
-		UNION ALL SELECT replace(pg_get_indexdef(indexrelid), quote_ident(current_schema()) || '.', '') FROM pg_index WHERE indrelid = 'users'::regclass) everything`
+		UNION ALL SELECT tgname FROM pg_trigger WHERE tgrelid = 'users'::regclass AND NOT tgisinternal
+		UNION ALL SELECT conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid IN ('users'::regclass, 'identities'::regclass)
+		UNION ALL SELECT replace(pg_get_indexdef(indexrelid), quote_ident(current_schema()) || '.', '') FROM pg_index WHERE indrelid IN ('users'::regclass, 'identities'::regclass)) everything`
 	django := laid(t, "testdata/django.sql")
 	adopt(t, django, adoption.Options{OnCollision: adoption.Newest, Mapping: mapping(t, "testdata/django.json")})
 	for name, db := range map[string]*sql.DB{"converted": adopted.DB(), "copied": django.DB()} {

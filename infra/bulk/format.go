@@ -87,6 +87,16 @@ func jsonParser() parser {
 				return errNotObject
 			}
 			f, ok := fields[name.String()]
+			if !ok && name.String() == identitiesField {
+				raw, err := decoder.ReadValue()
+				if err != nil {
+					return errNotObject
+				}
+				if err := setIdentities(d, raw); err != nil {
+					return err
+				}
+				continue
+			}
 			if !ok {
 				return unknownField(name.String())
 			}

@@ -18,6 +18,10 @@ type Store interface {
 	// CreateMany stores accounts as if [domain.UserWriter]'s Create were called for one after the other, and returns for
 	// each what Create would have returned.
 	CreateMany(ctx context.Context, users []*domain.User) ([]error, error)
+
+	LinkIdentity(ctx context.Context, id domain.ID, identity domain.Identity) (domain.LinkedIdentity, error)
+	FindByIdentity(ctx context.Context, identity domain.Identity) (*domain.User, error)
+	FindByEmail(ctx context.Context, email domain.Email) (*domain.User, error)
 }
 
 // Options say how Import works.
@@ -49,13 +53,16 @@ const (
 
 // Import stores the accounts of a file. Each must have the fields email, username and hashed_password, and may have id,
 // first_name, last_name, phone, is_active (default true), is_verified (default false), last_login, failed_login_attempts,
-// locked_until, created_at (default: now) and updated_at (default: created_at). All are brought into the form that a new
+// locked_until, created_at (default: now), updated_at (default: created_at), pending_email and, in JSON, identities. All are brought into the form that a new
 // account's have; a row that breaks a rule is refused, and the others go on. A line is at most 1 MiB.
 //
 // A row is skipped, and the stored account left as it is, when its id is stored already or, where it has none, its e-mail
 // address. So an import that was interrupted, whatever by, is completed by running it again. A row with an id of its own
 // whose address belongs to another account is refused, like any whose username or phone does, be that account of the same
 // file.
+//
+// Identities are linked once the account is stored, also to one that was there already. Where one is another account's, the row is
+// refused, and the account is stored without it.
 //
 // It takes the same memory for any number of rows: some 5000 are in hand at once. The accounts of a batch of that many
 // are stored in one transaction, and those of earlier batches stay stored when an error ends the import: that of ctx, of
@@ -121,13 +128,23 @@ func (i *importer) flush(ctx context.Context) error {
 		if err == nil {
 			err = outcomes[stored]
 			stored++
+			var count *int
 			switch {
 			case err == nil:
-				i.summary.Imported++
-				continue
+				count = &i.summary.Imported
 			case isStored(err, r.newID):
-				i.summary.Skipped++
-				continue
+				count = &i.summary.Skipped
+			}
+			if count != nil {
+				refused, failed := i.link(ctx, r)
+				if failed != nil {
+					return failed
+				}
+				if refused == nil {
+					*count++
+					continue
+				}
+				err = refused
 			}
 		}
 		i.summary.Failed++
@@ -140,6 +157,35 @@ func (i *importer) flush(ctx context.Context) error {
 	}
 	i.batch = i.batch[:0]
 	return nil
+}
+
+// link links the identities of a row to its account, which is stored. It returns why one cannot be linked, or an error of the store.
+func (i *importer) link(ctx context.Context, r row) (refused, failed error) {
+	if len(r.links) == 0 {
+		return nil, nil
+	}
+	id := r.user.ID()
+	if r.newID { // it may have been stored by an earlier import, with another
+		u, err := i.store.FindByEmail(ctx, r.user.Email())
+		if err != nil {
+			return nil, err
+		}
+		id = u.ID()
+	}
+	for _, identity := range r.links {
+		_, err := i.store.LinkIdentity(ctx, id, identity)
+		if errors.Is(err, domain.ErrTaken) {
+			holder, findErr := i.store.FindByIdentity(ctx, identity)
+			if findErr == nil && holder.ID() == id {
+				continue
+			}
+			return err, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // isStored tells whether the error of Create says that the account of a row is there already.
@@ -254,6 +300,7 @@ func (c chunk) rows(parse parser, checkHash func(domain.PasswordHash) error) []r
 			r := row{line: l.number}
 			if r.err = parse(text, &d); r.err == nil {
 				r.user, r.err = d.user(checkHash, now)
+				r.links = d.identities
 			}
 			r.newID = d.id.IsZero()
 			rows = append(rows, r)

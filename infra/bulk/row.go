@@ -1,6 +1,8 @@
 package bulk
 
 import (
+	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,8 +14,9 @@ import (
 type row struct {
 	line  int
 	user  *domain.User // nil if refused
-	newID bool         // the file has no ID for it
-	err   error        // why it is refused
+	links []domain.Identity
+	newID bool  // the file has no ID for it
+	err   error // why it is refused
 }
 
 // draft is what a row's fields say.
@@ -21,6 +24,8 @@ type draft struct {
 	domain.Registration
 	id                     domain.ID
 	hash                   string
+	pending                domain.Email
+	identities             []domain.Identity
 	inactive, verified     bool
 	failures               int
 	lastLogin, lockedUntil time.Time
@@ -44,11 +49,13 @@ type field struct {
 	set  func(d *draft, value string) error
 }
 
-// fields are those of an account as the command line prints it, and the hash. The number of sessions and the version are
-// accepted, since an export has them, and have no meaning here: sessions stay behind, and a version counts from 1.
+// fields are those of an account as the command line prints it, and the hash. The number of sessions, the version and whether there is a
+// password are accepted, since an export has them, and have no meaning here: sessions stay behind, a version counts from 1, and the hash
+// says the rest.
 var fields = byName(
 	field{name: "id", kind: text, set: func(d *draft, value string) (err error) { d.id, err = domain.ParseID(value); return err }},
 	field{name: "email", kind: text, set: func(d *draft, value string) (err error) { d.Email, err = domain.ParseEmail(value); return err }},
+	field{name: "pending_email", kind: text, set: func(d *draft, value string) (err error) { d.pending, err = domain.ParseEmail(value); return err }},
 	field{name: "username", kind: text, set: func(d *draft, value string) (err error) { d.Username, err = domain.ParseUsername(value); return err }},
 	field{name: "hashed_password", kind: text, set: func(d *draft, value string) error { d.hash = value; return nil }},
 	field{name: "first_name", kind: text, set: func(d *draft, value string) error { d.FirstName = value; return nil }},
@@ -62,6 +69,7 @@ var fields = byName(
 	field{name: "created_at", kind: text, set: func(d *draft, value string) error { return setTime("created_at", value, &d.createdAt) }},
 	field{name: "updated_at", kind: text, set: func(d *draft, value string) error { return setTime("updated_at", value, &d.updatedAt) }},
 	field{name: "sessions", kind: number, set: ignore},
+	field{name: "has_password", kind: flag, set: ignore},
 	field{name: "version", kind: number, set: ignore},
 )
 
@@ -84,6 +92,22 @@ func setFlag(name, value string, into *bool, when bool) error {
 	*into = set == when
 	return nil
 }
+
+// setIdentities reads an array of objects with an issuer and a subject, which only JSON has.
+func setIdentities(d *draft, raw []byte) error {
+	if err := json.Unmarshal(raw, &d.identities); err != nil {
+		if domain.KindOf(err) == domain.ErrInvalid {
+			return err
+		}
+		return invalid(identitiesField, "is not an array of objects with an issuer and a subject")
+	}
+	if slices.Contains(d.identities, domain.Identity{}) {
+		return invalid(identitiesField, "has an entry that is null")
+	}
+	return nil
+}
+
+const identitiesField = "identities"
 
 func setFailures(d *draft, value string) error {
 	n, err := strconv.ParseInt(value, 10, 32)
@@ -129,6 +153,9 @@ func (d *draft) user(checkHash func(domain.PasswordHash) error, now time.Time) (
 	state := created.State()
 	if !d.id.IsZero() {
 		state.ID = d.id
+	}
+	if d.pending != state.Email { // what was sent to it stays behind, so it has to be asked for again
+		state.PendingEmail = d.pending
 	}
 	state.Active, state.Verified = !d.inactive, d.verified
 	state.FailedLoginAttempts, state.LockedUntil, state.LastLogin = d.failures, d.lockedUntil, d.lastLogin

@@ -37,7 +37,7 @@ func TestVerify(t *testing.T) {
 			"index not uniqe": {"DROP INDEX users_phone_key; CREATE INDEX users_phone_key ON users (phone)", `CREATE UNIQUE INDEX "users_phone_key"`},
 			"invalid index":   {"UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_created_at'::regclass", `REINDEX INDEX CONCURRENTLY users_created_at`},
 			"check not valid": {"ALTER TABLE users DROP CONSTRAINT users_version_check, ADD CONSTRAINT users_version_check CHECK (version >= 1) NOT VALID", `VALIDATE CONSTRAINT users_version_check`},
-			"no table":        {"DROP TABLE users", `CREATE TABLE "users"`},
+			"no table":        {"DROP TABLE users CASCADE", `CREATE TABLE "users"`},
 		},
 		"sqlite": {
 			"dropped index": {"DROP INDEX users_created_at", "CREATE INDEX `users_created_at`"},

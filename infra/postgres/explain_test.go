@@ -113,7 +113,7 @@ func (p plan) String() string {
 // scans returns the nodes that read the table or its indexes.
 func (p plan) scans() []plan {
 	var found []plan
-	if p.Relation == "users" && strings.Contains(p.NodeType, "Scan") || p.NodeType == "Bitmap Index Scan" {
+	if (p.Relation == "users" || p.Relation == "identities") && strings.Contains(p.NodeType, "Scan") || p.NodeType == "Bitmap Index Scan" {
 		found = append(found, p)
 	}
 	for _, child := range p.Plans {

@@ -1,7 +1,9 @@
+SET LOCAL lock_timeout = '5s';
 -- Create "users" table
 CREATE TABLE "users" (
   "id" uuid NOT NULL DEFAULT gen_random_uuid(),
   "email" character varying(255) NOT NULL COLLATE "C",
+  "pending_email" character varying(255) NULL COLLATE "C",
   "username" character varying(50) NOT NULL COLLATE "C",
   "hashed_password" character varying(255) NOT NULL,
   "first_name" character varying(50) NULL,
@@ -21,10 +23,18 @@ CREATE TABLE "users" (
   "created_at" timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
   "updated_at" timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
   PRIMARY KEY ("id"),
-  CONSTRAINT "users_email_check" CHECK (((email)::text = lower(((email)::text COLLATE "default"))) AND (email IS NFC NORMALIZED)),
-  CONSTRAINT "users_failed_login_attempts_check" CHECK (failed_login_attempts >= 0),
+  CONSTRAINT "users_created_at_check" CHECK ((created_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (created_at < '10000-01-01 00:00:00+00'::timestamp with time zone)),
+  CONSTRAINT "users_email_check" CHECK (((email)::text ~~ '_%@_%'::text) AND ((email)::text = lower(((email)::text COLLATE "default"))) AND (email IS NFC NORMALIZED)),
+  CONSTRAINT "users_failed_login_attempts_check" CHECK ((failed_login_attempts >= 0) AND (failed_login_attempts <= 2147483647)),
+  CONSTRAINT "users_id_check" CHECK (id <> '00000000-0000-0000-0000-000000000000'::uuid),
+  CONSTRAINT "users_last_login_check" CHECK ((last_login >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (last_login < '10000-01-01 00:00:00+00'::timestamp with time zone)),
+  CONSTRAINT "users_locked_until_check" CHECK ((locked_until >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (locked_until < '10000-01-01 00:00:00+00'::timestamp with time zone)),
+  CONSTRAINT "users_pending_email_check" CHECK (((pending_email)::text ~~ '_%@_%'::text) AND ((pending_email)::text = lower(((pending_email)::text COLLATE "default"))) AND (pending_email IS NFC NORMALIZED)),
   CONSTRAINT "users_refresh_tokens_check" CHECK (jsonb_typeof(refresh_tokens) = 'array'::text),
-  CONSTRAINT "users_username_check" CHECK (((username)::text = lower(((username)::text COLLATE "default"))) AND (username IS NFC NORMALIZED)),
+  CONSTRAINT "users_reset_token_expiry_check" CHECK ((reset_token_expiry >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (reset_token_expiry < '10000-01-01 00:00:00+00'::timestamp with time zone)),
+  CONSTRAINT "users_updated_at_check" CHECK ((updated_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (updated_at < '10000-01-01 00:00:00+00'::timestamp with time zone)),
+  CONSTRAINT "users_username_check" CHECK (((username)::text <> ''::text) AND ((username)::text = lower(((username)::text COLLATE "default"))) AND (username IS NFC NORMALIZED)),
+  CONSTRAINT "users_verification_token_expiry_check" CHECK ((verification_token_expiry >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (verification_token_expiry < '10000-01-01 00:00:00+00'::timestamp with time zone)),
   CONSTRAINT "users_version_check" CHECK (version >= 1)
 );
 -- Create index "users_created_at" to table: "users"
@@ -39,3 +49,24 @@ CREATE UNIQUE INDEX "users_reset_token_key" ON "users" ("reset_token");
 CREATE UNIQUE INDEX "users_username_key" ON "users" ("username");
 -- Create index "users_verification_token_key" to table: "users"
 CREATE UNIQUE INDEX "users_verification_token_key" ON "users" ("verification_token");
+-- Create "identities" table
+CREATE TABLE "identities" (
+  "id" uuid NOT NULL DEFAULT gen_random_uuid(),
+  "issuer" character varying(255) NOT NULL COLLATE "C",
+  "subject" character varying(255) NOT NULL COLLATE "C",
+  "created_at" timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  "last_used_at" timestamptz NULL,
+  "user_id" uuid NOT NULL,
+  PRIMARY KEY ("id"),
+  CONSTRAINT "identities_user_id_fkey" FOREIGN KEY ("user_id") REFERENCES "users" ("id") ON UPDATE NO ACTION ON DELETE CASCADE,
+  CONSTRAINT "identities_created_at_check" CHECK ((created_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (created_at < '10000-01-01 00:00:00+00'::timestamp with time zone)),
+  CONSTRAINT "identities_issuer_check" CHECK ((issuer)::text <> ''::text),
+  CONSTRAINT "identities_last_used_at_check" CHECK ((last_used_at >= '0001-01-01 00:00:00+00'::timestamp with time zone) AND (last_used_at < '10000-01-01 00:00:00+00'::timestamp with time zone)),
+  CONSTRAINT "identities_subject_check" CHECK ((subject)::text <> ''::text)
+);
+-- Create index "identities_issuer_subject_key" to table: "identities"
+CREATE UNIQUE INDEX "identities_issuer_subject_key" ON "identities" ("issuer", "subject");
+-- Create index "identities_user_id" to table: "identities"
+CREATE INDEX "identities_user_id" ON "identities" ("user_id", "created_at");
+-- set storage parameters
+ALTER TABLE "users" SET (fillfactor=85, toast_tuple_target=4080);

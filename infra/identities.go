@@ -1,0 +1,171 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/identity"
+)
+
+// identitiesTable is the table of the identities.
+const identitiesTable = identity.Table
+
+// FindByIdentity implements [domain.IdentityStore].
+func (r *repository) FindByIdentity(ctx context.Context, who domain.Identity) (*domain.User, error) {
+	const op = "find user by identity"
+	u, err := r.one(ctx, op, r.texts.findByIdentity, who.Issuer(), who.Subject())
+	if err == nil && u == nil {
+		return nil, wrap(op, notFound())
+	}
+	return u, err
+}
+
+// Identities implements [domain.IdentityStore].
+func (r *repository) Identities(ctx context.Context, id domain.ID) ([]domain.LinkedIdentity, error) {
+	const op = "list identities"
+	links, err := collect(ctx, r, op, r.texts.identities, []any{id.UUID()}, func(rows Rows) (domain.LinkedIdentity, error) {
+		link := domain.LinkedIdentity{UserID: id}
+		var issuer, subject *string // absent in the one row of an account without identities
+		err := rows.Scan(&issuer, &subject, (*storedTime)(&link.CreatedAt), (*storedTime)(&link.LastUsedAt))
+		if err == nil && issuer != nil && subject != nil {
+			link.Identity = domain.RestoreIdentity(*issuer, *subject)
+		}
+		return link, err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(links) == 0:
+		return nil, wrap(op, notFound())
+	case links[0].Identity.IsZero():
+		return nil, nil
+	}
+	return links, nil
+}
+
+// storedTime is a time, or absent, as the destination of a scan.
+type storedTime time.Time
+
+// Scan implements [database/sql.Scanner].
+func (t *storedTime) Scan(value any) error { return instant((*time.Time)(t), value) }
+
+// LinkIdentity implements [domain.IdentityStore].
+func (r *repository) LinkIdentity(ctx context.Context, id domain.ID, who domain.Identity) (domain.LinkedIdentity, error) {
+	const op = "link identity"
+	if who.IsZero() {
+		return domain.LinkedIdentity{}, wrap(op, required("identity"))
+	}
+	link := domain.LinkedIdentity{Identity: who, UserID: id, CreatedAt: r.present()}
+	n, err := r.execute(ctx, op, r.texts.link, who.Issuer(), who.Subject(), link.CreatedAt, id.UUID())
+	switch {
+	case errors.Is(err, domain.ErrReferenced), err == nil && n == 0: // the former where it is deleted meanwhile
+		return domain.LinkedIdentity{}, wrap(op, notFound())
+	case err != nil:
+		return domain.LinkedIdentity{}, err
+	}
+	return link, nil
+}
+
+// UnlinkIdentity implements [domain.IdentityStore]. Unless it is forced, it locks the account first: each of two transactions that remove
+// one of two ways in would otherwise see the other's.
+func (r *repository) UnlinkIdentity(ctx context.Context, id domain.ID, who domain.Identity, force bool) error {
+	const op = "unlink identity"
+	if force {
+		n, err := r.execute(ctx, op, r.texts.unlink, who.Issuer(), who.Subject(), id.UUID())
+		if err != nil || n > 0 {
+			return err
+		}
+		return r.notLinked(ctx, op, id, who)
+	}
+	return r.nested(ctx, func(tx *Tx) error {
+		if err := tx.lock(ctx, op, id); err != nil {
+			return err
+		}
+		n, err := tx.execute(ctx, op, tx.texts.unlinkUnlessLast,
+			who.Issuer(), who.Subject(), id.UUID(), id.UUID(), id.UUID(), who.Issuer(), who.Subject())
+		if err != nil || n > 0 {
+			return err
+		}
+		return tx.notLinked(ctx, op, id, who)
+	})
+}
+
+// notLinked says why an identity was not unlinked.
+func (r *repository) notLinked(ctx context.Context, op string, id domain.ID, who domain.Identity) error {
+	linked, err := r.exists(ctx, op, r.texts.isLinked, who.Issuer(), who.Subject(), id.UUID())
+	switch {
+	case err != nil:
+		return err
+	case linked:
+		return wrap(op, &domain.Error{Kind: domain.ErrConflict, Field: "identity", Reason: "is the last way into the account"})
+	}
+	if _, err := r.FindByID(ctx, id); err != nil {
+		return err
+	}
+	return wrap(op, &domain.Error{Kind: domain.ErrNotFound, Field: "identity", Reason: "is not linked to the account"})
+}
+
+// lock keeps others from changing the account, and from removing ways into it, until the transaction ends.
+func (t *Tx) lock(ctx context.Context, op string, id domain.ID) error {
+	n, err := t.execute(ctx, op, t.texts.lockAccount, id.UUID())
+	if err == nil && n == 0 {
+		return wrap(op, notFound())
+	}
+	return err
+}
+
+// RecordIdentitySignIn implements [domain.IdentityStore].
+func (r *repository) RecordIdentitySignIn(ctx context.Context, who domain.Identity) (u *domain.User, err error) {
+	const op = "record sign-in"
+	now := r.present()
+	err = r.nested(ctx, func(tx *Tx) error {
+		if u, err = tx.one(ctx, op, tx.texts.identitySignIn, now, now, who.Issuer(), who.Subject()); err != nil {
+			return err
+		}
+		if u != nil {
+			n, err := tx.execute(ctx, op, tx.texts.identityUsed, now, who.Issuer(), who.Subject())
+			if err == nil && n == 0 { // it was unlinked meanwhile
+				err = wrap(op, notFound())
+			}
+			return err
+		}
+		if _, err := tx.FindByIdentity(ctx, who); err != nil {
+			return err
+		}
+		return wrap(op, inactive())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// RemovePassword implements [domain.IdentityStore]. It locks the account first, as UnlinkIdentity does.
+func (r *repository) RemovePassword(ctx context.Context, id domain.ID, keep domain.SessionID, force bool) (u *domain.User, err error) {
+	const op = "remove password"
+	err = r.nested(ctx, func(tx *Tx) error {
+		if err := tx.lock(ctx, op, id); err != nil {
+			return err
+		}
+		if u, err = tx.FindByID(ctx, id); err != nil || !u.HasPassword() {
+			return err
+		}
+		if !force {
+			linked, err := tx.exists(ctx, op, tx.texts.hasIdentity, id.UUID())
+			if err != nil {
+				return err
+			}
+			if !linked {
+				return wrap(op, &domain.Error{Kind: domain.ErrConflict, Field: "hashed_password", Reason: "is the last way into the account"})
+			}
+		}
+		u, err = tx.setPassword(ctx, op, id, domain.PasswordHash{}, domain.NoPassword(), keep)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
