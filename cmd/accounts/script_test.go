@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 		onSQLite: func(_ testing.TB, env *testscript.Env) string {
 			return "sqlite:" + filepath.Join(env.WorkDir, "accounts.db")
 		},
-		onPostgres: func(t testing.TB, _ *testscript.Env) string { return storetest.PostgresDatabaseURL(t) },
+		onPostgres: func(t testing.TB, _ *testscript.Env) string { return storetest.PostgresURL(t) },
 	}
 	migrations, err := filepath.Abs("../../ent/migrate")
 	if err != nil {
@@ -61,6 +61,7 @@ func TestScripts(t *testing.T) {
 					"tofile":        scriptToFile,
 					"substitute":    scriptSubstitute,
 					"emptydatabase": scriptEmptyDatabase,
+					"owndatabase":   scriptOwnDatabase,
 					"sql":           scriptSQL,
 				},
 			})
@@ -164,6 +165,17 @@ func scriptEmptyDatabase(ts *testscript.TestScript, neg bool, args []string) {
 		url = storetest.EmptyPostgresURL(ts.Value(testKey{}).(testing.TB))
 	}
 	ts.Setenv(databaseVariable, url)
+}
+
+// scriptOwnDatabase makes $ACCOUNTS_DATABASE_URL name a migrated database in which there are no other schemas. On PostgreSQL a
+// script has a schema otherwise.
+func scriptOwnDatabase(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: owndatabase")
+	}
+	if strings.HasPrefix(ts.Getenv(databaseVariable), "postgres") {
+		ts.Setenv(databaseVariable, storetest.PostgresDatabaseURL(ts.Value(testKey{}).(testing.TB)))
+	}
 }
 
 // scriptSQL executes a statement in the database of the script.

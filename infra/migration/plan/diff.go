@@ -85,8 +85,12 @@ func nextVersion(path, name string, dir *script.Directory) (string, error) {
 		}
 	}
 	version := time.Now().UTC().Format(versionFormat)
-	if newest >= version {
-		return "", script.Refuse(domain.ErrInvalid, "the clock is not past the newest migration, %s", newest)
+	if newest >= version { // made in the same second, or by a clock that is ahead of this one
+		at, err := time.Parse(versionFormat, newest)
+		if err != nil {
+			return "", script.Refuse(domain.ErrInvalid, "the newest migration's version %s is no time; want 14 digits, as in %s", newest, versionFormat)
+		}
+		version = at.Add(time.Second).Format(versionFormat)
 	}
 	return version, nil
 }
