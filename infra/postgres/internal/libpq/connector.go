@@ -2,8 +2,10 @@ package libpq
 
 import (
 	"database/sql/driver"
+	"net"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/lib/pq"
 
@@ -13,13 +15,12 @@ import (
 // defaultStatements is more than the store has different statements.
 const defaultStatements = 128
 
-// connectTimeout bounds the making of a connection, in seconds, unless the URL has a connect_timeout.
-const connectTimeout = 10
-
 // NewConnector returns a connector for a URL, with the parameters of lib/pq and statement_cache, the number of prepared statements
-// that a connection keeps. It returns [domain.ErrInvalid] on the field "database".
+// that a connection keeps. Several hosts may be given as libpq has it, host1:port1,host2:port2, or as the parameters host and port.
+// It returns [domain.ErrInvalid] on the field "database".
 func NewConnector(databaseURL string) (driver.Connector, error) {
-	u, err := url.Parse(databaseURL)
+	single, several := splitHosts(databaseURL)
+	u, err := url.Parse(single)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
 		return nil, invalidURL("is not a postgres:// URL") // err would quote the URL with its password
 	}
@@ -31,22 +32,46 @@ func NewConnector(databaseURL string) (driver.Connector, error) {
 		}
 	}
 	parameters.Del("statement_cache")
-	if !parameters.Has("connect_timeout") {
-		parameters.Set("connect_timeout", strconv.Itoa(connectTimeout))
-	}
 	if size == 0 {
 		// Without prepared statements one round trip takes that the arguments go with the statement.
 		parameters.Set("binary_parameters", "yes")
 	}
+	if len(several) > 0 {
+		hosts, ports := make([]string, len(several)), make([]string, len(several))
+		for i, address := range several {
+			if hosts[i], ports[i], err = net.SplitHostPort(address); err != nil {
+				hosts[i], ports[i] = strings.Trim(address, "[]"), "5432"
+			}
+		}
+		parameters.Set("host", strings.Join(hosts, ","))
+		parameters.Set("port", strings.Join(ports, ","))
+	}
 	u.RawQuery = parameters.Encode()
-	connector, err := pq.NewConnector(u.String())
+	config, err := pq.NewConfig(u.String())
 	if err != nil {
 		return nil, invalidURL("has a parameter that is not valid")
 	}
 	if size == 0 {
-		return newUncachedConnector(connector), nil
+		return newUncachedConnector(config), nil
 	}
-	return newCachingConnector(connector, size), nil
+	return newCachingConnector(config, size), nil
+}
+
+// splitHosts takes the hosts out of a URL that has several, for which a URL of Go has no place.
+func splitHosts(databaseURL string) (single string, hosts []string) {
+	begin := strings.Index(databaseURL, "://") + len("://")
+	if begin < len("://") {
+		return databaseURL, nil
+	}
+	end := len(databaseURL)
+	if i := strings.IndexAny(databaseURL[begin:], "/?#"); i >= 0 {
+		end = begin + i
+	}
+	begin += strings.LastIndex(databaseURL[begin:end], "@") + 1
+	if hosts = strings.Split(databaseURL[begin:end], ","); len(hosts) == 1 {
+		return databaseURL, nil
+	}
+	return databaseURL[:begin] + databaseURL[end:], hosts
 }
 
 func invalidURL(reason string) error {

@@ -55,7 +55,7 @@ func copyLines(ctx context.Context, statement *stdsql.Stmt, lines []byte) error 
 // arguments, and database/sql copies each of them twice: a fifth of the processor time that an import takes for a row.
 type copyStatement struct {
 	copyIn
-	conn driver.NamedValueChecker
+	conn *connOnce
 }
 
 type copyIn interface {
@@ -74,20 +74,38 @@ func (s copyStatement) CheckNamedValue(value *driver.NamedValue) error {
 	return s.conn.CheckNamedValue(value)
 }
 
-// ExecContext writes lines, or a row, or without arguments ends the COPY. Like lib/pq's it asks before it writes whether ctx has
-// ended, and not while it waits.
+// ExecContext writes lines, or a row, or without arguments ends the COPY. While it waits, the context of the transaction ends it.
 func (s copyStatement) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if len(args) == 1 {
-		if lines, ok := args[0].Value.(copiedLines); ok {
-			return s.CopyData(context.WithoutCancel(ctx), string(lines))
+	return s.conn.execute(ctx, func(ctx context.Context) (driver.Result, error) {
+		if len(args) == 1 {
+			if lines, ok := args[0].Value.(copiedLines); ok {
+				return s.CopyData(ctx, string(lines))
+			}
 		}
+		values := make([]driver.Value, len(args))
+		for i, arg := range args {
+			values[i] = arg.Value
+		}
+		result, err := s.Exec(values)
+		if len(args) == 0 && err == nil {
+			s.conn.copying = false
+		}
+		return result, err
+	})
+}
+
+// Close ends a COPY that is not at its end. On a connection that is given up lib/pq could wait for ever.
+func (s copyStatement) Close() error {
+	if s.conn.watcher.spent.Load() {
+		return driver.ErrBadConn
 	}
-	values := make([]driver.Value, len(args))
-	for i, arg := range args {
-		values[i] = arg.Value
+	stop := s.conn.begin(context.Background())
+	err := s.conn.ended(stop, s.copyIn.Close())
+	if err == nil {
+		s.conn.copying = false
 	}
-	return s.Exec(values)
+	return err
 }

@@ -53,11 +53,11 @@ var (
 // connection keeps the size (at least 1) last used ones. Statements without arguments, which may be several in one
 // string, are passed on.
 //
-// The base must be lib/pq's, without binary_parameters. Behind a pooler in transaction mode use [newUncachedConnector]:
+// The settings are without binary_parameters. Behind a pooler in transaction mode use [newUncachedConnector]:
 // such a pooler gives a connection's statements to different sessions of the server, where lib/pq's names for them, which
 // are numbers, can mean another client's statement.
-func newCachingConnector(base *pq.Connector, size int) driver.Connector {
-	return newConnectorOnce(base, func(conn *connOnce) driver.Conn {
+func newCachingConnector(config pq.Config, size int) driver.Connector {
+	return newConnector(config, func(conn *connOnce) driver.Conn {
 		return &cachingConn{connOnce: conn, size: size, statements: make(map[string]*list.Element)}
 	})
 }
@@ -209,11 +209,11 @@ func (r *trackedRows) Close() error {
 }
 
 // newUncachedConnector returns a connector whose connections leave nothing behind on the server between transactions,
-// for poolers in transaction mode. The base must be lib/pq's, with binary_parameters: then a statement is parsed and
+// for poolers in transaction mode. The settings have binary_parameters: then a statement is parsed and
 // executed in one round trip. In that mode lib/pq sends a []byte in the binary format of the parameter's type; here it
 // is sent as text, which is what a JSON document needs (and bytea is not stored).
-func newUncachedConnector(base *pq.Connector) driver.Connector {
-	return newConnectorOnce(base, func(conn *connOnce) driver.Conn { return uncachedConn{conn} })
+func newUncachedConnector(config pq.Config) driver.Connector {
+	return newConnector(config, func(conn *connOnce) driver.Conn { return uncachedConn{conn} })
 }
 
 type uncachedConn struct{ *connOnce }

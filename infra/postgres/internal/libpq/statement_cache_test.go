@@ -32,13 +32,16 @@ import (
 
 // plain, cached and uncached are the ways to a server that the tests compare.
 var (
-	plain    = way{wrap: func(base *pq.Connector) driver.Connector { return base }}
-	cached   = way{wrap: func(base *pq.Connector) driver.Connector { return newCachingConnector(base, 8) }}
+	plain = way{wrap: func(config pq.Config) driver.Connector {
+		connector, _ := pq.NewConnectorConfig(config) // never fails
+		return connector
+	}}
+	cached   = way{wrap: func(config pq.Config) driver.Connector { return newCachingConnector(config, 8) }}
 	uncached = way{wrap: newUncachedConnector, binary: true}
 )
 
 type way struct {
-	wrap   func(*pq.Connector) driver.Connector
+	wrap   func(pq.Config) driver.Connector
 	binary bool
 }
 
@@ -50,11 +53,7 @@ func (w way) open(t testing.TB, address string, n int) *sql.DB {
 		t.Fatal(err)
 	}
 	config.BinaryParameters = w.binary
-	connector, err := pq.NewConnectorConfig(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := sql.OpenDB(w.wrap(connector))
+	db := sql.OpenDB(w.wrap(config))
 	t.Cleanup(func() { _ = db.Close() })
 	db.SetMaxOpenConns(n)
 	db.SetMaxIdleConns(n)
@@ -566,7 +565,7 @@ func TestLostConnection(t *testing.T) {
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
 	address := postgrestest.Schema(t)
-	small := way{wrap: func(base *pq.Connector) driver.Connector { return newCachingConnector(base, 3) }}
+	small := way{wrap: func(config pq.Config) driver.Connector { return newCachingConnector(config, 3) }}
 	db := small.open(t, address, 4)
 	mustExec(t, db, "CREATE TABLE counter (id int PRIMARY KEY, n int); INSERT INTO counter SELECT i, 0 FROM generate_series(0, 7) i")
 
