@@ -42,6 +42,10 @@ type Error struct {
 	Reason string    // for people, in English
 	Until  time.Time // with ErrLocked: when the lock ends
 	Cause  error     // with ErrUnavailable: the error of the context, if that has ended
+
+	// Unknown says, with ErrUnavailable, that the outcome is unknown: a change that was asked for may have been made, or may still be. Without
+	// it nothing was changed, and the call can be repeated as it is.
+	Unknown bool
 }
 
 // Error returns "field: reason", or what of it there is.
@@ -71,6 +75,14 @@ func KindOf(err error) Kind {
 		return kind
 	}
 	return ""
+}
+
+// OutcomeUnknown tells whether a change that failed with err may have been made nevertheless: the reply was lost, or came after the end of
+// the context. Look before you repeat it, or repeat what may be repeated: Create with the same account returns [ErrConflict] on the
+// field "id" if the first one was stored.
+func OutcomeUnknown(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Unknown
 }
 
 func invalid(field, reason string) error {

@@ -44,18 +44,39 @@ var checkFields = map[string]string{
 	"users_updated_at_check":                "updated_at",
 }
 
+// notDone is an error before anything was sent to the database that could change it.
+type notDone struct{ error }
+
+func (e notDone) Unwrap() error { return e.error }
+
+// SafeToRetry tells it to the classification of errors, as pgx does.
+func (notDone) SafeToRetry() bool { return true }
+
+const (
+	commitOp       = "commit"
+	outcomeUnknown = "; the outcome is unknown"
+)
+
 // failure turns any error below the store into one of the domain. op says what the store was about to do. Every error has a kind, and
 // none has text of the driver, which may quote values.
 func (r *repository) failure(ctx context.Context, op string, err error) error {
-	// A statement that was cancelled fails in many ways; the reason is the context's.
-	if ended := endOf(ctx); ended != nil {
-		return wrap(op, &domain.Error{Kind: domain.ErrUnavailable, Reason: ended.Error(), Cause: ended})
-	}
-	if known := new(domain.Error); errors.As(err, &known) {
+	known := new(domain.Error)
+	isKnown := errors.As(err, &known)
+	if isKnown && (known.Cause != nil || endOf(ctx) == nil) {
 		return wrap(op, err)
 	}
 	f := fault.Of(err)
-	refused := &domain.Error{Kind: f.Kind()}
+	f.Unknown = f.Unknown && !isKnown || known.Unknown
+	// What a statement in a transaction did is decided by the commit.
+	refused := &domain.Error{Kind: f.Kind(), Unknown: f.Unknown && (!r.inside || op == commitOp)}
+	// A statement that was cancelled fails in many ways; the reason is the context's.
+	if ended := endOf(ctx); ended != nil {
+		refused.Kind, refused.Reason, refused.Cause = domain.ErrUnavailable, ended.Error(), ended
+		if refused.Unknown {
+			refused.Reason += outcomeUnknown
+		}
+		return wrap(op, refused)
+	}
 	switch f.Class {
 	case fault.Unique:
 		return wrap(op, collision(f.Constraint))
@@ -81,6 +102,9 @@ func (r *repository) failure(ctx context.Context, op string, err error) error {
 		return wrap(op, retryable{refused})
 	case fault.Unavailable:
 		refused.Reason = "the database is not available (" + f.Where + ")"
+		if refused.Unknown {
+			refused.Reason += outcomeUnknown
+		}
 	case fault.Other:
 		refused.Reason = "the database refuses the statement (" + f.Where + ")"
 		if f.Aborted {

@@ -43,8 +43,16 @@ func (r *repository) retry(ctx context.Context, op string, execute func(context.
 
 func (r *repository) try(ctx context.Context, op string, execute func(context.Context) (int64, error)) (done outcome, _ error) {
 	for {
+		if err := ctx.Err(); err != nil {
+			done.cause = notDone{err}
+			return done, r.failure(ctx, op, done.cause)
+		}
 		done.attempts++
 		done.rows, done.cause = execute(ctx)
+		if done.cause == nil {
+			// PostgreSQL reports success for a change that waited for a synchronous standby when it was cancelled.
+			done.cause = ctx.Err()
+		}
 		if done.cause == nil {
 			return done, nil
 		}
@@ -53,7 +61,7 @@ func (r *repository) try(ctx context.Context, op string, execute func(context.Co
 			return done, failed
 		}
 		if err := backOff(ctx, done.attempts); err != nil {
-			return done, r.failure(ctx, op, err)
+			return done, r.failure(ctx, op, notDone{err})
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"cmp"
 	"context"
 	stdsql "database/sql"
 	"errors"
@@ -70,7 +71,7 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error, options ...TxOp
 				return done, err
 			}
 			if err := backOff(ctx, done.attempts); err != nil {
-				return done, s.failure(ctx, op, err)
+				return done, s.failure(ctx, op, notDone{err})
 			}
 		}
 	})
@@ -80,12 +81,12 @@ func (s *Store) inTx(ctx context.Context, fn func(tx *Tx) error, options *stdsql
 	const op = "transaction"
 	conn, err := s.database.DB.Conn(ctx)
 	if err != nil {
-		return s.failure(ctx, op, err)
+		return s.failure(ctx, op, notDone{err})
 	}
 	defer func() { _ = conn.Close() }() // gives it back to the pool; a connection that is broken is not kept
 	sqlTx, err := conn.BeginTx(ctx, options)
 	if err != nil {
-		return s.failure(ctx, op, err)
+		return s.failure(ctx, op, notDone{err})
 	}
 	tx := s.bind(sqlHandle{sqlTx})
 	tx.conn, tx.tx = conn, sqlTx
@@ -167,8 +168,12 @@ func (t *Tx) run(ctx context.Context, fn func(*Tx) error, commit, rollback func(
 		}
 		return err
 	}
-	if err := commit(); err != nil {
-		return t.failure(ctx, "commit", err)
+	op := commitOp
+	if t.depth > 0 {
+		op = "savepoint"
+	}
+	if err := cmp.Or(commit(), ctx.Err()); err != nil { // the end of ctx may be why the commit came back: see repository.retry
+		return t.failure(ctx, op, err)
 	}
 	return nil
 }

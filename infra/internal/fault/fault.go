@@ -43,10 +43,20 @@ type Fault struct {
 	Constraint string // of Unique, Referenced and Check; SQLite names a column "table.column", a check by its name
 	Column     string // of a value that is missing, where the database names it
 	Aborted    bool   // a transaction failed earlier, and takes no more statements
+	Unknown    bool   // the statement may have been executed
 }
 
 // Of classifies an error that a driver or database/sql returned.
 func Of(err error) Fault {
+	f := classify(err)
+	var unsent interface{ SafeToRetry() bool } // as pgx has it
+	if errors.As(err, &unsent) && unsent.SafeToRetry() {
+		f.Unknown = false
+	}
+	return f
+}
+
+func classify(err error) Fault {
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) && len(state.SQLState()) == 5 {
 		return ofPostgres(state, state.SQLState())
@@ -56,7 +66,9 @@ func Of(err error) Fault {
 		return ofSQLite(code.Code(), err.Error())
 	}
 	if isConnection(err) {
-		return Fault{Class: Unavailable, Where: "connection"}
+		var operation *net.OpError
+		dialled := errors.As(err, &operation) && operation.Op == "dial"
+		return Fault{Class: Unavailable, Where: "connection", Unknown: !dialled && !isClosedPool(err) && !errors.Is(err, sql.ErrConnDone)}
 	}
 	return Fault{Aborted: isAborted(err), Where: fmt.Sprintf("%T", err)}
 }
@@ -102,6 +114,9 @@ func ofPostgres(err any, code string) Fault {
 		f.Aborted = true
 	case "25006": // read-only
 		f.Class = Unavailable
+	case "57P01", "57P02", "57P05", // the session was ended, perhaps after its commit and before the reply
+		"40003": // completion unknown
+		f.Class, f.Unknown = Unavailable, true
 	}
 	if f.Class != Other || f.Aborted {
 		return f
@@ -119,6 +134,7 @@ func ofPostgres(err any, code string) Fault {
 		"57", // operator intervention: shutdown, and cancellation that was not ours
 		"58": // system errors
 		f.Class = Unavailable
+		f.Unknown = code[:2] == "08"
 	}
 	return f
 }
@@ -191,7 +207,9 @@ func ofSQLite(code int, text string) Fault {
 		return f
 	}
 	switch code & 0xff {
-	case sqliteBusy, sqliteLocked, sqliteReadOnly, sqliteIOErr, sqliteCorrupt, sqliteFull, sqliteCantOpen, sqliteNotADB,
+	case sqliteIOErr:
+		f.Class, f.Unknown = Unavailable, true // at a commit, perhaps
+	case sqliteBusy, sqliteLocked, sqliteReadOnly, sqliteCorrupt, sqliteFull, sqliteCantOpen, sqliteNotADB,
 		sqlitePerm, sqliteNoMem, sqliteProtocol:
 		f.Class = Unavailable
 	case sqliteTooBig, sqliteMismatch, sqliteConstraint:

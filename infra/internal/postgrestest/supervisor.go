@@ -211,30 +211,33 @@ func initdb(binDir, dir, passwordFile string, owner account) error {
 var errExited = errors.New("it exited")
 
 func runServer(binDir, dir, password string, owner account) (string, func(), error) {
+	address, _, stop, err := runServerWith(binDir, dir, password, owner, "synchronous_commit=off", "wal_level=minimal", "max_wal_senders=0")
+	return address, stop, err
+}
+
+func runServerWith(binDir, dir, password string, owner account, settings ...string) (string, *os.Process, func(), error) {
 	port, err := freePort()
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	logFile := filepath.Join(dir, "log")
 	log, err := os.Create(logFile)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	defer log.Close()
 
 	arguments := []string{"-D", filepath.Join(dir, "data"), "-k", dir, "-p", strconv.Itoa(port)}
-	for _, setting := range []string{
-		"listen_addresses=127.0.0.1", "max_connections=200", "shared_buffers=64MB",
-		"fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
-		"autovacuum=off",
-	} {
+	for _, setting := range append([]string{
+		"listen_addresses=127.0.0.1", "max_connections=200", "shared_buffers=64MB", "fsync=off", "full_page_writes=off", "autovacuum=off",
+	}, settings...) {
 		arguments = append(arguments, "-c", setting)
 	}
 	cmd := owner.command(filepath.Join(binDir, "postgres"), arguments...)
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	exited := make(chan struct{})
 	go func() {
@@ -255,9 +258,9 @@ func runServer(binDir, dir, password string, owner account) (string, func(), err
 		_ = cmd.Process.Kill()
 		<-exited
 		messages, _ := os.ReadFile(logFile)
-		return "", nil, fmt.Errorf("start postgres: %w\n%s", err, messages)
+		return "", nil, nil, fmt.Errorf("start postgres: %w\n%s", err, messages)
 	}
-	return address.String(), stop, nil
+	return address.String(), cmd.Process, stop, nil
 }
 
 // awaitServer returns as soon as the server answers, or has exited.

@@ -1,0 +1,194 @@
+//go:build unix
+
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/storetest"
+)
+
+// A change that the synchronous standby has not confirmed is no success, however the wait for it ends. After a failover nothing that was
+// acknowledged is missing.
+func TestUnconfirmedChangeIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	long(t)
+	primary := postgrestest.NewCluster(t)
+	standby := primary.Standby(t)
+	store := storetest.OpenPostgres(t, primary.URL)
+	primary.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (*)'", "SELECT pg_reload_conf()")
+	admin := primary.DB(t)
+	postgrestest.Await(t, "the standby is synchronous", func() bool {
+		var n int
+		return admin.QueryRow("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'").Scan(&n) == nil && n == 1
+	})
+	acknowledged := make(map[string]bool)
+	create := func(name string, how func(ctx context.Context, u *domain.User) error, ctx context.Context) error {
+		u := storetest.NewUser(t, name)
+		err := how(ctx, u)
+		acknowledged[u.ID().String()] = err == nil
+		return err
+	}
+	ways := map[string]func(ctx context.Context, u *domain.User) error{
+		"create": func(ctx context.Context, u *domain.User) error { return store.Create(ctx, u) },
+		"transaction": func(ctx context.Context, u *domain.User) error {
+			return store.InTx(ctx, func(tx *infra.Tx) error { return tx.Create(context.WithoutCancel(ctx), u) })
+		},
+		"many": func(ctx context.Context, u *domain.User) error {
+			_, err := store.CreateMany(ctx, []*domain.User{u})
+			return err
+		},
+	}
+	for name, how := range ways {
+		if err := create("before-"+name, how, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	standby.Exec(t, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()") // cut off
+	postgrestest.Await(t, "the standby is cut off", func() bool {
+		var n int
+		return admin.QueryRow("SELECT count(*) FROM pg_stat_replication").Scan(&n) == nil && n == 0
+	})
+	for name, how := range ways {
+		for i := range 7 { // 21 in all
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			begun := time.Now()
+			err := create(fmt.Sprintf("late-%s-%d", name, i), how, ctx)
+			cancel()
+			if !errors.Is(err, domain.ErrUnavailable) || !domain.OutcomeUnknown(err) {
+				t.Errorf("%s whose context ended: %v, after %v; want an unknown outcome", name, err, time.Since(begun))
+			}
+		}
+		done := make(chan error)
+		go func() { done <- create("cancelled-"+name, how, t.Context()) }()
+		postgrestest.Await(t, "the statement waits", func() bool {
+			var n int
+			_ = admin.QueryRow("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'").Scan(&n)
+			return n == 1
+		})
+		if err := <-done; !errors.Is(err, domain.ErrUnavailable) || !domain.OutcomeUnknown(err) {
+			t.Errorf("%s that an administrator cancelled: %v; want an unknown outcome", name, err)
+		}
+	}
+	primary.Kill()
+	standby.Promote(t)
+	rows, err := standby.DB(t).Query("SELECT id FROM users")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := make(map[string]bool)
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		stored[id] = true
+	}
+	for id, yes := range acknowledged {
+		if yes && !stored[id] {
+			t.Errorf("account %s was acknowledged and is lost", id)
+		}
+	}
+	t.Logf("%d changes, %d stored after the failover", len(acknowledged), len(stored))
+}
+
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("ACCOUNTS_TEST_LONG") == "" {
+		t.Skip("takes servers of its own; set ACCOUNTS_TEST_LONG=1 to run it")
+	}
+}
+
+// hosts returns a URL with the hosts of both servers, as libpq writes it.
+func hosts(t *testing.T, first, second string) string {
+	t.Helper()
+	u, err := url.Parse(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(first, "/postgres?", ","+u.Host+"/postgres?", 1)
+}
+
+// After the promotion of a standby, writes are possible again within seconds, whatever became of the primary, and no call outlives its
+// context by more than the second that a silent network has to answer.
+func TestPoolFollowsThePrimary(t *testing.T) {
+	t.Parallel()
+	long(t)
+	for name, fault := range map[string]func(t *testing.T, primary *postgrestest.Cluster){
+		"killed": func(_ *testing.T, primary *postgrestest.Cluster) { primary.Kill() },
+		"frozen": func(_ *testing.T, primary *postgrestest.Cluster) { primary.Freeze() },
+		"demoted": func(t *testing.T, primary *postgrestest.Cluster) {
+			primary.Exec(t, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+		},
+	} {
+		for _, connections := range []int{10, 32} {
+			t.Run(fmt.Sprintf("%s, %d connections", name, connections), func(t *testing.T) {
+				primary := postgrestest.NewCluster(t)
+				storetest.OpenPostgres(t, primary.URL)
+				standby := primary.Standby(t)
+				store, err := postgres.OpenPool(t.Context(), hosts(t, primary.URL, standby.URL), postgres.Pool{MaxOpen: connections})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer store.Close()
+				var longest, lastFailure, next atomic.Int64
+				var failures atomic.Int64
+				end := make(chan struct{})
+				var workers sync.WaitGroup
+				begun := time.Now()
+				for w := range connections {
+					workers.Go(func() {
+						for i := 0; ; i++ {
+							select {
+							case <-end:
+								return
+							default:
+							}
+							u := storetest.NewUser(t, fmt.Sprintf("w%d-%d", w, next.Add(1)))
+							ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+							called := time.Now()
+							err := store.Create(ctx, u)
+							cancel()
+							if took := time.Since(called).Milliseconds(); took > longest.Load() {
+								longest.Store(took)
+							}
+							if err != nil {
+								failures.Add(1)
+								lastFailure.Store(time.Since(begun).Milliseconds())
+							}
+							time.Sleep(20 * time.Millisecond)
+						}
+					})
+				}
+				time.Sleep(time.Second)
+				fault(t, primary)
+				standby.Promote(t)
+				promoted := time.Since(begun)
+				time.Sleep(8 * time.Second)
+				close(end)
+				workers.Wait()
+				recovery := time.Duration(lastFailure.Load())*time.Millisecond - promoted
+				t.Logf("%d calls, %d failed, longest %d ms, the last failure %v after the promotion", next.Load(), failures.Load(), longest.Load(), recovery)
+				if recovery > 6*time.Second { // 3 s where the machine is not busy
+					t.Errorf("writes failed until %v after the promotion", recovery)
+				}
+				if longest.Load() > 4500 {
+					t.Errorf("a call with a context of 500 ms took %d ms", longest.Load())
+				}
+			})
+		}
+	}
+}
