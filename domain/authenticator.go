@@ -372,7 +372,10 @@ func (a *Authenticator) proveOnce(ctx context.Context, password string, decoy Pa
 		return nil, err
 	}
 	if !verification.Match {
-		_, err := a.record(func() (*User, error) { return a.repository.RecordFailure(ctx, id, a.policy.Lock) })
+		err := a.record(func() error {
+			_, err := a.repository.RecordFailure(ctx, id, a.policy.Lock)
+			return err
+		})
 		if err == nil || errors.Is(err, ErrNotFound) {
 			err = badCredentials()
 		}
@@ -385,21 +388,29 @@ func (a *Authenticator) proveOnce(ctx context.Context, password string, decoy Pa
 			return nil, err
 		}
 	}
-	user, err = a.record(func() (*User, error) { return a.repository.RecordSuccess(ctx, id, checked, better) })
-	if errors.Is(err, ErrNotFound) {
+	var at time.Time
+	err = a.record(func() (err error) {
+		at, err = a.repository.RecordSuccess(ctx, id, checked, better)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return nil, badCredentials()
+	case err != nil:
+		return nil, err
 	}
-	return user, err
+	user.signedIn(at, better)
+	return user, nil
 }
 
 // record calls the repository and remembers how long it took to store the outcome of a sign-in.
-func (a *Authenticator) record(store func() (*User, error)) (*User, error) {
+func (a *Authenticator) record(store func() error) error {
 	begin := time.Now()
-	user, err := store()
+	err := store()
 	if err == nil {
 		a.recording.Store(int64(min(time.Since(begin), maxPause)))
 	}
-	return user, err
+	return err
 }
 
 // maxPause bounds what one slow commit costs those who mistype their name after it.

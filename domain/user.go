@@ -164,7 +164,7 @@ func (u *User) FindSession(token RefreshToken, now time.Time) (Session, error) {
 	return session, err
 }
 
-// Version returns a number that rises by one with every stored change.
+// Version returns a number that rises by one with every stored change of what people edit: see [Repository].
 func (u *User) Version() int64 { return u.state.Version }
 
 // CreatedAt returns when the account was made.
@@ -174,7 +174,7 @@ func (u *User) CreatedAt() time.Time { return u.state.CreatedAt }
 func (u *User) UpdatedAt() time.Time { return u.state.UpdatedAt }
 
 // ExpectVersion returns [ErrConflict] unless the account is at the given version. In the closure of an Update it makes an
-// edit that began with an earlier read, such as a form's, fail if the account was changed since.
+// edit that began with an earlier read, such as a form's, fail if the account was edited since.
 func (u *User) ExpectVersion(version int64) error {
 	if u.state.Version != version {
 		return &Error{Kind: ErrConflict, Field: "version", Reason: "the account was changed meanwhile"}
@@ -260,6 +260,15 @@ func (u *User) Deactivate() {
 	u.state.Active = false
 	u.state.Sessions = nil
 	u.dropPending()
+}
+
+// signedIn is what a store does when it records a sign-in.
+func (u *User) signedIn(at time.Time, better PasswordHash) {
+	u.state.FailedLoginAttempts, u.state.LockedUntil = 0, time.Time{}
+	u.state.LastLogin, u.state.UpdatedAt = at, at
+	if !better.IsZero() {
+		u.state.PasswordHash = better
+	}
 }
 
 // dropPending drops the pending address and all one-time tokens.

@@ -29,21 +29,24 @@ func (r *repository) RecordFailure(ctx context.Context, id domain.ID, policy dom
 }
 
 // RecordSuccess implements [domain.CredentialStore].
-func (r *repository) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (*domain.User, error) {
+func (r *repository) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (time.Time, error) {
 	const op = "record sign-in"
 	if !checked.HasPassword() { // nothing verifies against it, even if it is what is stored
-		return nil, r.refusal(ctx, op, id, &checked)
+		return time.Time{}, r.refusal(ctx, op, id, &checked)
 	}
 	now := r.present()
 	next := checked
 	if !better.IsZero() {
 		next = better
 	}
-	updated, err := r.one(ctx, op, r.texts.success, now, next.Stored(), now, id.UUID(), checked.Stored(), now)
-	if err != nil || updated != nil {
-		return updated, err
+	n, err := r.execute(ctx, op, r.texts.success, now, next.Stored(), now, id.UUID(), checked.Stored(), now)
+	if err == nil && n == 0 {
+		err = r.refusal(ctx, op, id, &checked)
 	}
-	return nil, r.refusal(ctx, op, id, &checked)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return now, nil
 }
 
 // refusal tells why a statement of RecordFailure or RecordSuccess matched no row. checked is nil in the former.

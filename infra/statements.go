@@ -17,7 +17,7 @@ type statements struct {
 	create       string // rowValues
 	delete       string // the ID
 	deleteAt     string // the ID, the version
-	signIn       string // now, now
+	signIn       string // now, now, the ID
 	setEmail     string // the address, now, the address
 	setUsername  string // the name, now, the name
 	setNames     string // the first, the last, now, the first, the last
@@ -117,7 +117,7 @@ func newStatements(d *dialect, schema string) *statements {
 		create:      fill(insertUsers(columnNames())),
 		delete:      fill("DELETE FROM {users} WHERE id = ?"),
 		deleteAt:    fill("DELETE FROM {users} WHERE id = ? AND version = ?"),
-		signIn:      fill("UPDATE {users} SET last_login = ?", booked, returning),
+		signIn:      fill("UPDATE {users} SET last_login = ?", booked, " WHERE id = ?"),
 		setEmail:    fill("UPDATE {users} SET email = ?, is_verified = false, ", noPending, edited, " WHERE email <> ?", changing),
 		setUsername: fill("UPDATE {users} SET username = ?", edited, " WHERE username <> ?", changing),
 		setNames: fill("UPDATE {users} SET first_name = ?, last_name = ?", edited,
@@ -135,7 +135,7 @@ func newStatements(d *dialect, schema string) *statements {
 			" WHERE id = ? AND ", notLocked, " RETURNING {columns}"),
 		lockUntil: fill("UPDATE {users} SET locked_until = ?", booked, " WHERE locked_until IS DISTINCT FROM ?", changing),
 		success: fill("UPDATE {users} SET last_login = ?, hashed_password = ?, ", unlocked, booked,
-			" WHERE id = ? AND hashed_password = ? AND is_active AND ", notLocked, " RETURNING {columns}"),
+			" WHERE id = ? AND hashed_password = ? AND is_active AND ", notLocked),
 		setPassword: fill("UPDATE {users} SET ", password, ", refresh_tokens = '[]'", edited, returning),
 		issueReset:  fill("UPDATE {users} SET reset_token = ?, reset_token_expiry = ?", booked, " WHERE is_active", changing),
 		issueVerify: fill("UPDATE {users} SET verification_token = ?, verification_token_expiry = ?", booked, " WHERE is_active", changing),

@@ -142,10 +142,15 @@ func TestReturnedRowsAreTheStoredOnes(t *testing.T) {
 		email, _ := domain.ParseEmail("other@example.org")
 		hour := time.Now().Add(time.Hour)
 		steps := map[string]func() (*domain.User, error){
-			"names":   func() (*domain.User, error) { return store.SetNames(ctx, id, domain.Names{First: "A", Last: "B"}) },
-			"phone":   func() (*domain.User, error) { return store.SetPhone(ctx, id, phone) },
-			"e-mail":  func() (*domain.User, error) { return store.SetEmail(ctx, id, email) },
-			"sign-in": func() (*domain.User, error) { return store.RecordSignIn(ctx, id) },
+			"names":  func() (*domain.User, error) { return store.SetNames(ctx, id, domain.Names{First: "A", Last: "B"}) },
+			"phone":  func() (*domain.User, error) { return store.SetPhone(ctx, id, phone) },
+			"e-mail": func() (*domain.User, error) { return store.SetEmail(ctx, id, email) },
+			"sign-in": func() (*domain.User, error) {
+				if _, err := store.RecordSignIn(ctx, id); err != nil {
+					return nil, err
+				}
+				return store.FindByID(ctx, id)
+			},
 			"failure": func() (*domain.User, error) { return store.RecordFailure(ctx, id, domain.LockPolicy{Attempts: 1}) },
 			"reset": func() (*domain.User, error) {
 				return store.IssueReset(ctx, id, domain.NewOneTimeToken().Digest(), hour)

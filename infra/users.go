@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"entgo.io/ent/dialect/sql"
 
@@ -181,9 +182,17 @@ func (r *repository) Verify(ctx context.Context, id domain.ID) (*domain.User, er
 }
 
 // RecordSignIn implements [domain.UserWriter].
-func (r *repository) RecordSignIn(ctx context.Context, id domain.ID) (*domain.User, error) {
+func (r *repository) RecordSignIn(ctx context.Context, id domain.ID) (time.Time, error) {
+	const op = "record sign-in"
 	now := r.present()
-	return r.update(ctx, "record sign-in", id, r.texts.signIn, now, now)
+	n, err := r.execute(ctx, op, r.texts.signIn, now, now, id.UUID())
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case n == 0:
+		return time.Time{}, wrap(op, notFound())
+	}
+	return now, nil
 }
 
 // Delete implements [domain.UserWriter].

@@ -218,8 +218,8 @@ func (b deletesNothing) Delete(ctx context.Context, id domain.ID) error {
 
 type keepsVersion struct{ *model }
 
-func (b keepsVersion) RecordSignIn(ctx context.Context, id domain.ID) (*domain.User, error) {
-	u, err := b.model.RecordSignIn(ctx, id)
+func (b keepsVersion) SetNames(ctx context.Context, id domain.ID, names domain.Names) (*domain.User, error) {
+	u, err := b.model.SetNames(ctx, id, names)
 	u, err = altered(u, err, func(s *domain.UserState) { s.Version-- })
 	if err == nil {
 		b.store(u.State())
@@ -347,12 +347,13 @@ func (b countsFromBefore) RecordFailure(ctx context.Context, id domain.ID, polic
 
 type looksThenRecords struct{ *model }
 
-func (b looksThenRecords) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (*domain.User, error) {
+func (b looksThenRecords) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (at time.Time, err error) {
 	s := b.load(id)
 	if s.PasswordHash != checked {
-		return nil, refuse(domain.ErrConflict, "hashed_password")
+		return at, refuse(domain.ErrConflict, "hashed_password")
 	}
-	return b.change(ctx, id, func(s *domain.UserState, _ time.Time) error { s.PasswordHash = better; return nil })
+	_, err = b.change(ctx, id, func(s *domain.UserState, now time.Time) error { s.PasswordHash, at = better, now; return nil })
+	return at, err
 }
 
 type keepsAll struct{ *model }

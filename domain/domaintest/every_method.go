@@ -16,6 +16,20 @@ type call struct {
 	do   func(ctx context.Context, repo domain.Repository, s domain.UserState, token domain.RefreshToken) (*domain.User, error)
 }
 
+// recorded returns the account of which a sign-in was recorded, at the time that the method returned.
+func recorded(ctx context.Context, r domain.Repository, id domain.ID) func(time.Time, error) (*domain.User, error) {
+	return func(at time.Time, err error) (*domain.User, error) {
+		if err != nil {
+			return nil, err
+		}
+		u, err := r.FindByID(ctx, id)
+		if err == nil && !u.LastLogin().Equal(at) {
+			return nil, fmt.Errorf("returned %v, stored %v", at, u.LastLogin())
+		}
+		return u, err
+	}
+}
+
 // changes are calls of all methods that change one account, but for those that mint a token; several of a method that does
 // different things.
 func (r *trial) changes() []call {
@@ -57,7 +71,9 @@ func (r *trial) changes() []call {
 		{"Activate", func(c ctx, r repo, s state, _ token) (user, error) { return r.Activate(c, s.ID) }},
 		{"Deactivate", func(c ctx, r repo, s state, _ token) (user, error) { return r.Deactivate(c, s.ID) }},
 		{"Verify", func(c ctx, r repo, s state, _ token) (user, error) { return r.Verify(c, s.ID) }},
-		{"RecordSignIn", func(c ctx, r repo, s state, _ token) (user, error) { return r.RecordSignIn(c, s.ID) }},
+		{"RecordSignIn", func(c ctx, r repo, s state, _ token) (user, error) {
+			return recorded(c, r, s.ID)(r.RecordSignIn(c, s.ID))
+		}},
 		{"RecordFailure", func(c ctx, r repo, s state, _ token) (user, error) {
 			return r.RecordFailure(c, s.ID, domain.LockPolicy{})
 		}},
@@ -65,10 +81,10 @@ func (r *trial) changes() []call {
 			return r.RecordFailure(c, s.ID, domain.LockPolicy{Attempts: 1, Duration: time.Minute + 1})
 		}},
 		{"RecordSuccess", func(c ctx, r repo, s state, _ token) (user, error) {
-			return r.RecordSuccess(c, s.ID, s.PasswordHash, domain.PasswordHash{})
+			return recorded(c, r, s.ID)(r.RecordSuccess(c, s.ID, s.PasswordHash, domain.PasswordHash{}))
 		}},
 		{"RecordSuccess: better hash", func(c ctx, r repo, s state, _ token) (user, error) {
-			return r.RecordSuccess(c, s.ID, s.PasswordHash, hash)
+			return recorded(c, r, s.ID)(r.RecordSuccess(c, s.ID, s.PasswordHash, hash))
 		}},
 		{"SetPassword", func(c ctx, r repo, s state, _ token) (user, error) {
 			return r.SetPassword(c, s.ID, domain.PasswordHash{}, hash, domain.SessionID{})

@@ -348,11 +348,12 @@ func (m *model) Verify(ctx context.Context, id domain.ID) (*domain.User, error) 
 	return m.by(ctx, id, func(u *domain.User) error { u.Verify(); return nil })
 }
 
-func (m *model) RecordSignIn(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
-		s.LastLogin = now
+func (m *model) RecordSignIn(ctx context.Context, id domain.ID) (at time.Time, err error) {
+	_, err = m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
+		s.LastLogin, at = now, now
 		return nil
 	})
+	return at, err
 }
 
 func (m *model) Delete(ctx context.Context, id domain.ID) error {
@@ -405,8 +406,8 @@ func (m *model) RecordFailure(ctx context.Context, id domain.ID, policy domain.L
 	})
 }
 
-func (m *model) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (*domain.User, error) {
-	return m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
+func (m *model) RecordSuccess(ctx context.Context, id domain.ID, checked, better domain.PasswordHash) (at time.Time, err error) {
+	_, err = m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
 		if s.PasswordHash != checked || checked == domain.NoPassword() {
 			return refuse(domain.ErrConflict, "hashed_password")
 		}
@@ -416,12 +417,13 @@ func (m *model) RecordSuccess(ctx context.Context, id domain.ID, checked, better
 		if !s.Active {
 			return refuse(domain.ErrInactive, "")
 		}
-		s.FailedLoginAttempts, s.LockedUntil, s.LastLogin = 0, time.Time{}, now
+		s.FailedLoginAttempts, s.LockedUntil, s.LastLogin, at = 0, time.Time{}, now, now
 		if !better.IsZero() {
 			s.PasswordHash = better
 		}
 		return nil
 	})
+	return at, err
 }
 
 // newPassword is what SetPassword and ConsumeReset have in common.

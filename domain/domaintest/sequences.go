@@ -302,7 +302,7 @@ func (q *sequence) step() string {
 	case n < 20:
 		return q.both("Verify()", func(r repo) (user, error) { return r.Verify(ctx, id) })
 	case n < 21:
-		return q.both("RecordSignIn()", func(r repo) (user, error) { return r.RecordSignIn(ctx, id) })
+		return q.both("RecordSignIn()", func(r repo) (user, error) { return recorded(ctx, r, id)(r.RecordSignIn(ctx, id)) })
 	case n < 25:
 		email, names, phone, version := q.email(), q.names(), q.phone(), q.model.users[id].Version-q.random.Int64N(8)/7
 		return q.both(fmt.Sprintf("Update(%s, %+v, %s)", email, names, phone), func(r repo) (user, error) {
@@ -322,7 +322,7 @@ func (q *sequence) step() string {
 		return q.both(fmt.Sprintf("RecordFailure(%+v)", policy), func(r repo) (user, error) { return r.RecordFailure(ctx, id, policy) })
 	case n < 34:
 		checked, better := q.checked(id), q.hash()
-		return q.both("RecordSuccess()", func(r repo) (user, error) { return r.RecordSuccess(ctx, id, checked, better) })
+		return q.both("RecordSuccess()", func(r repo) (user, error) { return recorded(ctx, r, id)(r.RecordSuccess(ctx, id, checked, better)) })
 	case n < 36:
 		checked, hash, keep := q.checked(id), q.hash(), q.session()
 		return q.both("SetPassword()", func(r repo) (user, error) { return r.SetPassword(ctx, id, checked, hash, keep) })

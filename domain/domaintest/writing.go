@@ -341,7 +341,7 @@ var writing = []behaviour{
 	{"RecordSignIn sets the present", func(r *trial) {
 		id := r.add("ana")
 		r.clock.Advance(time.Hour + 777*time.Microsecond)
-		if got := must(r.RecordSignIn(r.Context(), id))(r).LastLogin(); !got.Equal(r.clock.stored()) || !r.state(id).LastLogin.Equal(got) {
+		if got := must(r.RecordSignIn(r.Context(), id))(r); !got.Equal(r.clock.stored()) || !r.state(id).LastLogin.Equal(got) {
 			r.Errorf("last sign-in %v, want %v", got, r.clock.stored())
 		}
 	}},
