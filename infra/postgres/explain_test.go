@@ -36,9 +36,6 @@ var lists = map[string]domain.ListQuery{
 // the one for its own.
 func TestQueriesUseIndexes(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("fills a table with 100,000 accounts")
-	}
 	address := migrated(t)
 	db := open(t, address)
 	fill(t, db, 100_000)

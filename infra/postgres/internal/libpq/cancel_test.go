@@ -89,7 +89,7 @@ func TestContextEndsRows(t *testing.T) {
 	t.Parallel()
 	p := cached.poolOf(t, postgrestest.Database(t), 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	rows, err := p.Query(ctx, "SELECT * FROM generate_series(1, $1)", 100_000_000)
+	rows, err := p.Query(ctx, "SELECT generate_series(1, $1::int)", 100_000_000)
 	if err != nil {
 		t.Fatal(err)
 	}
