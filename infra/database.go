@@ -12,6 +12,9 @@ type Database struct {
 	// Dialect is [migration.Postgres] or [migration.SQLite].
 	Dialect string
 
+	// Name is what errors call the database, such as its file; it may be empty.
+	Name string
+
 	// DB is the pool as database/sql has it. Transactions and migrations run on it.
 	DB *stdsql.DB
 

@@ -102,6 +102,9 @@ func (r *repository) failure(ctx context.Context, op string, err error) error {
 		return wrap(op, retryable{refused})
 	case fault.Unavailable:
 		refused.Reason = "the database is not available (" + f.Where + ")"
+		if r.name != "" {
+			refused.Reason = "the database " + r.name + " is not available (" + f.Where + ")"
+		}
 		if refused.Unknown {
 			refused.Reason += outcomeUnknown
 		}

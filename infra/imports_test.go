@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"infra/postgres":              {module + "/infra", module + "/infra/migration", module + "/infra/postgres/internal/libpq"},
 	"infra/postgres/internal":     {module + "/domain", module + "/infra", module + "/infra/internal/copytext", "github.com/lib/pq"},
 	"infra/pgx":                   {module + "/domain", module + "/infra", module + "/infra/migration", module + "/infra/internal/copytext", "github.com/jackc/pgx/v5"},
-	"infra/sqlite":                {module + "/domain", module + "/infra", module + "/infra/migration", "modernc.org/sqlite"},
+	"infra/sqlite":                {module + "/domain", module + "/infra", module + "/infra/internal/fault", module + "/infra/migration", "modernc.org/sqlite"},
 	"infra/internal/postgrestest": {"github.com/lib/pq"},
 	"infra/otel":                  {module + "/domain", module + "/infra", "go.opentelemetry.io/otel"},
 	"infra/storetest":             {module + "/domain", module + "/infra", module + "/infra/postgres", module + "/infra/sqlite", module + "/infra/internal/postgrestest"},

@@ -17,6 +17,7 @@ type repository struct {
 	handle    Handle
 	dialect   *dialect
 	schema    string
+	name      string // of the database, for errors
 	texts     *statements
 	now       func() time.Time
 	staged    *atomic.Int32 // of the next calls of CreateMany, how many expect collisions

@@ -83,6 +83,7 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 	s := &Store{database: database, repository: repository{
 		handle:    database.Handle,
 		dialect:   d,
+		name:      database.Name,
 		now:       chosen.now,
 		staged:    new(atomic.Int32),
 		observers: chosen.observers,

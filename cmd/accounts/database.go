@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/google/uuid"
@@ -34,10 +37,35 @@ func (p *program) databaseURL() (kind, address string, err error) {
 	case scheme == "postgres" || scheme == "postgresql":
 		return onPostgres, address, nil
 	case scheme == "sqlite" && rest != "":
-		return onSQLite, rest, nil
+		path, err := sqlitePath(rest)
+		return onSQLite, path, err
 	}
 	// The URL may hold a password, so it is not repeated.
 	return "", "", invalid("database", "is neither postgres://… nor sqlite:PATH")
+}
+
+// sqlitePath returns the path of a file in a URL, of which rest is what follows "sqlite:". That is the path as it is, or, behind "//", what
+// SQLite's own URLs have behind "file:" (https://sqlite.org/uri.html): a host, which is this one, and an absolute path with percent-encoding.
+func sqlitePath(rest string) (string, error) {
+	if !strings.HasPrefix(rest, "//") {
+		return rest, nil
+	}
+	parsed, err := url.Parse("file:" + rest)
+	switch {
+	case err != nil:
+		return "", invalid("database", "is not a URL: expected sqlite:PATH, or sqlite:///PATH with percent-encoding")
+	case parsed.Host != "" && parsed.Host != "localhost":
+		return "", invalid("database", fmt.Sprintf("has the host %q: expected sqlite:PATH, or sqlite:///PATH for an absolute path", parsed.Host))
+	case parsed.RawQuery != "" || parsed.Fragment != "":
+		return "", invalid("database", "has parameters: expected a path alone, in which a question mark is written %3F and a # %23")
+	case len(parsed.Path) < len("/x"):
+		return "", invalid("database", "has no path: expected sqlite:PATH, or sqlite:///PATH for an absolute path")
+	}
+	path := parsed.Path
+	if runtime.GOOS == "windows" { // file:///C:/x
+		path = strings.TrimPrefix(path, "/")
+	}
+	return path, nil
 }
 
 // open connects to the database as it is.
@@ -66,9 +94,19 @@ func (p *program) withStore(ctx context.Context, work func(*infra.Store) error) 
 		ready = store.Migrate
 	}
 	if err := ready(ctx); err != nil {
-		return err
+		return p.aboutFile(err)
 	}
 	return work(store)
+}
+
+// aboutFile names the file in an error of its migrations.
+func (p *program) aboutFile(err error) error {
+	kind, path, _ := p.databaseURL()
+	known := new(domain.Error)
+	if kind != onSQLite || !errors.Is(err, domain.ErrUnavailable) || errors.As(err, &known) && (known.Cause != nil || known.Field == "database") {
+		return err
+	}
+	return fmt.Errorf("%q: %w", path, err)
 }
 
 // refID returns the id that a REF in the form of an id names, and whether it has that form. The nil UUID has it: no account has

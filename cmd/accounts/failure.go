@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/softbee/accounts/domain"
@@ -37,7 +38,7 @@ func (p *program) fail(err error) int {
 		if !detail.Until.IsZero() {
 			message += " until " + detail.Until.UTC().Format(time.RFC3339)
 		}
-		_, _ = fmt.Fprintln(p.messages, "accounts:", printable(message))
+		_, _ = fmt.Fprintln(p.messages, "accounts:", strings.ReplaceAll(escaped(message, "\n"), "\n", "\n  ")) // no line of it looks like one of the program
 	}
 	if kind == domain.ErrUsage {
 		return 2

@@ -39,7 +39,7 @@ func (p *program) withRunner(ctx context.Context, work func(*migration.Runner) e
 	if err == nil {
 		err = work(runner)
 	}
-	return aboutSchema(err)
+	return p.aboutFile(aboutSchema(err))
 }
 
 // aboutSchema lets the text of an unexpected error be told, since one that is about the schema quotes no accounts.
@@ -100,7 +100,7 @@ func (p *program) printPlan(files []migration.File) error {
 func (p *program) printScript(script []string) error {
 	var text strings.Builder
 	for _, statement := range script {
-		text.WriteString(statement)
+		text.WriteString(escaped(statement, "\n\t"))
 		if !strings.HasPrefix(statement, "--") && !strings.HasSuffix(statement, ";") {
 			text.WriteByte(';')
 		}

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/softbee/accounts/domain"
 )
@@ -136,15 +138,24 @@ func text(value any) string {
 	}
 }
 
-// printable replaces what would command the terminal instead of being shown on it. What the domain's constructors made has
-// no such characters, but a row may have come from elsewhere.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' {
-			return unicode.ReplacementChar
+// printable escapes what would command the terminal, or look like another line, instead of being shown. What the domain's
+// constructors made has no such characters, but a row may have come from elsewhere.
+func printable(s string) string { return escaped(s, "") }
+
+// escaped is printable, but for the characters in except.
+func escaped(s, except string) string {
+	var b strings.Builder
+	for s != "" {
+		r, size := utf8.DecodeRuneInString(s)
+		char := s[:size]
+		s = s[size:]
+		hidden := r == utf8.RuneError && size == 1 || unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+		if hidden && !strings.ContainsRune(except, r) {
+			char = strings.Trim(strconv.QuoteToASCII(char), `"`)
 		}
-		return r
-	}, s)
+		b.WriteString(char)
+	}
+	return b.String()
 }
 
 // orNull returns nil for a zero value.

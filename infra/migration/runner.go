@@ -123,7 +123,8 @@ func newLimits(lockTimeout, wait time.Duration) (limits, error) {
 //
 // The errors are:
 //   - [domain.ErrChecksum]: the database's history is not this directory's. Nothing was changed.
-//   - [domain.ErrInvalid]: To is not a version of the directory, or is behind the database; or a limit is out of bounds.
+//   - [domain.ErrInvalid]: To is not a version of the directory, or is behind the database; a limit is out of bounds; or the
+//     encoding of the database is not UTF8 (the field "database").
 //   - [*StatementError]: a statement failed. Files before it are applied; its own file is rolled back, or, without a
 //     transaction, half applied.
 //   - [domain.ErrUnavailable]: the database cannot be reached, or another runner is at work for longer than Wait.
@@ -134,7 +135,10 @@ func (r *Runner) Up(ctx context.Context, options UpOptions) ([]File, error) {
 	}
 	// Most runs find nothing to do; they need no lock.
 	pending, err := r.pendingTo(ctx, r.db, options.To)
-	if err != nil || len(pending) == 0 || options.DryRun {
+	if err != nil || len(pending) == 0 {
+		return planned(pending), err
+	}
+	if err := r.checkEncoding(ctx); err != nil || options.DryRun {
 		return planned(pending), err
 	}
 
@@ -144,6 +148,22 @@ func (r *Runner) Up(ctx context.Context, options UpOptions) ([]File, error) {
 		return err
 	})
 	return applied, err
+}
+
+// checkEncoding refuses a database of PostgreSQL that cannot store every text, and in which Unicode's functions fail.
+func (r *Runner) checkEncoding(ctx context.Context) error {
+	if r.dialect == SQLite {
+		return nil
+	}
+	found, err := texts(ctx, r.db, "SELECT current_setting('server_encoding')")
+	if err != nil {
+		return script.Failure("read the encoding", err)
+	}
+	if found[0] != "UTF8" {
+		return &domain.Error{Kind: domain.ErrInvalid, Field: "database", Reason: fmt.Sprintf(
+			"has the encoding %s; expected UTF8, as from: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", found[0])}
+	}
+	return nil
 }
 
 func (r *Runner) applyPending(ctx context.Context, s *Session, options UpOptions) ([]File, error) {

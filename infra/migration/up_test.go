@@ -17,6 +17,8 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/migration/plan"
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 // Two files of two statements each, and one without a transaction.
@@ -58,6 +60,38 @@ func TestUpAppliesTheEmbeddedMigrations(t *testing.T) {
 		}
 		mustExec(t, db, "INSERT INTO users (email, username, hashed_password) VALUES ('a@example.org', 'ann', '-')")
 	})
+}
+
+// A database whose encoding is not UTF8 cannot hold every name, and refuses the checks of an address later on.
+func TestUpRefusesAnotherEncoding(t *testing.T) {
+	t.Parallel()
+	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
+		base := storetest.EmptyPostgresURL(t)
+		name := "encoding_" + strings.ToLower(encoding)
+		server, err := sql.Open("postgres", base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = server.Close() }()
+		mustExec(t, server, "CREATE DATABASE "+name+" ENCODING '"+encoding+"' LOCALE 'C' TEMPLATE template0")
+		defer func() { mustExec(t, server, "DROP DATABASE "+name) }()
+		address, err := url.Parse(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address.Path = "/" + name
+		store, err := postgres.Open(t.Context(), address.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = store.Migrate(t.Context())
+		if !errors.Is(err, domain.ErrInvalid) || !strings.Contains(err.Error(), "database: has the encoding "+encoding+"; expected UTF8") {
+			t.Errorf("%s: %v", encoding, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestUpReportsEachStatement(t *testing.T) {

@@ -1,15 +1,19 @@
 package sqlite_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/sqlite"
 	"github.com/softbee/accounts/infra/storetest"
 )
@@ -23,15 +27,16 @@ func TestOpenRefusesWhatIsNoDatabase(t *testing.T) {
 	for name, test := range map[string]struct {
 		path string
 		kind domain.Kind
+		says string
 	}{
-		"a text file":          {text, domain.ErrUnavailable},
-		"a directory":          {directory, domain.ErrUnavailable},
-		"a missing directory":  {filepath.Join(directory, "missing", "accounts.db"), domain.ErrUnavailable},
-		"no path":              {"", domain.ErrInvalid},
-		"a path with NUL":      {"a\x00b", domain.ErrInvalid},
-		"a file as a folder":   {filepath.Join(text, "accounts.db"), domain.ErrUnavailable},
-		"an over-long path":    {filepath.Join(directory, strings.Repeat("x", 5000)), domain.ErrUnavailable},
-		"a truncated database": {truncated(t), domain.ErrUnavailable},
+		"a text file":          {text, domain.ErrUnavailable, text + `" cannot be opened: the file is no database`},
+		"a directory":          {directory, domain.ErrUnavailable, directory + `" cannot be opened: it is a directory`},
+		"a missing directory":  {filepath.Join(directory, "missing", "accounts.db"), domain.ErrUnavailable, `missing/accounts.db" cannot be opened: no such file or directory`},
+		"no path":              {"", domain.ErrInvalid, "is not the path of a file"},
+		"a path with NUL":      {"a\x00b", domain.ErrInvalid, "is not the path of a file"},
+		"a file as a folder":   {filepath.Join(text, "accounts.db"), domain.ErrUnavailable, `text/accounts.db" cannot be opened: not a directory`},
+		"an over-long path":    {filepath.Join(directory, strings.Repeat("x", 5000)), domain.ErrUnavailable, `" cannot be opened: file name too long`},
+		"a truncated database": {truncated(t), domain.ErrUnavailable, "the file is damaged"},
 	} {
 		store, err := sqlite.Open(t.Context(), test.path)
 		if err == nil {
@@ -39,8 +44,8 @@ func TestOpenRefusesWhatIsNoDatabase(t *testing.T) {
 			_ = store.Close()
 		}
 		var detail *domain.Error
-		if !errors.Is(err, test.kind) || !errors.As(err, &detail) {
-			t.Errorf("%s: got %v", name, err)
+		if !errors.Is(err, test.kind) || !errors.As(err, &detail) || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: got %v; want %s", name, err, test.says)
 		}
 	}
 }
@@ -99,6 +104,107 @@ func TestPathsAreTakenLiterally(t *testing.T) {
 	}
 }
 
+// A path that begins with two slashes is no authority, and one may be relative.
+func TestPathsOfAllSorts(t *testing.T) {
+	directory := t.TempDir()
+	t.Chdir(directory)
+	for i, path := range []string{"relative.db", "./dot.db", "a:b.db", "localhost", "/" + directory + "/slashes.db", "//" + directory + "/more.db"} {
+		store, err := sqlite.Open(t.Context(), path)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if err := errors.Join(store.Migrate(t.Context()), store.Close()); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if files, err := os.ReadDir(directory); err != nil || len(files) != i+1 {
+			t.Errorf("%s: made %v, %v", path, files, err)
+		}
+	}
+}
+
+// The file and those beside it hold hashes: they are for their owner, whatever the process's umask lets others read.
+func TestFilesAreForTheirOwner(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such permissions")
+	}
+	path := filepath.Join(t.TempDir(), "accounts.db")
+	store := storetest.OpenSQLite(t, path)
+	if err := store.Create(t.Context(), storetest.NewUser(t, "ana")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != 0o600 {
+			t.Errorf("%s has mode %o; want 600", filepath.Base(name), got)
+		}
+	}
+}
+
+// A file that is there keeps its mode, which its owner chose.
+func TestAnExistingFileKeepsItsMode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts.db")
+	if err := os.WriteFile(path, nil, 0o640); err != nil { //nolint:gosec // that is the case
+		t.Fatal(err)
+	}
+	storetest.OpenSQLite(t, path)
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("got %v, %v", info, err)
+	}
+}
+
+// TestReadersDoNotWait reads while a transaction that writes is open, and sees the state before it.
+func TestReadersDoNotWait(t *testing.T) {
+	store := open(t)
+	ana := storetest.NewUser(t, "ana")
+	if err := store.Create(t.Context(), ana); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	err := store.InTx(ctx, func(tx *infra.Tx) error {
+		if err := tx.Create(ctx, storetest.NewUser(t, "eva")); err != nil {
+			return err
+		}
+		if n, err := store.Count(ctx, domain.Filter{}); err != nil || n != 1 {
+			t.Errorf("outside, %d accounts, %v; want 1", n, err)
+		}
+		n, err := tx.Count(ctx, domain.Filter{})
+		if n != 2 {
+			t.Errorf("inside, %d accounts; want 2", n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := store.Count(ctx, domain.Filter{}); err != nil || n != 2 {
+		t.Errorf("afterwards, %d accounts, %v; want 2", n, err)
+	}
+}
+
+// TestChangesInALoop changes accounts in the loop of an export, which has not ended.
+func TestChangesInALoop(t *testing.T) {
+	store := open(t)
+	for i := range 5 {
+		if err := store.Create(t.Context(), storetest.NewUser(t, fmt.Sprintf("user%d", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for u, err := range store.Export(ctx, false) {
+		if err == nil {
+			_, err = store.Deactivate(ctx, u.ID())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestFullDisk lets the database grow no further, which is what SQLite meets on a full disk.
 func TestFullDisk(t *testing.T) {
 	store := open(t)
@@ -138,7 +244,8 @@ func TestReadOnlyDatabase(t *testing.T) {
 	if _, err := store.DB().Exec("PRAGMA query_only = 1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Create(t.Context(), storetest.NewUser(t, "ana")); !errors.Is(err, domain.ErrUnavailable) {
+	err := store.Create(t.Context(), storetest.NewUser(t, "ana"))
+	if !errors.Is(err, domain.ErrUnavailable) || !strings.Contains(err.Error(), `accounts.db" is not available (it cannot be written, SQLite 8)`) {
 		t.Errorf("got %v", err)
 	}
 }

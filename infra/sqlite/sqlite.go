@@ -6,9 +6,14 @@ import (
 	stdsql "database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"modernc.org/sqlite" // registers the driver "sqlite"
@@ -16,36 +21,99 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/internal/fault"
 	"github.com/softbee/accounts/infra/migration"
 )
 
 // busyTimeout is how long a statement waits for another process that is writing.
 const busyTimeout = 10 * time.Second
 
-// Open opens the database in the file at path, which is made if it is not there; ":memory:" gives a database that ends
-// with the store. Nothing is migrated: call [infra.Store.Migrate].
+// inMemory is the path of a database that is in no file.
+const inMemory = ":memory:"
+
+// Open opens the database in the file at path, which is made if it is not there, readable for its owner alone (mode 0600, which the
+// files of SQLite beside it take over); ":memory:" gives a database that ends with the store. Nothing is migrated: call
+// [infra.Store.Migrate].
 //
-// The store has one connection, so that its methods take turns, as SQLite's writers must. Every connection has foreign
-// keys, a write-ahead log, and a busy timeout of 10 s for other processes. Open returns [domain.ErrUnavailable] when the
-// file cannot be opened or is not a database.
+// The store has one connection that writes, so that its changes and transactions take turns, as SQLite's writers must. Beside it are
+// connections that read, each from the state of the last commit, so that neither waits for the other; a database in memory has none
+// of these. Every connection has foreign keys, a write-ahead log, and a busy timeout of 10 s for other processes. Open returns
+// [domain.ErrUnavailable], with the path and the reason, when the file cannot be opened or is not a database.
 func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Store, error) {
 	if path == "" || strings.ContainsRune(path, 0) {
 		return nil, invalid("is not the path of a file")
 	}
+	if err := create(path); err != nil {
+		return nil, cannotOpen(ctx, path, err)
+	}
 	db, err := stdsql.Open("sqlite", dsn(path))
 	if err != nil {
-		return nil, infra.ConnectFailure(ctx, err)
+		return nil, cannotOpen(ctx, path, err)
 	}
 	db.SetMaxOpenConns(1)
 	db.SetConnMaxLifetime(0)
 	if err := connect(ctx, db); err != nil {
-		return nil, errors.Join(infra.ConnectFailure(ctx, err), db.Close())
+		return nil, errors.Join(cannotOpen(ctx, path, err), db.Close())
 	}
-	store, err := infra.New(ctx, infra.Database{Dialect: migration.SQLite, DB: db, Copy: copyRows, Close: db.Close}, options...)
+	database := infra.Database{Dialect: migration.SQLite, Name: strconv.Quote(path), DB: db, Copy: copyRows, Close: db.Close}
+	if path != inMemory {
+		readers, err := stdsql.Open("sqlite", dsn(path)+"&_pragma=query_only(1)")
+		if err != nil {
+			return nil, errors.Join(cannotOpen(ctx, path, err), db.Close())
+		}
+		readers.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
+		readers.SetMaxIdleConns(max(4, runtime.GOMAXPROCS(0)))
+		database.Handle = handle{writer: db, readers: readers}
+		database.Close = func() error { return errors.Join(readers.Close(), db.Close()) } // the writer tidies the log up
+	}
+	store, err := infra.New(ctx, database, options...)
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, database.Close())
 	}
 	return store, nil
+}
+
+// creating keeps others in this process from opening a file that create is about to close: closing it releases all locks that the
+// process has on it (https://sqlite.org/howtocorrupt.html, 2.2).
+var creating sync.Mutex
+
+// create makes an empty file, which is an empty database, unless there is one of that name.
+func create(path string) error {
+	if path == inMemory {
+		return nil
+	}
+	creating.Lock()
+	defer creating.Unlock()
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
+		if _, statErr := os.Stat(path); statErr == nil { // a directory in which nothing can be made may hold the file
+			return nil
+		}
+		return err
+	}
+	return file.Close()
+}
+
+// cannotOpen is the error of Open for a file: with its path, and with the reason of the operating system where that is known.
+func cannotOpen(ctx context.Context, path string, err error) error {
+	known := infra.ConnectFailure(ctx, err)
+	refused := new(domain.Error)
+	if ctx.Err() != nil || !errors.As(known, &refused) {
+		return known
+	}
+	named := &domain.Error{Kind: domain.ErrUnavailable, Field: "database", Cause: refused.Cause}
+	reason := fault.Of(err).Where
+	var system *fs.PathError
+	if errors.As(err, &system) {
+		reason = system.Err.Error()
+	} else if info, err := os.Stat(path); err == nil && info.IsDir() {
+		reason = "it is a directory"
+	}
+	named.Reason = fmt.Sprintf("the file %q cannot be opened: %s", path, reason)
+	return named
 }
 
 // New returns a store on a pool of the application. The store changes no setting of the pool; Close leaves it open. It checks what it
@@ -126,9 +194,18 @@ func connect(ctx context.Context, db *stdsql.DB) error {
 
 func dsn(path string) string {
 	// The path is percent-encoded as a whole, so that no character of it reads as a parameter.
-	name := ":memory:"
-	if path != ":memory:" {
-		name = "file:" + (&url.URL{Path: path}).EscapedPath()
+	name := inMemory
+	if path != inMemory {
+		path = filepath.ToSlash(path)
+		if filepath.VolumeName(path) != "" {
+			path = "/" + path
+		}
+		if strings.HasPrefix(path, "/") { // with an authority, so that the path's own slashes do not begin one
+			path = "//" + (&url.URL{Path: path}).EscapedPath()
+		} else {
+			path = (&url.URL{Path: path}).EscapedPath()
+		}
+		name = "file:" + path
 	}
 	pragmas := []string{
 		"busy_timeout(" + strconv.FormatInt(busyTimeout.Milliseconds(), 10) + ")",

@@ -38,7 +38,7 @@ const (
 type Fault struct {
 	Class      Class
 	Code       string // SQLSTATE, or SQLite's extended result code; "" where there is none
-	Where      string // the code in words, such as "SQLSTATE 40P01"
+	Where      string // the code, such as "SQLSTATE 40P01", and SQLite's in words
 	Table      string // where the database names it
 	Constraint string // of Unique, Referenced and Check; SQLite names a column "table.column", a check by its name
 	Column     string // of a value that is missing, where the database names it
@@ -175,6 +175,9 @@ const (
 	sqliteNotADB     = 26
 
 	sqliteBusySnapshot         = 517
+	sqliteIsDirectory          = 526
+	sqliteMoved                = 1032
+	sqliteReadOnlyDir          = 1544
 	sqliteConstraintCheck      = 275
 	sqliteConstraintForeignKey = 787
 	sqliteConstraintNotNull    = 1299
@@ -186,7 +189,7 @@ const (
 // ofSQLite classifies by the extended result code. Which constraint failed is in the text alone; that names columns and checks, and
 // never values.
 func ofSQLite(code int, text string) Fault {
-	f := Fault{Code: strconv.Itoa(code), Where: "SQLite " + strconv.Itoa(code)}
+	f := Fault{Code: strconv.Itoa(code), Where: inWords(code)}
 	switch code {
 	case sqliteConstraintUnique, sqliteConstraintPrimaryKey:
 		f.Class, f.Constraint = Unique, failed(text, "UNIQUE")
@@ -220,6 +223,38 @@ func ofSQLite(code int, text string) Fault {
 		}
 	}
 	return f
+}
+
+// sqliteWords are the result codes with which SQLite says that a file cannot be used.
+var sqliteWords = map[int]string{
+	sqlitePerm:        "access is not permitted",
+	sqliteBusy:        "another connection keeps it locked",
+	sqliteLocked:      "a table is locked",
+	sqliteNoMem:       "there is no memory left",
+	sqliteReadOnly:    "it cannot be written",
+	sqliteIOErr:       "reading or writing failed",
+	sqliteCorrupt:     "the file is damaged",
+	sqliteFull:        "the disk is full",
+	sqliteCantOpen:    "the file cannot be opened",
+	sqliteProtocol:    "the file cannot be locked",
+	sqliteTooBig:      "a value is too long",
+	sqliteMismatch:    "a value is not of the column's type",
+	sqliteNotADB:      "the file is no database",
+	sqliteIsDirectory: "it is a directory",
+	sqliteReadOnlyDir: "its directory cannot be written",
+	sqliteMoved:       "the file was moved or deleted",
+}
+
+// inWords returns a result code with its words, those of the extended code where there are such.
+func inWords(code int) string {
+	words, ok := sqliteWords[code]
+	if !ok {
+		words, ok = sqliteWords[code&0xff]
+	}
+	if !ok {
+		return "SQLite " + strconv.Itoa(code)
+	}
+	return words + ", SQLite " + strconv.Itoa(code)
 }
 
 // failed returns what follows "UNIQUE constraint failed: " up to the end of the word.

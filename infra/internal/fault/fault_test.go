@@ -46,6 +46,17 @@ func TestFaultsOfDrivers(t *testing.T) {
 	}
 }
 
+func TestWordsOfSQLite(t *testing.T) {
+	for code, want := range map[int]string{
+		8: "it cannot be written, SQLite 8", 14: "the file cannot be opened, SQLite 14", 526: "it is a directory, SQLite 526",
+		1544: "its directory cannot be written, SQLite 1544", 522: "reading or writing failed, SQLite 522", 1: "SQLite 1",
+	} {
+		if got := Of(codeError{code, ""}).Where; got != want {
+			t.Errorf("%d is %q; want %q", code, got, want)
+		}
+	}
+}
+
 func TestKinds(t *testing.T) {
 	for code, want := range map[string]domain.Kind{
 		"23503": domain.ErrReferenced, "23505": domain.ErrTaken, "23514": domain.ErrInvalid, "22001": domain.ErrInvalid, "P0001": domain.ErrInvalid,
