@@ -476,3 +476,32 @@ func TestSweepDoesNotUndoConcurrentRotations(t *testing.T) {
 		sweeping.Wait()
 	})
 }
+
+// TestUpdateLosesNoBackfill has a statement by hand, which raises no version, write while the closure of an Update runs.
+func TestUpdateLosesNoBackfill(t *testing.T) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
+		ctx := t.Context()
+		id := created(t, store, "ana").ID()
+		calls := 0
+		u, err := store.Update(ctx, id, func(u *domain.User) error {
+			if calls++; calls == 1 {
+				if _, err := store.DB().ExecContext(ctx, "UPDATE users SET phone = '+573001112233', last_name = 'Backfilled'"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return u.Rename("Ana", u.LastName())
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored, err := store.FindByID(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range []*domain.User{u, stored} {
+			if u.FirstName() != "Ana" || u.LastName() != "Backfilled" || u.Phone().String() != "+573001112233" || u.Version() != 2 || calls != 1 {
+				t.Errorf("after %d calls: %q %q, phone %v, version %d", calls, u.FirstName(), u.LastName(), u.Phone(), u.Version())
+			}
+		}
+	})
+}
