@@ -110,7 +110,7 @@ func TestTheirsIsTheirs(t *testing.T) {
 		runner := d.runner(t, db, os.DirFS(dir))
 		mustUp(t, runner)
 		for i, name := range []string{"ann", "bob", "cay"} {
-			mustExec(t, db, fmt.Sprintf("INSERT INTO users (id, email, username, hashed_password, created_at) VALUES ('00000000-0000-4000-8000-00000000000%d', '%s@example.org', '%[2]s', 'hash of %[2]s', '2026-01-01')", i, name))
+			mustExec(t, db, fmt.Sprintf("INSERT INTO users (id, email, username, hashed_password, created_at) VALUES ('00000000-0000-4000-8000-00000000000%d', '%s@example.org', '%[2]s', 'hash of %[2]s', '2026-01-01 00:00:00')", i, name))
 		}
 		mustExec(t, db, theirs[d.name]...)
 		mustExec(t, db, "INSERT INTO posts SELECT length(username) * 100 + row_number() OVER (), id FROM users",

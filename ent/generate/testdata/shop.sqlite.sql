@@ -9,6 +9,25 @@ CREATE TABLE `devices` (
 );
 -- Create index "device_user_id" to table: "devices"
 CREATE INDEX `device_user_id` ON `devices` (`user_id`);
+-- Create "identities" table
+CREATE TABLE `identities` (
+  `id` uuid NOT NULL DEFAULT (lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))),
+  `issuer` text NOT NULL,
+  `subject` text NOT NULL,
+  `created_at` datetime NOT NULL DEFAULT (CURRENT_TIMESTAMP),
+  `last_used_at` datetime NULL,
+  `user_id` uuid NOT NULL,
+  PRIMARY KEY (`id`),
+  CONSTRAINT `identities_user_id_fkey` FOREIGN KEY (`user_id`) REFERENCES `users` (`id`) ON DELETE CASCADE,
+  CONSTRAINT `identities_created_at_check` CHECK (created_at IS NULL OR created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND created_at NOT GLOB '0000*' AND datetime(created_at) IS NOT NULL),
+  CONSTRAINT `identities_issuer_check` CHECK (issuer <> ''),
+  CONSTRAINT `identities_last_used_at_check` CHECK (last_used_at IS NULL OR last_used_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND last_used_at NOT GLOB '0000*' AND datetime(last_used_at) IS NOT NULL),
+  CONSTRAINT `identities_subject_check` CHECK (subject <> '')
+);
+-- Create index "identities_issuer_subject_key" to table: "identities"
+CREATE UNIQUE INDEX `identities_issuer_subject_key` ON `identities` (`issuer`, `subject`);
+-- Create index "identities_user_id" to table: "identities"
+CREATE INDEX `identities_user_id` ON `identities` (`user_id`, `created_at`);
 -- Create "teams" table
 CREATE TABLE `teams` (
   `id` uuid NOT NULL,
@@ -26,6 +45,7 @@ CREATE UNIQUE INDEX `teams_name_key` ON `teams` (`name`);
 CREATE TABLE `users` (
   `id` uuid NOT NULL DEFAULT (lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))),
   `email` text NOT NULL,
+  `pending_email` text NULL,
   `username` text NOT NULL,
   `hashed_password` text NOT NULL,
   `first_name` text NULL,
@@ -47,12 +67,20 @@ CREATE TABLE `users` (
   `trial_nickname` text NULL,
   `plan` text NOT NULL DEFAULT ('free'),
   PRIMARY KEY (`id`),
-  CONSTRAINT `users_email_check` CHECK (email = lower(email)),
-  CONSTRAINT `users_failed_login_attempts_check` CHECK (failed_login_attempts >= 0),
+  CONSTRAINT `users_created_at_check` CHECK (created_at IS NULL OR created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND created_at NOT GLOB '0000*' AND datetime(created_at) IS NOT NULL),
+  CONSTRAINT `users_email_check` CHECK (email LIKE '_%@_%' AND email = lower(email)),
+  CONSTRAINT `users_failed_login_attempts_check` CHECK (failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647),
+  CONSTRAINT `users_id_check` CHECK (id <> '00000000-0000-0000-0000-000000000000'),
+  CONSTRAINT `users_last_login_check` CHECK (last_login IS NULL OR last_login GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND last_login NOT GLOB '0000*' AND datetime(last_login) IS NOT NULL),
+  CONSTRAINT `users_locked_until_check` CHECK (locked_until IS NULL OR locked_until GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND locked_until NOT GLOB '0000*' AND datetime(locked_until) IS NOT NULL),
+  CONSTRAINT `users_pending_email_check` CHECK (pending_email LIKE '_%@_%' AND pending_email = lower(pending_email)),
   CONSTRAINT `users_plan_check` CHECK (`plan` IN ('free', 'paid', 'it''s')),
   CONSTRAINT `users_refresh_tokens_check` CHECK (json_type(refresh_tokens) = 'array'),
+  CONSTRAINT `users_reset_token_expiry_check` CHECK (reset_token_expiry IS NULL OR reset_token_expiry GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND reset_token_expiry NOT GLOB '0000*' AND datetime(reset_token_expiry) IS NOT NULL),
   CONSTRAINT `users_trial_nickname_check` CHECK (length(trial_nickname) > 1),
-  CONSTRAINT `users_username_check` CHECK (username = lower(username)),
+  CONSTRAINT `users_updated_at_check` CHECK (updated_at IS NULL OR updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND updated_at NOT GLOB '0000*' AND datetime(updated_at) IS NOT NULL),
+  CONSTRAINT `users_username_check` CHECK (username <> '' AND username = lower(username)),
+  CONSTRAINT `users_verification_token_expiry_check` CHECK (verification_token_expiry IS NULL OR verification_token_expiry GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND verification_token_expiry NOT GLOB '0000*' AND datetime(verification_token_expiry) IS NOT NULL),
   CONSTRAINT `users_version_check` CHECK (version >= 1)
 );
 -- Create index "users_email_key" to table: "users"

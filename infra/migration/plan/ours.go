@@ -48,22 +48,22 @@ func objectName(o schema.Object) string {
 }
 
 func pruneTable(table *schema.Table, ours []*schema.Table) (additional []string) {
-	any := func(has func(*schema.Table) bool) bool { return slices.ContainsFunc(ours, has) }
+	declare := func(has func(*schema.Table) bool) bool { return slices.ContainsFunc(ours, has) }
 	note := func(kind, name string) { additional = append(additional, kind+" "+name) }
 
 	table.Columns = slices.DeleteFunc(table.Columns, func(c *schema.Column) bool {
-		if any(func(t *schema.Table) bool { _, ok := t.Column(c.Name); return ok }) {
+		if declare(func(t *schema.Table) bool { _, ok := t.Column(c.Name); return ok }) {
 			return false
 		}
 		note("column", c.Name)
 		return true
 	})
 	for _, c := range table.Columns {
-		if c.Default != nil && !any(func(t *schema.Table) bool { o, ok := t.Column(c.Name); return ok && o.Default != nil }) {
+		if c.Default != nil && !declare(func(t *schema.Table) bool { o, ok := t.Column(c.Name); return ok && o.Default != nil }) {
 			note("default of column", c.Name)
 			c.Default = nil
 		}
-		if dropComment(&c.Attrs, any, func(t *schema.Table) []schema.Attr {
+		if dropComment(&c.Attrs, declare, func(t *schema.Table) []schema.Attr {
 			if o, ok := t.Column(c.Name); ok {
 				return o.Attrs
 			}
@@ -73,14 +73,14 @@ func pruneTable(table *schema.Table, ours []*schema.Table) (additional []string)
 		}
 	}
 	table.Indexes = slices.DeleteFunc(table.Indexes, func(i *schema.Index) bool {
-		if any(func(t *schema.Table) bool { _, ok := t.Index(i.Name); return ok }) {
+		if declare(func(t *schema.Table) bool { _, ok := t.Index(i.Name); return ok }) {
 			return false
 		}
 		note("index", i.Name)
 		return true
 	})
 	for _, i := range table.Indexes {
-		if dropComment(&i.Attrs, any, func(t *schema.Table) []schema.Attr {
+		if dropComment(&i.Attrs, declare, func(t *schema.Table) []schema.Attr {
 			if o, ok := t.Index(i.Name); ok {
 				return o.Attrs
 			}
@@ -90,7 +90,7 @@ func pruneTable(table *schema.Table, ours []*schema.Table) (additional []string)
 		}
 	}
 	table.ForeignKeys = slices.DeleteFunc(table.ForeignKeys, func(k *schema.ForeignKey) bool {
-		if any(func(t *schema.Table) bool {
+		if declare(func(t *schema.Table) bool {
 			return slices.ContainsFunc(t.ForeignKeys, func(o *schema.ForeignKey) bool { return o.Symbol == k.Symbol })
 		}) {
 			return false
@@ -100,7 +100,7 @@ func pruneTable(table *schema.Table, ours []*schema.Table) (additional []string)
 	})
 	table.Attrs = slices.DeleteFunc(table.Attrs, func(a schema.Attr) bool {
 		check, ok := a.(*schema.Check)
-		if !ok || any(func(t *schema.Table) bool {
+		if !ok || declare(func(t *schema.Table) bool {
 			return slices.ContainsFunc(t.Attrs, func(a schema.Attr) bool {
 				o, ok := a.(*schema.Check)
 				return ok && o.Name == check.Name && (o.Name != "" || o.Expr == check.Expr)
@@ -111,16 +111,16 @@ func pruneTable(table *schema.Table, ours []*schema.Table) (additional []string)
 		note("check", strings.TrimSpace(check.Name+" "+check.Expr))
 		return true
 	})
-	if dropComment(&table.Attrs, any, func(t *schema.Table) []schema.Attr { return t.Attrs }) {
+	if dropComment(&table.Attrs, declare, func(t *schema.Table) []schema.Attr { return t.Attrs }) {
 		additional = append(additional, "comment")
 	}
 	return additional
 }
 
 // dropComment takes a comment away where we never had one.
-func dropComment(attrs *[]schema.Attr, any func(func(*schema.Table) bool) bool, of func(*schema.Table) []schema.Attr) bool {
+func dropComment(attrs *[]schema.Attr, declare func(func(*schema.Table) bool) bool, of func(*schema.Table) []schema.Attr) bool {
 	isComment := func(a schema.Attr) bool { _, ok := a.(*schema.Comment); return ok }
-	if any(func(t *schema.Table) bool { return slices.ContainsFunc(of(t), isComment) }) {
+	if declare(func(t *schema.Table) bool { return slices.ContainsFunc(of(t), isComment) }) {
 		return false
 	}
 	before := len(*attrs)

@@ -27,11 +27,11 @@ func (u User) Fields() []ent.Field {
 }
 
 // Edges of the User.
-func (User) Edges() []ent.Edge {
-	return []ent.Edge{
+func (u User) Edges() []ent.Edge {
+	return append(u.User.Edges(),
 		edge.To("teams", Team.Type),
 		edge.To("devices", Device.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
-	}
+	)
 }
 
 // Annotations of the User.
@@ -44,6 +44,9 @@ func (u User) Annotations() []entschema.Annotation {
 			`CREATE INDEX "users_last_name" ON "users" ((lower((last_name)::text)))`),
 	)
 }
+
+// Identity is as it is.
+type Identity struct{ schema.Identity }
 
 // Team is joined to accounts by a table of pairs.
 type Team struct{ ent.Schema }
