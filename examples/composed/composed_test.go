@@ -212,14 +212,7 @@ var upgraded = map[string][]string{
 // TestUpgrade goes from a previous release of the accounts module to this one, with 1,000 accounts in the table, by what atlas
 // migrate diff writes.
 func TestUpgrade(t *testing.T) {
-	program, err := exec.LookPath(cmp.Or(os.Getenv("ACCOUNTS_ATLAS"), "atlas"))
-	if err != nil {
-		const hint = "Atlas's command line is not installed: run: bash .ci/atlas DIR, where DIR is in the PATH"
-		if os.Getenv("ACCOUNTS_REQUIRE_ATLAS") != "" {
-			t.Fatal(hint)
-		}
-		t.Skip(hint)
-	}
+	program := atlasProgram(t)
 	onBoth(t, func(t *testing.T, d database) {
 		root := t.TempDir()
 		for _, name := range []string{"go.mod", "go.sum", "ent", "examples/composed/go.mod", "examples/composed/go.sum",
@@ -301,6 +294,65 @@ func TestUpgrade(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func atlasProgram(t *testing.T) string {
+	t.Helper()
+	program, err := exec.LookPath(cmp.Or(os.Getenv("ACCOUNTS_ATLAS"), "atlas"))
+	if err == nil {
+		return program
+	}
+	const hint = "Atlas's command line is not installed: run: bash .ci/atlas DIR, where DIR is in the PATH"
+	if os.Getenv("ACCOUNTS_REQUIRE_ATLAS") != "" {
+		t.Fatal(hint)
+	}
+	t.Skip(hint)
+	return ""
+}
+
+// TestDocumentedCommands runs the commands of docs/embedding.md for composed accounts on PostgreSQL, as they are typed, once the
+// application's schema has a new field.
+func TestDocumentedCommands(t *testing.T) {
+	program := atlasProgram(t)
+	document, err := os.ReadFile("../../docs/embedding.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, composed, _ := strings.Cut(string(document), "\n## Composed\n")
+	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(composed, -1)
+	if len(blocks) != 1 {
+		t.Fatalf("%d blocks of commands; want 1", len(blocks))
+	}
+	root := t.TempDir()
+	for _, name := range []string{"go.mod", "go.sum", "ent", "examples/composed/go.mod", "examples/composed/go.sum",
+		"examples/composed/atlas.hcl", "examples/composed/ent", "examples/composed/migrations"} {
+		copyInto(t, filepath.Join("../..", name), filepath.Join(root, name))
+	}
+	application := filepath.Join(root, "examples", "composed")
+	schema := filepath.Join(application, "ent", "schema", "schema.go")
+	text, err := os.ReadFile(schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = `field.String("name").Unique(),`
+	changed := strings.Replace(string(text), name, name+"\nfield.String(\"things\").Optional(),", 1)
+	if err := os.WriteFile(schema, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := databases[1]
+	address := d.empty(t)
+	cmd := exec.Command("sh", "-c", "set -eu\natlas() { '"+program+"' \"$@\"; }\n"+blocks[0][1])
+	cmd.Dir, cmd.Env = application, append(os.Environ(), "DATABASE_URL="+address, "DEV_URL="+d.empty(t))
+	if output, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(output), "Migration Status: OK") {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	store := d.open(t, address)
+	if err := store.CheckSchema(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := store.DB().Exec("SELECT things FROM organizations"); err != nil {
+		t.Error(err)
+	}
 }
 
 // withParentheses puts the default of the id into parentheses, which Atlas v0.13.1 forgets on SQLite.

@@ -175,6 +175,51 @@ func TestVersionedDirectory(t *testing.T) {
 // stub is the statement that makes the stub.
 var stub = regexp.MustCompile("CREATE TABLE [`\"]users[`\"] \\([`\"]id[`\"] uuid NOT NULL, PRIMARY KEY \\([`\"]id[`\"]\\)\\);")
 
+// TestDocumentedCommands runs the commands of docs/embedding.md for managed accounts on PostgreSQL, as they are typed.
+func TestDocumentedCommands(t *testing.T) {
+	program := atlastest.Program(t)
+	document, err := os.ReadFile("../../docs/embedding.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, managed, _ := strings.Cut(string(document), "\n## Managed\n")
+	managed, _, _ = strings.Cut(managed, "\n## Composed\n")
+	script := "set -eu\natlas() { '" + program + "' \"$@\"; }\naccounts() { (cd '" + root + "' && go run ./cmd/accounts \"$@\"); }\n"
+	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(managed, -1)
+	for _, block := range blocks {
+		script += block[1]
+	}
+	app := application{directory: t.TempDir(), dialect: dialect.Postgres, url: storetest.EmptyPostgresURL(t) + "&search_path=public"}
+	first, err := entaccounts.FirstFile(app.dialect)
+	if err != nil {
+		t.Fatal(err)
+	}
+	desired, err := entaccounts.DesiredState(t.Context(), app.dialect, "14", blogTables(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app.write(t, "migrations/00000000000000_accounts.sql", first)
+	app.write(t, "schema.sql", desired)
+
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Dir = app.directory
+	cmd.Env = append(os.Environ(), "DATABASE_URL="+app.url, "DEV_URL="+app.dev(t))
+	output, err := cmd.CombinedOutput()
+	if err != nil || len(blocks) != 2 || !strings.Contains(string(output), "Migration Status: OK") {
+		t.Fatalf("%d blocks: %v\n%s", len(blocks), err, output)
+	}
+	_, inspected, _ := strings.Cut(string(output), "Migration Status: OK")
+	if !strings.Contains(inspected, `CREATE TABLE "posts"`) || definesAccounts(inspected) {
+		t.Errorf("atlas sees\n%s", inspected)
+	}
+	store, err := postgres.Open(t.Context(), app.url)
+	refers(t, opened(t, store, err))
+}
+
 func definesAccounts(file string) bool {
 	for _, table := range entaccounts.Tables {
 		for _, quote := range []string{`"`, "`"} {
