@@ -7,7 +7,6 @@ import (
 	"entgo.io/ent/dialect"
 	"entgo.io/ent/dialect/entsql"
 	"entgo.io/ent/schema"
-	"entgo.io/ent/schema/field"
 	"entgo.io/ent/schema/mixin"
 )
 
@@ -29,25 +28,7 @@ type Account struct {
 }
 
 // Fields are those of the User. Collations that the database does not have are left out.
-func (a Account) Fields() []ent.Field {
-	fields := User{}.Fields()
-	if a.Dialect == dialect.SQLite {
-		for _, f := range fields {
-			withoutCollation(f.Descriptor())
-		}
-	}
-	return fields
-}
-
-// withoutCollation leaves SQLite its default, BINARY, which is the order that "C" means.
-func withoutCollation(d *field.Descriptor) {
-	for i, annotation := range d.Annotations {
-		if a, ok := annotation.(entsql.Annotation); ok {
-			a.Collation = ""
-			d.Annotations[i] = a
-		}
-	}
-}
+func (a Account) Fields() []ent.Field { return fieldsFor(a.Dialect, User{}.Fields()) }
 
 // Indexes are those of the User.
 func (Account) Indexes() []ent.Index { return User{}.Indexes() }
@@ -55,8 +36,63 @@ func (Account) Indexes() []ent.Index { return User{}.Indexes() }
 // Annotations are the table's name and its checks, as the database words them. Storage parameters, which ent cannot declare, are not
 // among them: docs/embedding.md has the statement for PostgreSQL.
 func (a Account) Annotations() []schema.Annotation {
+	return annotationsFor(a.Dialect, User{}.Annotations())
+}
+
+// LinkedIdentity is to the identities what [Account] is to the accounts. The application's entities declare the edge between them:
+//
+//	type Identity struct{ ent.Schema }
+//
+//	func (Identity) Mixin() []ent.Mixin { return []ent.Mixin{schema.LinkedIdentity{Dialect: dialect.Postgres}} }
+//
+//	func (Identity) Edges() []ent.Edge {
+//		return []ent.Edge{edge.From("user", User.Type).Ref("identities").Field("user_id").Unique().Required().Immutable()}
+//	}
+//
+//	func (User) Edges() []ent.Edge {
+//		return []ent.Edge{edge.To("identities", Identity.Type).Annotations(entsql.OnDelete(entsql.Cascade))}
+//	}
+//
+// An application whose accounts are not linked to identity providers leaves it out, and says so to the store's CheckSchema.
+type LinkedIdentity struct {
+	mixin.Schema
+
+	// Dialect is as in [Account].
+	Dialect string
+}
+
+// Fields are those of the Identity.
+func (l LinkedIdentity) Fields() []ent.Field { return fieldsFor(l.Dialect, Identity{}.Fields()) }
+
+// Indexes are those of the Identity.
+func (LinkedIdentity) Indexes() []ent.Index { return Identity{}.Indexes() }
+
+// Annotations are the table's name and its checks.
+func (l LinkedIdentity) Annotations() []schema.Annotation {
+	return annotationsFor(l.Dialect, Identity{}.Annotations())
+}
+
+// fieldsFor leaves SQLite its default collation, BINARY, which is the order that "C" means.
+func fieldsFor(database string, fields []ent.Field) []ent.Field {
+	if database != dialect.SQLite {
+		return fields
+	}
+	for _, f := range fields {
+		d := f.Descriptor()
+		for i, annotation := range d.Annotations {
+			if a, ok := annotation.(entsql.Annotation); ok {
+				a.Collation = ""
+				d.Annotations[i] = a
+			}
+		}
+	}
+	return fields
+}
+
+// annotationsFor puts what is declared for one database among what is declared for both.
+func annotationsFor(database string, annotations []schema.Annotation) []schema.Annotation {
 	own := entsql.Annotation{Checks: map[string]string{}}
-	for _, annotation := range (User{}).Annotations() {
+	for _, annotation := range annotations {
 		switch annotation := annotation.(type) {
 		case *entsql.Annotation:
 			maps.Copy(own.Checks, annotation.Checks)
@@ -66,7 +102,7 @@ func (a Account) Annotations() []schema.Annotation {
 			}
 			maps.Copy(own.Checks, annotation.Checks)
 		case Database:
-			maps.Copy(own.Checks, annotation.Checks[a.Dialect])
+			maps.Copy(own.Checks, annotation.Checks[database])
 		}
 	}
 	return []schema.Annotation{own}

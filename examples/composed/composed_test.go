@@ -205,8 +205,8 @@ func TestStorage(t *testing.T) {
 
 // upgraded is what the next release of the accounts module brings, by what the previous one lacked in ent/schema/user.go.
 var upgraded = map[string][]string{
-	"sqlite":   {`field\.Time\("last_login"\)`},
-	"postgres": {`field\.Time\("last_login"\)`, `jsonb_typeof`},
+	"sqlite":   {`field\.Time\("last_login"\)`, `timeChecks\("users"`},
+	"postgres": {`field\.Time\("last_login"\)`, `jsonb_typeof`, `timeChecks\("users"`},
 }
 
 // TestUpgrade goes from a previous release of the accounts module to this one, with 1,000 accounts in the table, by what atlas
@@ -254,30 +254,37 @@ func TestUpgrade(t *testing.T) {
 		}
 		execute("go", "generate", "./ent")
 		execute(program, "migrate", "diff", "first", "--env", d.name)
-		if d.dialect == dialect.SQLite {
-			withParentheses(t, filepath.Join(application, "migrations", "sqlite"))
-			execute(program, "migrate", "hash", "--env", d.name)
+		apply := func() {
+			t.Helper()
+			if d.dialect == dialect.SQLite {
+				withParentheses(t, filepath.Join(application, "migrations", "sqlite"))
+				execute(program, "migrate", "hash", "--env", d.name)
+			}
+			execute(program, "migrate", "apply", "--env", d.name)
 		}
-		execute(program, "migrate", "apply", "--env", d.name)
+		apply()
 
 		store := d.open(t, address)
 		if err := store.CheckSchema(t.Context()); !errors.Is(err, domain.ErrDrift) || !strings.Contains(err.Error(), "users.last_login is missing") {
 			t.Errorf("on the previous schema: %v", err)
 		}
 		fill(t, store.DB())
-		before := rows(t, store.DB(), nil)
+		before, identities := rows(t, store.DB(), "users", nil), rows(t, store.DB(), "identities", nil)
 
 		if err := os.WriteFile(schema, current, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		execute("go", "generate", "./ent")
 		execute(program, "migrate", "diff", "upgrade", "--env", d.name)
-		execute(program, "migrate", "apply", "--env", d.name)
+		apply()
 		if err := store.CheckSchema(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if after := rows(t, store.DB(), before.columns); !slices.Equal(after.values, before.values) {
+		if after := rows(t, store.DB(), "users", before.columns); !slices.Equal(after.values, before.values) {
 			t.Error("the accounts are not what they were")
+		}
+		if after := rows(t, store.DB(), "identities", nil); !slices.Equal(after.values, identities.values) {
+			t.Error("the identities are not what they were")
 		}
 		if output := execute(program, "migrate", "diff", "nothing", "--env", d.name); !strings.Contains(output, "no changes") {
 			t.Error(output)
@@ -367,14 +374,14 @@ func withParentheses(t *testing.T, directory string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text = regexp.MustCompile("DEFAULT (lower\\(hex\\(.*?), `email`").ReplaceAll(text, []byte("DEFAULT ($1), `email`"))
+		text = regexp.MustCompile(`DEFAULT (lower\(hex\(.*?randomblob\(6\)\)\))`).ReplaceAll(text, []byte("DEFAULT ($1)"))
 		if err := os.WriteFile(file, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// fill stores 1,000 accounts with hashes.
+// fill stores 1,000 accounts with hashes and an identity each.
 func fill(t *testing.T, db *stdsql.DB) {
 	t.Helper()
 	tx, err := db.Begin()
@@ -387,6 +394,9 @@ func fill(t *testing.T, db *stdsql.DB) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := tx.Exec("INSERT INTO identities (user_id, issuer, subject) SELECT id, 'https://id.example.org', username FROM users"); err != nil {
+		t.Fatal(err)
+	}
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
@@ -394,14 +404,14 @@ func fill(t *testing.T, db *stdsql.DB) {
 
 type table struct{ columns, values []string }
 
-// rows reads all accounts as text; nil stands for all columns.
-func rows(t *testing.T, db *stdsql.DB, columns []string) (read table) {
+// rows reads a table as text; nil stands for all columns.
+func rows(t *testing.T, db *stdsql.DB, name string, columns []string) (read table) {
 	t.Helper()
 	selected := "*"
 	if columns != nil {
 		selected = `"` + strings.Join(columns, `", "`) + `"`
 	}
-	result, err := db.Query("SELECT " + selected + " FROM users ORDER BY id")
+	result, err := db.Query("SELECT " + selected + " FROM " + name + " ORDER BY id")
 	if err != nil {
 		t.Fatal(err)
 	}

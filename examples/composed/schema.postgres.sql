@@ -11,6 +11,7 @@ CREATE UNIQUE INDEX "organizations_name_key" ON "organizations" ("name");
 CREATE TABLE "users" (
   "id" uuid NOT NULL DEFAULT (gen_random_uuid()),
   "email" character varying(255) NOT NULL COLLATE "C",
+  "pending_email" character varying(255) NULL COLLATE "C",
   "username" character varying(50) NOT NULL COLLATE "C",
   "hashed_password" character varying(255) NOT NULL,
   "first_name" character varying(50) NULL,
@@ -32,10 +33,18 @@ CREATE TABLE "users" (
   "org_id" uuid NULL,
   PRIMARY KEY ("id"),
   CONSTRAINT "users_organizations_members" FOREIGN KEY ("org_id") REFERENCES "organizations" ("id") ON DELETE RESTRICT,
-  CONSTRAINT "users_email_check" CHECK (email = lower(email COLLATE "default") AND email IS NFC NORMALIZED),
-  CONSTRAINT "users_failed_login_attempts_check" CHECK (failed_login_attempts >= 0),
+  CONSTRAINT "users_created_at_check" CHECK (created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+  CONSTRAINT "users_email_check" CHECK (email LIKE '_%@_%' AND email = lower(email COLLATE "default") AND email IS NFC NORMALIZED),
+  CONSTRAINT "users_failed_login_attempts_check" CHECK (failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647),
+  CONSTRAINT "users_id_check" CHECK (id <> '00000000-0000-0000-0000-000000000000'),
+  CONSTRAINT "users_last_login_check" CHECK (last_login >= '0001-01-01 00:00:00+00' AND last_login < '10000-01-01 00:00:00+00'),
+  CONSTRAINT "users_locked_until_check" CHECK (locked_until >= '0001-01-01 00:00:00+00' AND locked_until < '10000-01-01 00:00:00+00'),
+  CONSTRAINT "users_pending_email_check" CHECK (pending_email LIKE '_%@_%' AND pending_email = lower(pending_email COLLATE "default") AND pending_email IS NFC NORMALIZED),
   CONSTRAINT "users_refresh_tokens_check" CHECK (jsonb_typeof(refresh_tokens) = 'array'),
-  CONSTRAINT "users_username_check" CHECK (username = lower(username COLLATE "default") AND username IS NFC NORMALIZED),
+  CONSTRAINT "users_reset_token_expiry_check" CHECK (reset_token_expiry >= '0001-01-01 00:00:00+00' AND reset_token_expiry < '10000-01-01 00:00:00+00'),
+  CONSTRAINT "users_updated_at_check" CHECK (updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00'),
+  CONSTRAINT "users_username_check" CHECK (username <> '' AND username = lower(username COLLATE "default") AND username IS NFC NORMALIZED),
+  CONSTRAINT "users_verification_token_expiry_check" CHECK (verification_token_expiry >= '0001-01-01 00:00:00+00' AND verification_token_expiry < '10000-01-01 00:00:00+00'),
   CONSTRAINT "users_version_check" CHECK (version >= 1)
 );
 -- Create index "users_email_key" to table: "users"
@@ -50,3 +59,22 @@ CREATE UNIQUE INDEX "users_reset_token_key" ON "users" ("reset_token");
 CREATE UNIQUE INDEX "users_verification_token_key" ON "users" ("verification_token");
 -- Create index "users_created_at" to table: "users"
 CREATE INDEX "users_created_at" ON "users" ("created_at", "id", "is_active", "is_verified");
+-- Create "identities" table
+CREATE TABLE "identities" (
+  "id" uuid NOT NULL DEFAULT (gen_random_uuid()),
+  "issuer" character varying(255) NOT NULL COLLATE "C",
+  "subject" character varying(255) NOT NULL COLLATE "C",
+  "created_at" timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
+  "last_used_at" timestamptz NULL,
+  "user_id" uuid NOT NULL,
+  PRIMARY KEY ("id"),
+  CONSTRAINT "identities_users_identities" FOREIGN KEY ("user_id") REFERENCES "users" ("id") ON DELETE CASCADE,
+  CONSTRAINT "identities_created_at_check" CHECK (created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
+  CONSTRAINT "identities_issuer_check" CHECK (issuer <> ''),
+  CONSTRAINT "identities_last_used_at_check" CHECK (last_used_at >= '0001-01-01 00:00:00+00' AND last_used_at < '10000-01-01 00:00:00+00'),
+  CONSTRAINT "identities_subject_check" CHECK (subject <> '')
+);
+-- Create index "identities_issuer_subject_key" to table: "identities"
+CREATE UNIQUE INDEX "identities_issuer_subject_key" ON "identities" ("issuer", "subject");
+-- Create index "identities_user_id" to table: "identities"
+CREATE INDEX "identities_user_id" ON "identities" ("user_id", "created_at");

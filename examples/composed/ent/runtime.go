@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/softbee/accounts/examples/composed/ent/identity"
 	"github.com/softbee/accounts/examples/composed/ent/organization"
 	"github.com/softbee/accounts/examples/composed/ent/schema"
 	"github.com/softbee/accounts/examples/composed/ent/user"
@@ -15,6 +16,19 @@ import (
 // (default values, validators, hooks and policies) and stitches it
 // to their package variables.
 func init() {
+	identityMixin := schema.Identity{}.Mixin()
+	identityMixinFields0 := identityMixin[0].Fields()
+	_ = identityMixinFields0
+	identityFields := schema.Identity{}.Fields()
+	_ = identityFields
+	// identityDescCreatedAt is the schema descriptor for created_at field.
+	identityDescCreatedAt := identityMixinFields0[4].Descriptor()
+	// identity.DefaultCreatedAt holds the default value on creation for the created_at field.
+	identity.DefaultCreatedAt = identityDescCreatedAt.Default.(func() time.Time)
+	// identityDescID is the schema descriptor for id field.
+	identityDescID := identityMixinFields0[0].Descriptor()
+	// identity.DefaultID holds the default value on creation for the id field.
+	identity.DefaultID = identityDescID.Default.(func() uuid.UUID)
 	organizationFields := schema.Organization{}.Fields()
 	_ = organizationFields
 	// organizationDescID is the schema descriptor for id field.
@@ -27,31 +41,31 @@ func init() {
 	userFields := schema.User{}.Fields()
 	_ = userFields
 	// userDescIsActive is the schema descriptor for is_active field.
-	userDescIsActive := userMixinFields0[7].Descriptor()
+	userDescIsActive := userMixinFields0[8].Descriptor()
 	// user.DefaultIsActive holds the default value on creation for the is_active field.
 	user.DefaultIsActive = userDescIsActive.Default.(bool)
 	// userDescIsVerified is the schema descriptor for is_verified field.
-	userDescIsVerified := userMixinFields0[8].Descriptor()
+	userDescIsVerified := userMixinFields0[9].Descriptor()
 	// user.DefaultIsVerified holds the default value on creation for the is_verified field.
 	user.DefaultIsVerified = userDescIsVerified.Default.(bool)
 	// userDescRefreshTokens is the schema descriptor for refresh_tokens field.
-	userDescRefreshTokens := userMixinFields0[10].Descriptor()
+	userDescRefreshTokens := userMixinFields0[11].Descriptor()
 	// user.DefaultRefreshTokens holds the default value on creation for the refresh_tokens field.
 	user.DefaultRefreshTokens = userDescRefreshTokens.Default.([]string)
 	// userDescFailedLoginAttempts is the schema descriptor for failed_login_attempts field.
-	userDescFailedLoginAttempts := userMixinFields0[11].Descriptor()
+	userDescFailedLoginAttempts := userMixinFields0[12].Descriptor()
 	// user.DefaultFailedLoginAttempts holds the default value on creation for the failed_login_attempts field.
 	user.DefaultFailedLoginAttempts = userDescFailedLoginAttempts.Default.(int)
 	// userDescVersion is the schema descriptor for version field.
-	userDescVersion := userMixinFields0[17].Descriptor()
+	userDescVersion := userMixinFields0[18].Descriptor()
 	// user.DefaultVersion holds the default value on creation for the version field.
 	user.DefaultVersion = userDescVersion.Default.(int64)
 	// userDescCreatedAt is the schema descriptor for created_at field.
-	userDescCreatedAt := userMixinFields0[18].Descriptor()
+	userDescCreatedAt := userMixinFields0[19].Descriptor()
 	// user.DefaultCreatedAt holds the default value on creation for the created_at field.
 	user.DefaultCreatedAt = userDescCreatedAt.Default.(func() time.Time)
 	// userDescUpdatedAt is the schema descriptor for updated_at field.
-	userDescUpdatedAt := userMixinFields0[19].Descriptor()
+	userDescUpdatedAt := userMixinFields0[20].Descriptor()
 	// user.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	user.DefaultUpdatedAt = userDescUpdatedAt.Default.(func() time.Time)
 	// user.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.

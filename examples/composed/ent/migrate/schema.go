@@ -9,6 +9,41 @@ import (
 )
 
 var (
+	// IdentitiesColumns holds the columns for the "identities" table.
+	IdentitiesColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeUUID, Default: map[string]schema.Expr{"postgres": "gen_random_uuid()", "sqlite3": "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))"}},
+		{Name: "issuer", Type: field.TypeString, Collation: "C", SchemaType: map[string]string{"postgres": "varchar(255)"}},
+		{Name: "subject", Type: field.TypeString, Collation: "C", SchemaType: map[string]string{"postgres": "varchar(255)"}},
+		{Name: "created_at", Type: field.TypeTime, Default: "CURRENT_TIMESTAMP"},
+		{Name: "last_used_at", Type: field.TypeTime, Nullable: true},
+		{Name: "user_id", Type: field.TypeUUID},
+	}
+	// IdentitiesTable holds the schema information for the "identities" table.
+	IdentitiesTable = &schema.Table{
+		Name:       "identities",
+		Columns:    IdentitiesColumns,
+		PrimaryKey: []*schema.Column{IdentitiesColumns[0]},
+		ForeignKeys: []*schema.ForeignKey{
+			{
+				Symbol:     "identities_users_identities",
+				Columns:    []*schema.Column{IdentitiesColumns[5]},
+				RefColumns: []*schema.Column{UsersColumns[0]},
+				OnDelete:   schema.Cascade,
+			},
+		},
+		Indexes: []*schema.Index{
+			{
+				Name:    "identities_issuer_subject_key",
+				Unique:  true,
+				Columns: []*schema.Column{IdentitiesColumns[1], IdentitiesColumns[2]},
+			},
+			{
+				Name:    "identities_user_id",
+				Unique:  false,
+				Columns: []*schema.Column{IdentitiesColumns[5], IdentitiesColumns[3]},
+			},
+		},
+	}
 	// OrganizationsColumns holds the columns for the "organizations" table.
 	OrganizationsColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID},
@@ -24,6 +59,7 @@ var (
 	UsersColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID, Default: map[string]schema.Expr{"postgres": "gen_random_uuid()", "sqlite3": "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))"}},
 		{Name: "email", Type: field.TypeString, Unique: true, Collation: "C", SchemaType: map[string]string{"postgres": "varchar(255)"}},
+		{Name: "pending_email", Type: field.TypeString, Nullable: true, Collation: "C", SchemaType: map[string]string{"postgres": "varchar(255)"}},
 		{Name: "username", Type: field.TypeString, Unique: true, Collation: "C", SchemaType: map[string]string{"postgres": "varchar(50)"}},
 		{Name: "hashed_password", Type: field.TypeString, SchemaType: map[string]string{"postgres": "varchar(255)"}},
 		{Name: "first_name", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(50)"}},
@@ -52,7 +88,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "users_organizations_members",
-				Columns:    []*schema.Column{UsersColumns[20]},
+				Columns:    []*schema.Column{UsersColumns[21]},
 				RefColumns: []*schema.Column{OrganizationsColumns[0]},
 				OnDelete:   schema.Restrict,
 			},
@@ -61,27 +97,46 @@ var (
 			{
 				Name:    "users_created_at",
 				Unique:  false,
-				Columns: []*schema.Column{UsersColumns[18], UsersColumns[0], UsersColumns[7], UsersColumns[8]},
+				Columns: []*schema.Column{UsersColumns[19], UsersColumns[0], UsersColumns[8], UsersColumns[9]},
 			},
 		},
 	}
 	// Tables holds all the tables in the schema.
 	Tables = []*schema.Table{
+		IdentitiesTable,
 		OrganizationsTable,
 		UsersTable,
 	}
 )
 
 func init() {
+	IdentitiesTable.ForeignKeys[0].RefTable = UsersTable
+	IdentitiesTable.Annotation = &entsql.Annotation{
+		Table: "identities",
+	}
+	IdentitiesTable.Annotation.Checks = map[string]string{
+		"identities_created_at_check":   "created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'",
+		"identities_issuer_check":       "issuer <> ''",
+		"identities_last_used_at_check": "last_used_at >= '0001-01-01 00:00:00+00' AND last_used_at < '10000-01-01 00:00:00+00'",
+		"identities_subject_check":      "subject <> ''",
+	}
 	UsersTable.ForeignKeys[0].RefTable = OrganizationsTable
 	UsersTable.Annotation = &entsql.Annotation{
 		Table: "users",
 	}
 	UsersTable.Annotation.Checks = map[string]string{
-		"users_email_check":                 "email = lower(email COLLATE \"default\") AND email IS NFC NORMALIZED",
-		"users_failed_login_attempts_check": "failed_login_attempts >= 0",
-		"users_refresh_tokens_check":        "jsonb_typeof(refresh_tokens) = 'array'",
-		"users_username_check":              "username = lower(username COLLATE \"default\") AND username IS NFC NORMALIZED",
-		"users_version_check":               "version >= 1",
+		"users_created_at_check":                "created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'",
+		"users_email_check":                     "email LIKE '_%@_%' AND email = lower(email COLLATE \"default\") AND email IS NFC NORMALIZED",
+		"users_failed_login_attempts_check":     "failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647",
+		"users_id_check":                        "id <> '00000000-0000-0000-0000-000000000000'",
+		"users_last_login_check":                "last_login >= '0001-01-01 00:00:00+00' AND last_login < '10000-01-01 00:00:00+00'",
+		"users_locked_until_check":              "locked_until >= '0001-01-01 00:00:00+00' AND locked_until < '10000-01-01 00:00:00+00'",
+		"users_pending_email_check":             "pending_email LIKE '_%@_%' AND pending_email = lower(pending_email COLLATE \"default\") AND pending_email IS NFC NORMALIZED",
+		"users_refresh_tokens_check":            "jsonb_typeof(refresh_tokens) = 'array'",
+		"users_reset_token_expiry_check":        "reset_token_expiry >= '0001-01-01 00:00:00+00' AND reset_token_expiry < '10000-01-01 00:00:00+00'",
+		"users_updated_at_check":                "updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00'",
+		"users_username_check":                  "username <> '' AND username = lower(username COLLATE \"default\") AND username IS NFC NORMALIZED",
+		"users_verification_token_expiry_check": "verification_token_expiry >= '0001-01-01 00:00:00+00' AND verification_token_expiry < '10000-01-01 00:00:00+00'",
+		"users_version_check":                   "version >= 1",
 	}
 }

@@ -37,6 +37,22 @@ func (User) Fields() []ent.Field {
 func (User) Edges() []ent.Edge {
 	return []ent.Edge{
 		edge.From("organization", Organization.Type).Ref("members").Field("org_id").Unique(),
+		edge.To("identities", Identity.Type).Annotations(entsql.OnDelete(entsql.Cascade)),
+	}
+}
+
+// Identity is who the owner of an account is to an identity provider. An application without them leaves it out.
+type Identity struct{ ent.Schema }
+
+// Mixin of the Identity.
+func (Identity) Mixin() []ent.Mixin {
+	return []ent.Mixin{accounts.LinkedIdentity{Dialect: database}}
+}
+
+// Edges of the Identity.
+func (Identity) Edges() []ent.Edge {
+	return []ent.Edge{
+		edge.From("user", User.Type).Ref("identities").Field("user_id").Unique().Required().Immutable(),
 	}
 }
 
