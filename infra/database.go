@@ -26,6 +26,9 @@ type Database struct {
 	// nil stands for INSERT statements of many rows.
 	Copy func(ctx context.Context, conn *stdsql.Conn, tx *stdsql.Tx, table string, columns []string, rows iter.Seq2[[]any, error]) error
 
+	// Lost returns an error if what was written just now is not where the next connection would find it; nil where that cannot be.
+	Lost func() error
+
 	// Close closes what the package opened; nil for a pool of the application.
 	Close func() error
 }

@@ -15,6 +15,7 @@ import (
 // repository is what a [Store] and a [Tx] have in common: the methods of [domain.Repository], over a handle.
 type repository struct {
 	handle    Handle
+	lost      func() error // of Database
 	dialect   *dialect
 	schema    string
 	name      string // of the database, for errors
@@ -53,6 +54,9 @@ func (r *repository) try(ctx context.Context, op string, execute func(context.Co
 		if done.cause == nil {
 			// PostgreSQL reports success for a change that waited for a synchronous standby when it was cancelled.
 			done.cause = ctx.Err()
+		}
+		if done.cause == nil && r.lost != nil && !r.inside {
+			done.cause = r.lost()
 		}
 		if done.cause == nil {
 			return done, nil

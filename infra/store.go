@@ -82,6 +82,7 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 	}
 	s := &Store{database: database, repository: repository{
 		handle:    database.Handle,
+		lost:      database.Lost,
 		dialect:   d,
 		name:      database.Name,
 		now:       chosen.now,

@@ -54,7 +54,11 @@ func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any
 		if err := f.exec(ctx, f.setLockTimeout(0)); err != nil {
 			return nil, err
 		}
-		defer func() { _ = f.exec(context.WithoutCancel(ctx), f.setLockTimeout(f.lockTimeout)) }()
+		defer func() {
+			ctx, cancel := afterwards(ctx)
+			defer cancel()
+			_ = f.exec(ctx, f.setLockTimeout(f.lockTimeout))
+		}()
 	}
 	for f.attempt = 1; ; f.attempt++ {
 		if isConcurrent {

@@ -370,7 +370,9 @@ func (h history) WriteRevision(ctx context.Context, r *migrate.Revision) error {
 		sum = ""
 	}
 	// What was done is recorded, also when it is time to stop.
-	_, err := h.ExecContext(context.WithoutCancel(ctx), h.database.upsert,
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	_, err := h.ExecContext(ctx, h.database.upsert,
 		r.Version, r.Description, int64(r.Type), r.Applied, r.Total, int64(r.ExecutionTime), r.Error, r.ErrorStmt,
 		sum, hashes, r.OperatorVersion, h.database.timestamp(r.ExecutedAt))
 	return err

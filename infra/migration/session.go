@@ -150,7 +150,7 @@ func (s *Session) lockPostgres(ctx context.Context) (func() error, error) {
 	}
 	return func() error {
 		// The end of the connection is the sure way; this is the prompt one.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		ctx, cancel := afterwards(ctx)
 		defer cancel()
 		_, _ = s.conn.ExecContext(ctx, "SELECT pg_advisory_unlock($1)", int64(name.Sum32()))
 		return nil
@@ -268,8 +268,18 @@ func (s *Session) transaction(ctx context.Context, begin string, fn func() error
 		}
 	}
 	// After some errors the transaction, or the connection, is gone already.
-	_ = s.exec(context.WithoutCancel(ctx), "ROLLBACK")
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	_ = s.exec(ctx, "ROLLBACK")
 	return err
+}
+
+// afterwards returns a context for what is to be done even when ctx has ended, and cannot wait for a network that has gone silent: it
+// ends a second after ctx.
+func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, cancel) })
+	return lasting, func() { stop(); cancel() }
 }
 
 func (s *Session) brokenForeignKeys(ctx context.Context) (n int, err error) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"iter"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,10 @@ import (
 // Without pool_max_conns the pool has 4 connections for each processor, and at least 8. Nothing is migrated: call
 // [infra.Store.Migrate], or run `accounts migrate up` before, and [infra.Store.CheckMigrations] here.
 //
-// Behind a pooler in transaction mode, such as PgBouncer's, set default_query_exec_mode=exec.
+// With several hosts, host1:port1,host2:port2, connections lead to the one that takes writes, unless the URL has a target_session_attrs;
+// a host that does not answer is left after 2 s. A server that has become read-only loses all connections of the pool.
+//
+// Behind PgBouncer in transaction mode, set max_prepared_statements there (1.21 or later), or default_query_exec_mode=exec here.
 //
 // It returns [domain.ErrInvalid] on the field "database" for a URL that is not one, and [domain.ErrUnavailable] when the server does not
 // answer or refuses.
@@ -40,7 +44,19 @@ func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*in
 	if config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > connectTimeout {
 		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	followPrimary(config.ConnConfig)
+	var pool *pgxpool.Pool
+	onError := config.ConnConfig.OnPgError
+	config.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		if err.Code == "25006" { // read-only, as a primary that was demoted
+			if conn.TxStatus() == 'I' { // and not a transaction that its caller wants read-only
+				pool.Reset()
+			}
+			return false
+		}
+		return onError == nil || onError(conn, err)
+	}
+	pool, err = pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, infra.ConnectFailure(ctx, err)
 	}
@@ -54,6 +70,23 @@ func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*in
 		return nil, err
 	}
 	return store, nil
+}
+
+// hostTimeout bounds an attempt on one of several hosts, which pgx tries one after the other.
+const hostTimeout = 2 * time.Second
+
+// followPrimary looks for the server that takes writes where there are several hosts, and passes over one that says nothing.
+func followPrimary(config *pgx.ConnConfig) {
+	several := slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool { // there is one for each mode of TLS, too
+		return f.Host != config.Host || f.Port != config.Port
+	})
+	if !several {
+		return
+	}
+	config.ConnectTimeout = min(config.ConnectTimeout, hostTimeout)
+	if config.ValidateConnect == nil {
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
 }
 
 // connectTimeout bounds the making of a connection, and the query by which New asks for the schema.

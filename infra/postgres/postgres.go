@@ -49,10 +49,14 @@ func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*in
 //
 // Every statement is prepared once on each connection and then takes one round trip. The URL's parameter statement_cache is the
 // number of prepared statements that a connection keeps, 128 by default; statement_cache=0 prepares none, for poolers
-// that give each transaction another connection.
+// that give each transaction another connection. PgBouncer 1.21 and later needs that only without max_prepared_statements.
 //
-// When the context of a call ends, its statement is cancelled on the server and the connection replaced; outside
-// [infra.Store.InTx] the call ends at most 2 s later, also when nothing comes back from the network.
+// A URL may have several hosts, host1:port1,host2:port2. Connections lead to the one that takes writes, unless the URL has a
+// target_session_attrs, and a server that has become read-only or silent loses all connections of the pool. connect_timeout, 10 s
+// by default, bounds the making of a connection over all hosts.
+//
+// When the context of a call ends, its statement is cancelled on the server and the connection replaced; the call ends at most 1 s later,
+// also when nothing comes back from the network, and in transactions too. See docs/faults.md.
 //
 // It returns [domain.ErrInvalid] on the field "database" for a URL that is not one, and [domain.ErrUnavailable] when the
 // server does not answer or refuses.

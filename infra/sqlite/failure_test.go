@@ -263,3 +263,50 @@ func TestEveryConnectionIsSetUp(t *testing.T) {
 		store.DB().SetMaxIdleConns(0)
 	}
 }
+
+// What is written into a file that is gone is not stored, and no call says that it is.
+func TestFileIsRemovedWhileOpen(t *testing.T) {
+	ctx := t.Context()
+	for name, remove := range map[string]func(path string) error{
+		"file":      os.Remove,
+		"directory": func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+		"replaced": func(path string) error {
+			return errors.Join(os.Remove(path), os.WriteFile(path, nil, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "inner", "accounts.db")
+			if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			store, err := sqlite.Open(ctx, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(store.Migrate(ctx), store.Create(ctx, storetest.NewUser(t, "ana"))); err != nil {
+				t.Fatal(err)
+			}
+			if err := remove(path); err != nil {
+				t.Skip("an open file cannot be removed here: ", err)
+			}
+			if name == "replaced" {
+				if err := store.Create(ctx, storetest.NewUser(t, "eve")); !errors.Is(err, domain.ErrUnavailable) {
+					t.Errorf("create: %v", err)
+				}
+				if err := errors.Join(store.Migrate(ctx), store.Create(ctx, storetest.NewUser(t, "eve")), store.Close()); err != nil {
+					t.Errorf("in the new file: %v", err)
+				}
+				return
+			}
+			for what, err := range map[string]error{
+				"create":      store.Create(ctx, storetest.NewUser(t, "bob")),
+				"transaction": store.InTx(ctx, func(tx *infra.Tx) error { return tx.Create(ctx, storetest.NewUser(t, "joe")) }),
+				"close":       store.Close(),
+			} {
+				if !errors.Is(err, domain.ErrUnavailable) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		})
+	}
+}

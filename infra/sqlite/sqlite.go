@@ -38,7 +38,11 @@ const inMemory = ":memory:"
 // The store has one connection that writes, so that its changes and transactions take turns, as SQLite's writers must. Beside it are
 // connections that read, each from the state of the last commit, so that neither waits for the other; a database in memory has none
 // of these. Every connection has foreign keys, a write-ahead log, and a busy timeout of 10 s for other processes. Open returns
-// [domain.ErrUnavailable], with the path and the reason, when the file cannot be opened or is not a database.
+// [domain.ErrUnavailable], with the path and the reason, when the file cannot be opened or is not a database; methods return that kind when it
+// has been removed or replaced since.
+//
+// The log is in the files path-wal and path-shm beside the database, so that its directory must be writable, also for reading; they belong
+// to the database until Close has returned, and what removes them after a crash removes the latest changes.
 func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Store, error) {
 	if path == "" || strings.ContainsRune(path, 0) {
 		return nil, invalid("is not the path of a file")
@@ -64,7 +68,12 @@ func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Sto
 		readers.SetMaxOpenConns(max(4, runtime.GOMAXPROCS(0)))
 		readers.SetMaxIdleConns(max(4, runtime.GOMAXPROCS(0)))
 		database.Handle = handle{writer: db, readers: readers}
-		database.Close = func() error { return errors.Join(readers.Close(), db.Close()) } // the writer tidies the log up
+		f, err := fileOf(path, db, readers)
+		if err != nil {
+			return nil, errors.Join(cannotOpen(ctx, path, err), readers.Close(), db.Close())
+		}
+		database.Lost = f.lost
+		database.Close = func() error { return errors.Join(f.lost(), readers.Close(), db.Close()) } // the writer tidies the log up
 	}
 	store, err := infra.New(ctx, database, options...)
 	if err != nil {
@@ -114,6 +123,44 @@ func cannotOpen(ctx context.Context, path string, err error) error {
 	}
 	named.Reason = fmt.Sprintf("the file %q cannot be opened: %s", path, reason)
 	return named
+}
+
+// file is the one that was opened. SQLite writes on into a file that was removed, or replaced, without an error.
+type file struct {
+	path  string
+	pools []*stdsql.DB
+	mu    sync.Mutex
+	info  os.FileInfo
+}
+
+func fileOf(path string, pools ...*stdsql.DB) (*file, error) {
+	whole, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(whole)
+	return &file{path: whole, pools: pools, info: info}, err
+}
+
+// lost returns [domain.ErrUnavailable] if the file is not the one that was opened. Where there is another one at its path, the next
+// statement opens that.
+func (f *file) lost() error {
+	now, err := os.Stat(f.path)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil && os.SameFile(now, f.info) {
+		return nil
+	}
+	reason := "the file was removed while it was open; nothing is stored"
+	if err == nil {
+		reason = "the file was replaced while it was open; nothing is stored in the new one"
+		f.info = now
+		for _, pool := range f.pools {
+			pool.SetMaxIdleConns(-1) // closes them
+			pool.SetMaxIdleConns(pool.Stats().MaxOpenConnections)
+		}
+	}
+	return &domain.Error{Kind: domain.ErrUnavailable, Field: "database", Reason: reason}
 }
 
 // New returns a store on a pool of the application. The store changes no setting of the pool; Close leaves it open. It checks what it

@@ -65,6 +65,9 @@ func classify(err error) Fault {
 	if errors.As(err, &code) {
 		return ofSQLite(code.Code(), err.Error())
 	}
+	if isConnecting(err) {
+		return Fault{Class: Unavailable, Where: "connection"}
+	}
 	if isConnection(err) {
 		var operation *net.OpError
 		dialled := errors.As(err, &operation) && operation.Op == "dial"
@@ -82,6 +85,17 @@ func isConnection(err error) bool {
 			driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, os.ErrClosed, net.ErrClosed,
 			context.DeadlineExceeded, context.Canceled,
 		}, func(target error) bool { return errors.Is(err, target) }) || isClosedPool(err)
+}
+
+// isConnecting tells whether pgx could not connect, which it reports in words alone for what is wrong with the server: in hot standby, not able
+// to start a process, garbage. A server without TLS is a setting.
+func isConnecting(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if fmt.Sprintf("%T", err) == "*pgconn.ConnectError" {
+			return !strings.Contains(err.Error(), "refused TLS")
+		}
+	}
+	return false
 }
 
 // isClosedPool tells whether the pool was closed, for which neither database/sql nor pgx has a value to compare with.

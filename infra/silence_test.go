@@ -1,0 +1,93 @@
+package infra_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
+	"github.com/softbee/accounts/infra/pgx"
+	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/storetest"
+)
+
+// On a silent network each method ends with its context, whatever the driver.
+func TestMethodsEndOnASilentNetwork(t *testing.T) {
+	t.Parallel()
+	users := make([]*domain.User, 200)
+	for i := range users {
+		users[i] = storetest.NewUser(t, "silent"+string(rune('a'+i/26))+string(rune('a'+i%26)))
+	}
+	for driver, open := range map[string]func(context.Context, string, ...infra.Option) (*infra.Store, error){"lib-pq": postgres.Open, "pgx": pgx.Open} {
+		for name, call := range map[string]func(ctx context.Context, store *infra.Store, silence func()) error{
+			"Create": func(ctx context.Context, store *infra.Store, silence func()) error {
+				silence()
+				return store.Create(ctx, users[0])
+			},
+			"CreateMany": func(ctx context.Context, store *infra.Store, silence func()) error {
+				silence()
+				_, err := store.CreateMany(ctx, users)
+				return err
+			},
+			"InTx": func(ctx context.Context, store *infra.Store, silence func()) error {
+				return store.InTx(ctx, func(tx *infra.Tx) error { silence(); return tx.Create(ctx, users[0]) })
+			},
+			"InTx, the commit": func(ctx context.Context, store *infra.Store, silence func()) error {
+				return store.InTx(ctx, func(tx *infra.Tx) error {
+					err := tx.Create(ctx, users[0])
+					silence()
+					return err
+				})
+			},
+			"InTx, the rollback": func(ctx context.Context, store *infra.Store, silence func()) error {
+				return store.InTx(ctx, func(tx *infra.Tx) error {
+					silence()
+					<-ctx.Done()
+					return &domain.Error{Kind: domain.ErrUnavailable}
+				})
+			},
+			"CheckMigrations": func(ctx context.Context, store *infra.Store, silence func()) error {
+				silence()
+				return store.CheckMigrations(ctx)
+			},
+			"Migrate": func(ctx context.Context, store *infra.Store, silence func()) error {
+				silence()
+				return store.Migrate(ctx)
+			},
+		} {
+			t.Run(driver+", "+name, func(t *testing.T) {
+				t.Parallel()
+				proxy := postgrestest.NewProxy(t, storetest.PostgresURL(t))
+				store, err := open(t.Context(), proxy.URL)
+				if err != nil {
+					t.Fatal(err)
+				}
+				const limit = 500 * time.Millisecond
+				ctx, cancel := context.WithTimeout(t.Context(), limit)
+				defer cancel()
+				ended := make(chan error, 1)
+				begun := time.Now()
+				go func() { ended <- call(ctx, store, func() { proxy.Silent.Store(true) }) }()
+				select {
+				case err := <-ended:
+					t.Logf("%v after %v", err, time.Since(begun).Round(time.Millisecond))
+					if !errors.Is(err, domain.ErrUnavailable) {
+						t.Errorf("%v is not unavailable", err)
+					}
+				case <-time.After(limit + 6*time.Second): // of which 2 s are promised
+					t.Error("it goes on")
+				}
+				proxy.Silent.Store(false)
+				if _, err := store.FindByID(t.Context(), users[0].ID()); err != nil && !errors.Is(err, domain.ErrNotFound) {
+					t.Errorf("after it: %v", err)
+				}
+				if err := store.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
