@@ -229,7 +229,14 @@ func TestSecretsAreNeitherPrintedNorBound(t *testing.T) {
 		s.PasswordHash.Stored(), s.ResetToken.Stored(), s.VerificationToken.Stored(),
 		strings.Split(s.Sessions[0], ".")[2], oneTime.Reveal(), oneTime.Digest().Stored(), issue.Token().Reveal(), issue.Token().Digest(),
 	}
+	type unexported struct {
+		hash    PasswordHash
+		oneTime OneTimeToken
+		digest  TokenDigest
+		token   RefreshToken
+	}
 	holders := []any{
+		unexported{s.PasswordHash, oneTime, oneTime.Digest(), issue.Token()}, &unexported{s.PasswordHash, oneTime, oneTime.Digest(), issue.Token()},
 		s.PasswordHash, s.ResetToken, s.Sessions, s, restored(t, s), *restored(t, s), oneTime, oneTime.Digest(), issue.Token(),
 		Granted(issue.Token()), Registration{PasswordHash: s.PasswordHash},
 	}

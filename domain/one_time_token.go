@@ -13,14 +13,14 @@ const oneTimeTokenBytes = 32
 // "absent".
 type OneTimeToken struct {
 	redaction
-	text string
+	text hidden
 }
 
 // NewOneTimeToken returns a random token.
 func NewOneTimeToken() OneTimeToken {
 	secret := make([]byte, oneTimeTokenBytes)
 	_, _ = rand.Read(secret) // never fails: it crashes the program instead
-	return OneTimeToken{text: base64url.EncodeToString(secret)}
+	return OneTimeToken{text: hide(base64url.EncodeToString(secret))}
 }
 
 // ParseOneTimeToken reads the text that Reveal gave. It returns [ErrTokenInvalid] on the field "token".
@@ -28,30 +28,30 @@ func ParseOneTimeToken(text string) (OneTimeToken, error) {
 	if len(text) == base64url.EncodedLen(oneTimeTokenBytes) {
 		secret, err := base64url.DecodeString(text)
 		if err == nil && len(secret) == oneTimeTokenBytes { // the decoder skips line ends
-			return OneTimeToken{text: text}, nil
+			return OneTimeToken{text: hide(text)}, nil
 		}
 	}
 	return OneTimeToken{}, tokenInvalid()
 }
 
 // Reveal returns the token's text, to be sent to its owner and nowhere else.
-func (t OneTimeToken) Reveal() string { return t.text }
+func (t OneTimeToken) Reveal() string { return t.text.reveal() }
 
 // Digest returns what is stored of the token.
 func (t OneTimeToken) Digest() TokenDigest {
-	sum := sha256.Sum256([]byte(t.text))
-	return TokenDigest{hex: hex.EncodeToString(sum[:])}
+	sum := sha256.Sum256([]byte(t.Reveal()))
+	return TokenDigest{hex: hide(hex.EncodeToString(sum[:]))}
 }
 
 // IsZero tells whether the token is absent.
-func (t OneTimeToken) IsZero() bool { return t.text == "" }
+func (t OneTimeToken) IsZero() bool { return t == OneTimeToken{} }
 
 // TokenDigest is the SHA-256 digest of a [OneTimeToken], in hexadecimal, as it is stored. Since the token is random, the
 // digest needs no salt, and looking it up in an index tells a guesser nothing. It redacts itself like the token. The zero
 // value means "absent"; TokenDigests are comparable.
 type TokenDigest struct {
 	redaction
-	hex string
+	hex hidden
 }
 
 // RestoreTokenDigest returns a digest as it was stored, checking its form only; "" gives the zero TokenDigest. It returns
@@ -63,11 +63,11 @@ func RestoreTokenDigest(field, stored string) (TokenDigest, error) {
 	if len(stored) != hex.EncodedLen(sha256.Size) {
 		return TokenDigest{}, invalid(field, "is not in the form of a stored digest")
 	}
-	return TokenDigest{hex: stored}, nil
+	return TokenDigest{hex: hide(stored)}, nil
 }
 
 // Stored returns the digest as the database holds it.
-func (d TokenDigest) Stored() string { return d.hex }
+func (d TokenDigest) Stored() string { return d.hex.reveal() }
 
 // IsZero tells whether the digest is absent.
-func (d TokenDigest) IsZero() bool { return d.hex == "" }
+func (d TokenDigest) IsZero() bool { return d == TokenDigest{} }

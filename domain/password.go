@@ -12,7 +12,7 @@ const maxPasswordHashBytes = 255 // the column's width
 // "absent", as in an account that was read for a list; that an account has no password is a value of its own, [NoPassword].
 type PasswordHash struct {
 	redaction
-	stored string
+	stored hidden
 }
 
 // noPassword is how "no password" is stored. No scheme begins like this.
@@ -20,7 +20,7 @@ const noPassword = "!"
 
 // NoPassword returns the value for an account without a password, whose owner signs in by other means. No password matches
 // it, and a sign-in with one takes as long, and is refused in the same words, as with a wrong one.
-func NoPassword() PasswordHash { return PasswordHash{stored: noPassword} }
+func NoPassword() PasswordHash { return PasswordHash{stored: hide(noPassword)} }
 
 // ParsePasswordHash wraps a stored or imported hash: 1 to 255 printable ASCII characters. Whether anything can verify it is
 // for the [PasswordHasher] to say, so that an account with an unknown hash can be kept until its owner resets it. What
@@ -41,14 +41,14 @@ func ParsePasswordHash(stored string) (PasswordHash, error) {
 	if strings.HasPrefix(stored, noPassword) {
 		return NoPassword(), nil
 	}
-	return PasswordHash{stored: stored}, nil
+	return PasswordHash{stored: hide(stored)}, nil
 }
 
 // Stored returns the hash as the database holds it. It is a secret: do not print it.
-func (h PasswordHash) Stored() string { return h.stored }
+func (h PasswordHash) Stored() string { return h.stored.reveal() }
 
 // IsZero tells whether the hash is absent. [NoPassword] is not.
-func (h PasswordHash) IsZero() bool { return h.stored == "" }
+func (h PasswordHash) IsZero() bool { return h == PasswordHash{} }
 
 // HasPassword tells whether there is a hash that a password could match; false for [NoPassword] and the zero value.
 func (h PasswordHash) HasPassword() bool { return !h.IsZero() && h != NoPassword() }

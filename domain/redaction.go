@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"unique"
 )
 
 // redacted is what secrets print of themselves.
@@ -24,6 +25,24 @@ func (redaction) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // LogValue returns "[redacted]".
 func (redaction) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// hidden is the text of a secret. Where a secret is an unexported field of some struct, fmt prints what is in it without asking its methods,
+// but of a pointer only the address. Hidden texts are comparable.
+type hidden struct{ text unique.Handle[string] }
+
+func hide(text string) (h hidden) {
+	if text != "" {
+		h.text = unique.Make(text)
+	}
+	return h
+}
+
+func (h hidden) reveal() string {
+	if h == (hidden{}) {
+		return ""
+	}
+	return h.text.Value()
+}
 
 // Value returns [ErrInvalid]. A secret that was passed to a statement as it is would be stored as "[redacted]", or be in the log of
 // whatever watches statements: pass what Stored returns, in a store, and nothing elsewhere.

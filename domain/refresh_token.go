@@ -58,7 +58,7 @@ var base64url = base64.RawURLEncoding.Strict()
 // It redacts itself in fmt, JSON, text and slog; only Reveal gives it away. The zero value means "absent".
 type RefreshToken struct {
 	redaction
-	raw string
+	hidden hidden
 }
 
 // ParseRefreshToken reads the text that Reveal gave. It returns [ErrTokenInvalid] on the field "token" for everything
@@ -81,7 +81,7 @@ func ParseRefreshToken(text string) (RefreshToken, error) {
 	if links > MaxGraceRotations || len(signed) < tokenLinksAt+links*linkBytes {
 		return RefreshToken{}, tokenInvalid()
 	}
-	token := RefreshToken{raw: string(raw)}
+	token := RefreshToken{hidden: hide(string(raw))}
 	t := token.terms()
 	for _, millis := range []int64{t.issued, t.rotated, t.expires, t.absolute} {
 		if millis > maxMillis {
@@ -115,7 +115,7 @@ func mintToken(user ID, familySecret, secret string, t terms) RefreshToken {
 	}
 	raw = append(raw, t.label...)
 	checksum := tokenHash(labelChecksum, string(raw))
-	return RefreshToken{raw: string(append(raw, checksum[:checksumBytes]...))}
+	return RefreshToken{hidden: hide(string(append(raw, checksum[:checksumBytes]...)))}
 }
 
 // with returns the token of the same session that has that secret and those terms.
@@ -124,7 +124,7 @@ func (t RefreshToken) with(secret string, terms terms) RefreshToken {
 }
 
 // Reveal returns the token as the client must present it. It is a secret: hand it to the client and to no other.
-func (t RefreshToken) Reveal() string { return base64url.EncodeToString([]byte(t.raw)) }
+func (t RefreshToken) Reveal() string { return base64url.EncodeToString([]byte(t.raw())) }
 
 // UserID returns the account that the token claims to belong to, or the zero ID for the zero token. Nothing is proved
 // until the token was found in that account's [SessionList].
@@ -132,7 +132,7 @@ func (t RefreshToken) UserID() ID {
 	if t.IsZero() {
 		return ID{}
 	}
-	return IDFromUUID(uuid.UUID([]byte(t.raw[tokenUserAt:tokenFamilySecretAt])))
+	return IDFromUUID(uuid.UUID([]byte(t.raw()[tokenUserAt:tokenFamilySecretAt])))
 }
 
 // SessionID returns the session that the token belongs to, or the zero SessionID for the zero token. Unlike the other
@@ -162,16 +162,18 @@ func (t RefreshToken) Digest() string {
 	if t.IsZero() {
 		return ""
 	}
-	sum := tokenHash(labelDigest, t.raw[:tokenTermsAt])
+	sum := tokenHash(labelDigest, t.raw()[:tokenTermsAt])
 	return base64url.EncodeToString(sum[:])
 }
 
+func (t RefreshToken) raw() string { return t.hidden.reveal() }
+
 // IsZero tells whether the token is absent.
-func (t RefreshToken) IsZero() bool { return t.raw == "" }
+func (t RefreshToken) IsZero() bool { return t == RefreshToken{} }
 
-func (t RefreshToken) familySecret() string { return t.raw[tokenFamilySecretAt:tokenSecretAt] }
+func (t RefreshToken) familySecret() string { return t.raw()[tokenFamilySecretAt:tokenSecretAt] }
 
-func (t RefreshToken) secret() string { return t.raw[tokenSecretAt:tokenTermsAt] }
+func (t RefreshToken) secret() string { return t.raw()[tokenSecretAt:tokenTermsAt] }
 
 // entry is what is stored of the token while it is live.
 func (t RefreshToken) entry() entry {
@@ -179,13 +181,13 @@ func (t RefreshToken) entry() entry {
 }
 
 func (t RefreshToken) terms() terms {
-	times := t.raw[tokenTermsAt:]
+	times := t.raw()[tokenTermsAt:]
 	claimed := terms{
 		issued: readMillis(times), rotated: readMillis(times[millisBytes:]),
 		expires: readMillis(times[2*millisBytes:]), absolute: readMillis(times[3*millisBytes:]),
 	}
-	rest := t.raw[tokenLinksAt : len(t.raw)-checksumBytes]
-	for range t.raw[tokenLinksAt-1] {
+	rest := t.raw()[tokenLinksAt : len(t.raw())-checksumBytes]
+	for range t.raw()[tokenLinksAt-1] {
 		claimed.links = append(claimed.links, link{end: readMillis(rest), salt: rest[millisBytes:linkBytes]})
 		rest = rest[linkBytes:]
 	}

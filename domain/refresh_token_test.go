@@ -114,15 +114,15 @@ func TestMalformedRefreshTokensAreInvalid(t *testing.T) {
 
 func TestFlippedBitsAndCutsAreInvalid(t *testing.T) {
 	token := issueToken(t, NewID(), tokenTime, SessionPolicy{}).Token()
-	for bit := range len(token.raw) * 8 {
-		raw := []byte(token.raw)
+	for bit := range len(token.raw()) * 8 {
+		raw := []byte(token.raw())
 		raw[bit/8] ^= 1 << (bit % 8)
 		if _, err := ParseRefreshToken(base64url.EncodeToString(raw)); !errors.Is(err, ErrTokenInvalid) {
 			t.Errorf("bit %d flipped: %v", bit, err)
 		}
 	}
-	for n := range len(token.raw) {
-		if _, err := ParseRefreshToken(base64url.EncodeToString([]byte(token.raw[:n]))); !errors.Is(err, ErrTokenInvalid) {
+	for n := range len(token.raw()) {
+		if _, err := ParseRefreshToken(base64url.EncodeToString([]byte(token.raw()[:n]))); !errors.Is(err, ErrTokenInvalid) {
 			t.Errorf("cut to %d bytes: %v", n, err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestRefreshTokenRedactsItself(t *testing.T) {
 		if !strings.Contains(printed, redacted) {
 			t.Errorf("%q is not redacted", printed)
 		}
-		if strings.Contains(printed, token.Reveal()) || strings.Contains(printed, fmt.Sprintf("%x", token.raw)) || strings.Contains(printed, token.raw) {
+		if strings.Contains(printed, token.Reveal()) || strings.Contains(printed, fmt.Sprintf("%x", token.raw())) || strings.Contains(printed, token.raw()) {
 			t.Error("the token was printed")
 		}
 	}
@@ -192,7 +192,7 @@ func TestSessionIDIsParsedStrictly(t *testing.T) {
 
 func FuzzParseRefreshToken(f *testing.F) {
 	token := issueToken(f, NewID(), tokenTime, SessionPolicy{}).Token()
-	for _, text := range []string{"", token.Reveal(), token.Reveal()[1:], token.raw, token.Digest(), strings.Repeat("A", 131), strings.Repeat("A", 1<<20)} {
+	for _, text := range []string{"", token.Reveal(), token.Reveal()[1:], token.raw(), token.Digest(), strings.Repeat("A", 131), strings.Repeat("A", 1<<20)} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
