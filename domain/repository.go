@@ -107,7 +107,7 @@ type CredentialStore interface {
 	// has another hash than the checked one (ErrConflict), is locked (ErrLocked) or inactive (ErrInactive). [NoPassword] was never
 	// checked: ErrConflict.
 	//
-	// It returns the time that it stored, and no account: whoever checked a hash has read that already, and to read and send it again
+	// It returns the time that it stored, and no account: the caller who checked a hash has read that already, and to read and send it again
 	// with every sign-in would take a fifth of the statement's time.
 	RecordSuccess(ctx context.Context, id ID, checked, better PasswordHash) (time.Time, error)
 
@@ -176,7 +176,7 @@ type SessionStore interface {
 	// the policy, ErrInvalid.
 	//
 	// A lock does not stand in its way, nor in the way of RotateToken and FindByToken: it guards the password against guessing, and
-	// whoever knows a name can bring it about. It is for the caller to have checked whatever lets this client in; a password is
+	// anyone who knows a name can bring it about. The caller must have checked what lets this client in; a password is
 	// refused by [Authenticator] during the lock.
 	IssueToken(ctx context.Context, id ID, policy SessionPolicy) (Grant, error)
 

@@ -10,7 +10,7 @@ import (
 )
 
 // SessionID names a session: 22 characters of base64url, the first 128 bits of a SHA-256 digest of the secret that all
-// tokens of the session share. It may be listed and logged: nobody can make a token of the session from it. The zero
+// tokens of the session share. It may be listed and logged: no one can make a token of the session from it. The zero
 // SessionID means "absent"; SessionIDs are comparable.
 type SessionID struct{ text string }
 
@@ -326,7 +326,7 @@ func (l SessionList) Issue(i TokenIssue) SessionList {
 
 // Rotate exchanges the presented token for the live one of its session. In this order:
 //
-//   - Its session has no entry: [ErrTokenInvalid]. Whoever made up a token learns no more, and ends nothing, since the id of a
+//   - Its session has no entry: [ErrTokenInvalid]. A made-up token reveals no more, and ends nothing, since the id of a
 //     session cannot be made up (see [RefreshToken.SessionID]).
 //   - It is the live token: its successor takes its place, at the end of the list; but at [MaxGraceRotations] it is returned as it is.
 //   - It was retired, its grace interval is not over, and the policy has grace: the live token of the session is returned, and the

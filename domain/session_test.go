@@ -988,7 +988,7 @@ func (m *machine) actions(outcomes map[Kind]int) map[string]func(*rapid.T) {
 	live := func(t *rapid.T) *modelFamily {
 		signedIn := m.signedIn()
 		if len(signedIn) == 0 {
-			t.Skip("nobody is signed in")
+			t.Skip("no one is signed in")
 		}
 		return rapid.SampledFrom(signedIn).Draw(t, "session")
 	}
