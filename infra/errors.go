@@ -44,13 +44,13 @@ var checkFields = map[string]string{
 	"users_updated_at_check":                "updated_at",
 }
 
-// notDone is an error before anything was sent to the database that could change it.
-type notDone struct{ error }
+// notDoneError is an error before anything was sent to the database that could change it.
+type notDoneError struct{ error }
 
-func (e notDone) Unwrap() error { return e.error }
+func (e notDoneError) Unwrap() error { return e.error }
 
 // SafeToRetry tells it to the classification of errors, as pgx does.
-func (notDone) SafeToRetry() bool { return true }
+func (notDoneError) SafeToRetry() bool { return true }
 
 const (
 	commitOp       = "commit"

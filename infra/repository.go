@@ -46,7 +46,7 @@ func (r *repository) retry(ctx context.Context, op string, execute func(context.
 func (r *repository) try(ctx context.Context, op string, execute func(context.Context) (int64, error)) (done outcome, _ error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			done.cause = notDone{err}
+			done.cause = notDoneError{err}
 			return done, r.failure(ctx, op, done.cause)
 		}
 		done.attempts++
@@ -66,7 +66,7 @@ func (r *repository) try(ctx context.Context, op string, execute func(context.Co
 			return done, failed
 		}
 		if err := backOff(ctx, done.attempts); err != nil {
-			return done, r.failure(ctx, op, notDone{err})
+			return done, r.failure(ctx, op, notDoneError{err})
 		}
 	}
 }

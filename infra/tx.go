@@ -71,7 +71,7 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error, options ...TxOp
 				return done, err
 			}
 			if err := backOff(ctx, done.attempts); err != nil {
-				return done, s.failure(ctx, op, notDone{err})
+				return done, s.failure(ctx, op, notDoneError{err})
 			}
 		}
 	})
@@ -81,12 +81,12 @@ func (s *Store) inTx(ctx context.Context, fn func(tx *Tx) error, options *stdsql
 	const op = "transaction"
 	conn, err := s.database.DB.Conn(ctx)
 	if err != nil {
-		return s.failure(ctx, op, notDone{err})
+		return s.failure(ctx, op, notDoneError{err})
 	}
 	defer func() { _ = conn.Close() }() // gives it back to the pool; a connection that is broken is not kept
 	sqlTx, err := conn.BeginTx(ctx, options)
 	if err != nil {
-		return s.failure(ctx, op, notDone{err})
+		return s.failure(ctx, op, notDoneError{err})
 	}
 	tx := s.bind(sqlHandle{sqlTx})
 	tx.conn, tx.tx = conn, sqlTx

@@ -90,7 +90,7 @@ func (r *repository) Update(ctx context.Context, id domain.ID, change func(*doma
 	}
 	for try := range updateTries {
 		if err := backOff(ctx, try); err != nil {
-			return nil, r.failure(ctx, op, notDone{err})
+			return nil, r.failure(ctx, op, notDoneError{err})
 		}
 		u, err := r.FindByID(ctx, id)
 		if err != nil {

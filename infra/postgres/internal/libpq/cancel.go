@@ -69,7 +69,7 @@ func (p pool) run(ctx context.Context, execute func(context.Context, *watchedCon
 	for attempt := 1; ; attempt++ {
 		conn, err := p.db.Conn(ctx)
 		if err != nil {
-			return notSent{err}
+			return notSentError{err}
 		}
 		watched := &watchedConn{Conn: conn}
 		if err := conn.Raw(func(driverConn any) error {
@@ -86,13 +86,13 @@ func (p pool) run(ctx context.Context, execute func(context.Context, *watchedCon
 	}
 }
 
-// notSent is an error before anything of the statement was sent.
-type notSent struct{ error }
+// notSentError is an error before anything of the statement was sent.
+type notSentError struct{ error }
 
-func (e notSent) Unwrap() error { return e.error }
+func (e notSentError) Unwrap() error { return e.error }
 
 // SafeToRetry tells that the statement was not executed, as errors of pgx tell it.
-func (notSent) SafeToRetry() bool { return true }
+func (notSentError) SafeToRetry() bool { return true }
 
 // watchedConn is a connection of the pool, in use for one statement.
 type watchedConn struct {

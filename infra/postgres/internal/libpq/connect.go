@@ -80,7 +80,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		case err == nil:
 			return c.wrap(conn), nil
 		case ctx.Err() != nil:
-			return nil, notSent{ctx.Err()}
+			return nil, notSentError{ctx.Err()}
 		case limited.Err() != nil || !late && pq.As(err, pqerror.TooManyConnections) == nil:
 			return nil, connectFailure(err)
 		case !late:
@@ -172,7 +172,7 @@ func (c *connector) attempt(ctx context.Context, host int) (once *connOnce, err 
 	if !ok || s == nil {
 		return nil, errors.Join(errNotPQ, conn.Close())
 	}
-	watcher, err := newWatcher(wrapped, s)
+	watcher, err := newWatcher(wrapped, s) //nolint:contextcheck // it outlives the attempt, whose end closes the socket
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -199,7 +199,7 @@ func (d *dialing) set(s *socket) {
 	defer d.mu.Unlock()
 	d.last = s
 	if d.ended {
-		_ = s.Conn.Close()
+		_ = s.Close()
 	}
 }
 
@@ -208,7 +208,7 @@ func (d *dialing) end() {
 	defer d.mu.Unlock()
 	d.ended = true
 	if d.last != nil {
-		_ = d.last.Conn.Close()
+		_ = d.last.Close()
 	}
 }
 
@@ -251,11 +251,11 @@ func (d *socketDialer) DialTimeout(network, address string, timeout time.Duratio
 // connectFailure says of an error in connecting, which lib/pq reports in words alone, whether the server is at fault or a setting.
 func connectFailure(err error) error {
 	if pq.As(err) != nil {
-		return notSent{err}
+		return notSentError{err}
 	}
 	setting := func(text string) bool { return strings.Contains(err.Error(), text) }
 	if errors.Is(err, pq.ErrSSLNotSupported) || slices.ContainsFunc([]string{"x509:", "tls:", "authentication", "SCRAM", "certificate"}, setting) {
 		return err
 	}
-	return notSent{fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)}
+	return notSentError{fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)}
 }

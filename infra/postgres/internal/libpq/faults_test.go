@@ -63,7 +63,8 @@ func TestEverythingEndsOnASilentNetwork(t *testing.T) {
 					return err
 				}
 				silence()
-				_, err = tx.QueryContext(context.WithoutCancel(ctx), "SELECT $1::int", 1)
+				var n int
+				err = tx.QueryRowContext(context.WithoutCancel(ctx), "SELECT $1::int", 1).Scan(&n)
 				_ = tx.Rollback()
 				return err
 			},
