@@ -194,16 +194,11 @@ func TestDocumentedCommands(t *testing.T) {
 		script += block[1]
 	}
 	app := application{directory: t.TempDir(), dialect: dialect.Postgres, url: storetest.EmptyPostgresURL(t) + "&search_path=public"}
-	first, err := entaccounts.FirstFile(app.dialect)
-	if err != nil {
+	tables := blogTables(t)
+	t.Chdir(app.directory)
+	if err := writeFiles(tables); err != nil {
 		t.Fatal(err)
 	}
-	desired, err := entaccounts.DesiredState(t.Context(), app.dialect, "14", blogTables(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	app.write(t, "migrations/00000000000000_accounts.sql", first)
-	app.write(t, "schema.sql", desired)
 
 	cmd := exec.Command("sh", "-c", script)
 	cmd.Dir = app.directory

@@ -12,7 +12,6 @@ import (
 	"entgo.io/ent/dialect/sql/schema"
 
 	"github.com/softbee/accounts/ent"
-	"github.com/softbee/accounts/ent/migrate"
 	"github.com/softbee/accounts/infra/entaccounts"
 	"github.com/softbee/accounts/infra/sqlite"
 )
@@ -33,8 +32,9 @@ func Example() {
 	// Output: <nil>
 }
 
-// writeFiles is the part of a generator that writes what Atlas reads.
-func writeFiles() error {
+// writeFiles is the part of a generator that writes what Atlas reads. tables stand for those of the application's generated client.
+func writeFiles(tables []*schema.Table) error {
+	migrate := struct{ Tables []*schema.Table }{tables}
 	desired, err := entaccounts.DesiredState(context.Background(), dialect.Postgres, "14", migrate.Tables)
 	if err != nil {
 		return err
