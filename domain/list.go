@@ -109,9 +109,29 @@ func (q ListQuery) Resolve() (ListQuery, error) {
 
 // Page is a part of a list.
 type Page struct {
-	Users []*User
-	Next  Cursor // where the next page begins; zero: there is none
+	Users     []*User
+	Malformed []*Malformed // of the rows in their place in the list; they count for the limit
+	Next      Cursor       // where the next page begins; zero: there is none
 }
+
+// Malformed reports a stored row that is not in the form of an account, as another program may have written it. Lists leave such a row out
+// and go on. What looks for that account returns it as its error, which is an [Error] of the kind [ErrInvalid].
+type Malformed struct {
+	ID     ID     // zero if it is what cannot be read
+	Column string // the first one that cannot be read
+	Reason string
+}
+
+// Error says which row it is, and what is wrong with it, without the value.
+func (m *Malformed) Error() string {
+	if m.ID.IsZero() {
+		return "a user: stored " + m.Unwrap().Error()
+	}
+	return "user " + m.ID.String() + ": stored " + m.Unwrap().Error()
+}
+
+// Unwrap returns the Error of the column.
+func (m *Malformed) Unwrap() error { return &Error{Kind: ErrInvalid, Field: m.Column, Reason: m.Reason} }
 
 // Cursor is a place in a list, opaque to clients: the order, and the sort key and ID of the last account before it. It
 // stays valid whatever happens to that account. The zero Cursor means "absent"; Cursors are comparable.
@@ -132,6 +152,14 @@ func CursorAfter(order Order, u *User) Cursor {
 	default:
 		return Cursor{order: OrderCreated, createdAt: u.CreatedAt(), id: u.ID()}
 	}
+}
+
+// CursorAt returns the place behind a row, by its sort keys: its time and ID in OrderCreated, else its address or name, of any form.
+func CursorAt(order Order, createdAt time.Time, id ID, key string) Cursor {
+	if order == OrderCreated {
+		return Cursor{order: order, createdAt: createdAt, id: id}
+	}
+	return Cursor{order: order, key: key}
 }
 
 // IsZero tells whether the cursor is absent.

@@ -43,7 +43,7 @@ type UserReader interface {
 
 	// List returns one page of the accounts that match. It reads by keyset: pages neither repeat nor skip an account that
 	// exists throughout, however many others come and go. It returns ErrInvalid on the field "limit", "after", "order" or
-	// "search". The users have no password hash, unless it is [NoPassword], and no digests of one-time tokens.
+	// "search". A row that is not in the form of an account is left out, and reported in Page.Malformed. The users have no password hash, unless it is [NoPassword], and no digests of one-time tokens.
 	List(ctx context.Context, query ListQuery) (Page, error)
 
 	// Count returns the number of accounts that match. It visits all of them, in an index where it can.

@@ -5,7 +5,6 @@ import (
 	"iter"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent/predicate"
 )
 
 // exportPage is how many accounts one statement of an export reads: few enough to be small beside the program itself.
@@ -15,26 +14,28 @@ const exportPage = 1000
 // any number of them; accounts that are made or deleted meanwhile may or may not be among them, and no other is left out or
 // returned twice. The users have no token digests, and their password hashes only if withHashes is true: those are secrets.
 //
-// An error ends it: that of ctx, [domain.ErrUnavailable], or what makes a row unreadable.
+// For a row that is not in the form of an account it returns a [domain.Malformed] as the error, and goes on. Any other error ends it: that of
+// ctx, or [domain.ErrUnavailable].
 func (r *repository) Export(ctx context.Context, withHashes bool) iter.Seq2[*domain.User, error] {
 	const op = "export users"
-	order := orders[domain.OrderCreated]
 	return func(yield func(*domain.User, error) bool) {
-		var last domain.Cursor
-		for {
-			users, err := r.page(ctx, op, []predicate.User{order.after(last)}, order.by, exportPage, withHashes)
-			if err != nil {
+		query := domain.ListQuery{Order: domain.OrderCreated, Limit: exportPage}
+		for more := true; more; {
+			var rows []listed
+			var err error
+			if rows, more, err = r.page(ctx, op, query, orders[query.Order].by, withHashes); err != nil {
 				yield(nil, err)
 				return
 			}
-			for _, u := range users {
-				if !yield(u, nil) {
+			for _, l := range rows {
+				var err error
+				if l.malformed != nil {
+					err = l.malformed
+				}
+				if !yield(l.user, err) {
 					return
 				}
-				last = domain.CursorAfter(domain.OrderCreated, u)
-			}
-			if len(users) < exportPage {
-				return
+				query.After = l.at
 			}
 		}
 	}

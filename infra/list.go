@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"cmp"
 	"context"
 
 	"entgo.io/ent/dialect/sql"
@@ -22,25 +23,63 @@ func (r *repository) List(ctx context.Context, query domain.ListQuery) (domain.P
 	if !query.Filter.Search.IsZero() {
 		by = order.bySorting()
 	}
-	// The first page is the one after a cursor that is before everything: all pages are one prepared statement.
-	where := append(filtered(query.Filter), order.after(query.After))
-	users, err := r.page(ctx, op, where, by, query.Limit+1, false) // one more tells whether there is a next page
+	rows, more, err := r.page(ctx, op, query, by, false)
 	if err != nil {
 		return domain.Page{}, err
 	}
-	page := domain.Page{Users: users}
-	if len(users) > query.Limit {
-		page.Users = users[:query.Limit]
-		page.Next = domain.CursorAfter(query.Order, users[query.Limit-1])
+	var page domain.Page
+	for _, l := range rows {
+		if l.malformed != nil {
+			page.Malformed = append(page.Malformed, l.malformed)
+		} else {
+			page.Users = append(page.Users, l.user)
+		}
+		page.Next = l.at
+	}
+	if !more {
+		page.Next = domain.Cursor{}
 	}
 	return page, nil
 }
 
-// page returns at most limit accounts. They have no digests of one-time tokens, and hashes only if withHashes is true, but
-// for [domain.NoPassword].
+// listed is a row of a list: an account, or what is wrong with it; and the place behind it.
+type listed struct {
+	user      *domain.User
+	malformed *domain.Malformed
+	at        domain.Cursor
+	placed    bool // at is behind this row, and not behind one before it
+}
+
+// scanListed returns a function that reads the rows of a list in an order, which begins behind after.
+func scanListed(order domain.Order, after domain.Cursor) func(Rows) (listed, error) {
+	return func(rows Rows) (listed, error) {
+		u, r, err := scanRow(rows)
+		switch {
+		case err != nil:
+			return listed{}, err
+		case u != nil:
+			after = domain.CursorAfter(order, u)
+			return listed{user: u, at: after, placed: true}, nil
+		}
+		key := cmp.Or(r.keys[string(order)], r.state.Email.String())
+		if order == domain.OrderUsername {
+			key = cmp.Or(r.keys[string(order)], r.state.Username.String())
+		}
+		placed := order != domain.OrderCreated || !r.state.CreatedAt.IsZero()
+		if placed {
+			after = domain.CursorAt(order, r.state.CreatedAt, r.state.ID, key)
+		}
+		return listed{malformed: r.malformed(), at: after, placed: placed}, nil
+	}
+}
+
+// page returns at most query.Limit rows, and whether there are more. The accounts have no digests of one-time tokens, and hashes only if
+// withHashes is true, but for [domain.NoPassword]. The first page is the one after a cursor that is before everything: all pages are
+// one prepared statement.
 func (r *repository) page(
-	ctx context.Context, op string, where []predicate.User, by []user.OrderOption, limit int, withHashes bool,
-) ([]*domain.User, error) {
+	ctx context.Context, op string, query domain.ListQuery, by []user.OrderOption, withHashes bool,
+) (rows []listed, more bool, err error) {
+	where := append(filtered(query.Filter), orders[query.Order].after(query.After))
 	selector := r.selectUsers()
 	for i := range columns {
 		switch name := columns[i].name; {
@@ -58,8 +97,23 @@ func (r *repository) page(
 	for _, term := range by {
 		term(selector)
 	}
-	query, args := selector.Limit(limit).Query()
-	return collect(ctx, r, op, query, args, scanUser)
+	// One row more tells whether there is a next page. Another one is for the last row of the page before, which SQLite finds again where its
+	// time was written in another form than the store's, and so sorts behind the cursor.
+	text, args := selector.Limit(query.Limit + 2).Query()
+	rows, err = collect(ctx, r, op, text, args, scanListed(query.Order, query.After))
+	if err != nil {
+		return nil, false, err
+	}
+	if len(rows) > 0 && rows[0].placed && rows[0].at == query.After {
+		rows = rows[1:]
+	}
+	if more = len(rows) > query.Limit; more {
+		rows = rows[:query.Limit]
+		if rows[query.Limit-1].at == query.After {
+			return nil, false, wrap(op, rows[0].malformed) // none of them has a place behind which to go on
+		}
+	}
+	return rows, more, nil
 }
 
 // Count implements [domain.UserReader].

@@ -2,6 +2,7 @@ package infra
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -138,7 +139,8 @@ func changes(before, after *domain.UserState) (names []string, values []any) {
 type row struct {
 	state  domain.UserState
 	fields []field
-	err    error // of the first column that could not be read
+	err    *domain.Error     // of the first column that could not be read
+	keys   map[string]string // the texts of the columns that lists are ordered by, whatever their form
 }
 
 type field struct {
@@ -146,21 +148,46 @@ type field struct {
 	*column
 }
 
-// Scan implements [database/sql.Scanner].
+// Scan implements [database/sql.Scanner]. It returns no error, so that the other columns are read too.
 func (f *field) Scan(value any) error {
 	err := f.set(&f.state, value)
-	if err != nil && f.err == nil {
-		f.err = err
-		if refused, ok := err.(*domain.Error); !ok || refused.Field != f.name { //nolint:errorlint // as the functions above return it
-			f.err = &domain.Error{Kind: domain.ErrInvalid, Field: f.name, Reason: err.Error()}
+	if err == nil {
+		return nil
+	}
+	if f.name == user.FieldEmail || f.name == user.FieldUsername {
+		var key string
+		if text(&key, value) == nil {
+			f.key(f.name, key)
 		}
 	}
-	return err
+	if f.err == nil {
+		f.err = &domain.Error{Field: f.name, Reason: err.Error()}
+		if refused := new(domain.Error); errors.As(err, &refused) && refused.Field == f.name {
+			f.err.Reason = refused.Reason
+		}
+	}
+	return nil
+}
+
+func (r *row) key(column, text string) {
+	if r.keys == nil {
+		r.keys = make(map[string]string)
+	}
+	r.keys[column] = text
 }
 
 // scanUser reads the current row of a statement that returned the columns in their order. A row that is not in the form of an
-// account gives an error that names its ID and field.
+// account gives a [domain.Malformed].
 func scanUser(rows Rows) (*domain.User, error) {
+	u, r, err := scanRow(rows)
+	if err == nil && u == nil {
+		return nil, r.malformed()
+	}
+	return u, err
+}
+
+// scanRow returns no user, and no error, for a row that is not in the form of an account.
+func scanRow(rows Rows) (*domain.User, *row, error) {
 	r := row{fields: make([]field, len(columns))}
 	destinations := make([]any, len(columns))
 	for i := range columns {
@@ -168,19 +195,21 @@ func scanUser(rows Rows) (*domain.User, error) {
 		destinations[i] = &r.fields[i]
 	}
 	if err := rows.Scan(destinations...); err != nil {
-		if r.err != nil {
-			err = r.stored(r.err)
-		}
-		return nil, err
+		return nil, nil, err
+	}
+	if r.err != nil {
+		return nil, &r, nil
 	}
 	restored, err := domain.RestoreUser(r.state)
-	if err != nil {
-		return nil, r.stored(err)
+	if err != nil && !errors.As(err, &r.err) {
+		return nil, nil, err
 	}
-	return restored, nil
+	return restored, &r, nil
 }
 
-func (r *row) stored(err error) error { return fmt.Errorf("user %s: stored %w", r.state.ID, err) }
+func (r *row) malformed() *domain.Malformed {
+	return &domain.Malformed{ID: r.state.ID, Column: r.err.Field, Reason: r.err.Reason}
+}
 
 // The readers of values, which differ between drivers: texts may be bytes, on SQLite a boolean may be a number.
 
@@ -253,6 +282,9 @@ func instant(target *time.Time, value any) error {
 	case nil:
 		*target = time.Time{}
 	case time.Time:
+		if year := value.UTC().Year(); year < 1 || year > 9999 {
+			return errors.New("is not a time of the years 1 to 9999")
+		}
 		*target = domain.StoredTime(value)
 	default:
 		return notA("time", value)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"time"
 
@@ -72,7 +73,14 @@ func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Fo
 		lines.Reset()
 		return err
 	}
+	skipped := 0
 	for user, err := range store.Export(ctx, withHashes) {
+		var malformed *domain.Malformed
+		if errors.As(err, &malformed) {
+			p.reportMalformed(malformed)
+			skipped++
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -82,7 +90,10 @@ func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Fo
 			}
 		}
 	}
-	return printBatch()
+	if err := printBatch(); err != nil || skipped == 0 {
+		return err
+	}
+	return &domain.Error{Kind: domain.ErrInvalid, Reason: fmt.Sprintf("%d of the accounts were left out; the lines above say why", skipped)}
 }
 
 // exportRecord is the one place where a hash is printed.

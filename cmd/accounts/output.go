@@ -181,6 +181,15 @@ var userColumns = []string{"id", "email", "username", "is_active", "is_verified"
 
 func (o output) printUser(u *domain.User) error { return o.print(userRecord(u, time.Now())) }
 
+// reportMalformed says which row is left out of the results, and why.
+func (o output) reportMalformed(m *domain.Malformed) {
+	if o.json {
+		_ = writeJSON(o.messages, record{{"malformed", record{{"id", orNull(m.ID)}, {"column", m.Column}, {"reason", m.Reason}}}})
+		return
+	}
+	_, _ = fmt.Fprintln(o.messages, "accounts: left out:", printable(m.Error())) // there is nowhere else to report to
+}
+
 // grantRecord is a refresh token with what its holder needs to know of it.
 func grantRecord(g domain.Grant) record {
 	return record{

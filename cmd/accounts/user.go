@@ -186,6 +186,9 @@ func (p *program) printPage(page domain.Page) error {
 	if err := p.printAll(rows, userColumns...); err != nil {
 		return err
 	}
+	for _, malformed := range page.Malformed {
+		p.reportMalformed(malformed)
+	}
 	if !p.json && !page.Next.IsZero() {
 		_, _ = fmt.Fprintln(p.messages, "There are more: add --after", page.Next)
 	}

@@ -103,7 +103,7 @@ func (User) Annotations() []schema.Annotation {
 			"users_refresh_tokens_check": "jsonb_typeof(refresh_tokens) = 'array'",
 		}),
 		Checks(dialect.SQLite, map[string]string{
-			"users_id_check":             "id <> '00000000-0000-0000-0000-000000000000'",
+			"users_id_check":             "id GLOB '????????-????-????-????-????????????' AND id NOT GLOB '*[^-0-9a-f]*' AND id <> '00000000-0000-0000-0000-000000000000'",
 			"users_email_check":          sqliteEmail("email"),
 			"users_pending_email_check":  sqliteEmail("pending_email"),
 			"users_username_check":       "username <> '' AND username = lower(username)",
@@ -123,14 +123,16 @@ func sqliteEmail(column string) string {
 }
 
 // timeChecks refuse a time that is infinite or not of the years 1 to 9999, and on SQLite a text that is not a time as the store and
-// CURRENT_TIMESTAMP write it.
+// CURRENT_TIMESTAMP write it: UTC, without a zone, and without zeros at the end of the fraction. Of two forms of one time, texts of which compare
+// differently, a list would return the account of one twice.
 func timeChecks(table string, columns ...string) Database {
 	postgres, sqlite := map[string]string{}, map[string]string{}
 	for _, column := range columns {
 		name := table + "_" + column + "_check"
 		postgres[name] = column + " >= '0001-01-01 00:00:00+00' AND " + column + " < '10000-01-01 00:00:00+00'"
 		sqlite[name] = column + " IS NULL OR " + column + " GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND " +
-			column + " NOT GLOB '0000*' AND datetime(" + column + ") IS NOT NULL"
+			column + " NOT GLOB '0000*' AND datetime(" + column + ") IS NOT NULL AND length(" + column + ") <= 26 AND substr(" + column +
+			", 20) NOT GLOB '*[^.0-9]*' AND " + column + " NOT GLOB '*.*0'"
 	}
 	return Database{Checks: map[string]map[string]string{dialect.Postgres: postgres, dialect.SQLite: sqlite}}
 }
