@@ -688,7 +688,7 @@ func (m *model) RevokeSession(ctx context.Context, id domain.ID, session domain.
 
 func (m *model) RevokeOtherSessions(ctx context.Context, id domain.ID, keep domain.SessionID) (*domain.User, error) {
 	return m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) error {
-		s.Sessions = s.Sessions.RevokeOthers(keep, now).Prune(now)
+		s.Sessions = s.Sessions.RevokeOthers(keep, now)
 		return nil
 	})
 }
