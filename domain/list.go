@@ -33,6 +33,10 @@ func ParseOrder(name string) (Order, error) {
 type Filter struct {
 	Active        *bool
 	Verified      *bool
+	Locked        *bool     // whether a lock is in force
+	SignedIn      *bool     // whether it has ever signed in
+	WithPhone     *bool     // whether a telephone number is known
+	WithPassword  *bool     // false: the owner signs in by other means only
 	Search        Prefix    // of the address or of the username
 	CreatedFrom   time.Time // inclusive
 	CreatedBefore time.Time // exclusive
@@ -131,7 +135,9 @@ func (m *Malformed) Error() string {
 }
 
 // Unwrap returns the Error of the column.
-func (m *Malformed) Unwrap() error { return &Error{Kind: ErrInvalid, Field: m.Column, Reason: m.Reason} }
+func (m *Malformed) Unwrap() error {
+	return &Error{Kind: ErrInvalid, Field: m.Column, Reason: m.Reason}
+}
 
 // Cursor is a place in a list, opaque to clients: the order, and the sort key and ID of the last account before it. It
 // stays valid whatever happens to that account. The zero Cursor means "absent"; Cursors are comparable.

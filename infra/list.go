@@ -3,6 +3,7 @@ package infra
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"entgo.io/ent/dialect/sql"
 
@@ -79,7 +80,7 @@ func scanListed(order domain.Order, after domain.Cursor) func(Rows) (listed, err
 func (r *repository) page(
 	ctx context.Context, op string, query domain.ListQuery, by []user.OrderOption, withHashes bool,
 ) (rows []listed, more bool, err error) {
-	where := append(filtered(query.Filter), orders[query.Order].after(query.After))
+	where := append(filtered(query.Filter, r.present()), orders[query.Order].after(query.After))
 	selector := r.selectUsers()
 	for i := range columns {
 		switch name := columns[i].name; {
@@ -119,7 +120,7 @@ func (r *repository) page(
 // Count implements [domain.UserReader].
 func (r *repository) Count(ctx context.Context, filter domain.Filter) (int, error) {
 	selector := r.selectUsers()
-	for _, predicate := range filtered(filter) {
+	for _, predicate := range filtered(filter, r.present()) {
 		predicate(selector)
 	}
 	query, args := selector.Count().Query()
@@ -186,7 +187,7 @@ func (o ordering) bySorting() []user.OrderOption {
 	return by
 }
 
-func filtered(filter domain.Filter) []predicate.User {
+func filtered(filter domain.Filter, now time.Time) []predicate.User {
 	var where []predicate.User
 	if filter.Active != nil {
 		where = append(where, user.IsActive(*filter.Active))
@@ -194,6 +195,21 @@ func filtered(filter domain.Filter) []predicate.User {
 	if filter.Verified != nil {
 		where = append(where, user.IsVerified(*filter.Verified))
 	}
+	choose := func(chosen *bool, yes, no predicate.User) {
+		switch {
+		case chosen == nil:
+		case *chosen:
+			where = append(where, yes)
+		default:
+			where = append(where, no)
+		}
+	}
+	choose(filter.Locked, user.LockedUntilGT(now), user.Or(user.LockedUntilIsNil(), user.LockedUntilLTE(now)))
+	choose(filter.SignedIn, user.LastLoginNotNil(), user.LastLoginIsNil())
+	choose(filter.WithPhone, user.PhoneNotNil(), user.PhoneIsNil())
+	choose(filter.WithPassword,
+		func(s *sql.Selector) { s.Where(sql.Not(sql.ExprP(withoutPassword))) },
+		func(s *sql.Selector) { s.Where(sql.ExprP(withoutPassword)) })
 	if !filter.Search.IsZero() {
 		first, last := prefixRange(filter.Search)
 		where = append(where, user.Or(

@@ -140,11 +140,13 @@ accounts --json user list --after CURSOR`
 	c.Flags().StringVar(&search, "search", "", "only those whose address or username begins with `PREFIX`")
 	c.Flags().BoolFunc("active", "only active accounts, or with =false only the others", intoBool(&query.Filter.Active))
 	c.Flags().BoolFunc("verified", "only accounts whose address is confirmed, or with =false only the others", intoBool(&query.Filter.Verified))
+	c.Flags().BoolFunc("locked", "only accounts with a lock in force, or with =false only the others", intoBool(&query.Filter.Locked))
 	orders := []string{string(domain.OrderCreated), string(domain.OrderEmail), string(domain.OrderUsername)}
 	c.Flags().StringVar(&order, "order", orders[0], strings.Join(orders, ", "))
 	complete(c, "order", orders...)
 	complete(c, "active", "true", "false")
 	complete(c, "verified", "true", "false")
+	complete(c, "locked", "true", "false")
 	return c
 }
 

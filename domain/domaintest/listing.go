@@ -23,6 +23,15 @@ func (r *trial) population(n int) map[domain.ID]domain.UserState {
 		s.Email = r.email(fmt.Sprintf("%d%s@example.org", i*7%n, name))
 		s.Active, s.Verified = i%3 != 0, i%4 == 0
 		s.CreatedAt = s.CreatedAt.Add(time.Duration(i/5*5) * time.Microsecond)
+		if i%2 == 0 {
+			s.LastLogin, s.Phone = s.CreatedAt, must(domain.ParsePhone(fmt.Sprintf("+573001%06d", i)))(r)
+		}
+		if i%3 == 0 {
+			s.LockedUntil = storedTime(r.clock.Now()).Add(time.Duration(i%2) * time.Hour) // one at the present has ended
+		}
+		if i%5 == 0 {
+			s.PasswordHash = domain.NoPassword()
+		}
 		all[s.ID] = r.create(s)
 	}
 	return all
@@ -154,6 +163,14 @@ var listing = []behaviour{
 			"inactive":        {domain.Filter{Active: &no}, func(s domain.UserState) bool { return !s.Active }},
 			"verified":        {domain.Filter{Verified: &yes}, func(s domain.UserState) bool { return s.Verified }},
 			"unverified":      {domain.Filter{Verified: &no}, func(s domain.UserState) bool { return !s.Verified }},
+			"locked":          {domain.Filter{Locked: &yes}, func(s domain.UserState) bool { return s.LockedUntil.After(r.clock.Now()) }},
+			"not locked":      {domain.Filter{Locked: &no}, func(s domain.UserState) bool { return !s.LockedUntil.After(r.clock.Now()) }},
+			"signed in":       {domain.Filter{SignedIn: &yes}, func(s domain.UserState) bool { return !s.LastLogin.IsZero() }},
+			"never signed in": {domain.Filter{SignedIn: &no}, func(s domain.UserState) bool { return s.LastLogin.IsZero() }},
+			"with phone":      {domain.Filter{WithPhone: &yes}, func(s domain.UserState) bool { return !s.Phone.IsZero() }},
+			"without phone":   {domain.Filter{WithPhone: &no}, func(s domain.UserState) bool { return s.Phone.IsZero() }},
+			"with password":   {domain.Filter{WithPassword: &yes}, func(s domain.UserState) bool { return s.PasswordHash != domain.NoPassword() }},
+			"no password":     {domain.Filter{WithPassword: &no}, func(s domain.UserState) bool { return s.PasswordHash == domain.NoPassword() }},
 			"from, inclusive": {domain.Filter{CreatedFrom: from}, func(s domain.UserState) bool { return !s.CreatedAt.Before(from) }},
 			"before, not at":  {domain.Filter{CreatedBefore: before}, func(s domain.UserState) bool { return s.CreatedAt.Before(before) }},
 			"in another zone": {domain.Filter{CreatedFrom: from.In(time.FixedZone("", 19800))}, func(s domain.UserState) bool { return !s.CreatedAt.Before(from) }},

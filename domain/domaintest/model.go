@@ -166,7 +166,12 @@ func (m *model) ExistsByUsername(ctx context.Context, username domain.Username) 
 	return exists(m.FindByUsername(ctx, username))
 }
 
-func matches(f domain.Filter, s domain.UserState) bool {
+func matches(f domain.Filter, s domain.UserState, now time.Time) bool {
+	is := func(wanted *bool, is bool) bool { return wanted == nil || *wanted == is }
+	if !is(f.Locked, s.LockedUntil.After(now)) || !is(f.SignedIn, !s.LastLogin.IsZero()) || !is(f.WithPhone, !s.Phone.IsZero()) ||
+		!is(f.WithPassword, s.PasswordHash != domain.NoPassword()) {
+		return false
+	}
 	search := f.Search.String()
 	return (f.Active == nil || *f.Active == s.Active) && (f.Verified == nil || *f.Verified == s.Verified) &&
 		(strings.HasPrefix(s.Email.String(), search) || strings.HasPrefix(s.Username.String(), search)) &&
@@ -200,10 +205,10 @@ func (m *model) List(ctx context.Context, query domain.ListQuery) (page domain.P
 			return compare(s, domain.UserState{CreatedAt: createdAt, ID: id}) > 0
 		}
 	}
-	err = m.locked(ctx, func(time.Time) error {
+	err = m.locked(ctx, func(now time.Time) error {
 		var found []domain.UserState
 		for _, s := range m.users {
-			if matches(query.Filter, s) && behind(s) {
+			if matches(query.Filter, s, now) && behind(s) {
 				s.ResetToken, s.VerificationToken = domain.TokenDigest{}, domain.TokenDigest{}
 				if s.PasswordHash != domain.NoPassword() {
 					s.PasswordHash = domain.PasswordHash{}
@@ -229,9 +234,9 @@ func (m *model) List(ctx context.Context, query domain.ListQuery) (page domain.P
 }
 
 func (m *model) Count(ctx context.Context, filter domain.Filter) (n int, err error) {
-	err = m.locked(ctx, func(time.Time) error {
+	err = m.locked(ctx, func(now time.Time) error {
 		for _, s := range m.users {
-			if matches(filter, s) {
+			if matches(filter, s, now) {
 				n++
 			}
 		}
