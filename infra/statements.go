@@ -68,6 +68,7 @@ type statements struct {
 	revokeEverybody string // now, the ID to begin after, the last ID
 
 	storedIDs     string // the list of IDs
+	findByIDs     string // the list of IDs
 	linksOf       string // the list of IDs
 	createStaging string
 	insertStaged  string
@@ -184,6 +185,7 @@ func newStatements(d *dialect, schema string) *statements {
 		revokeEverybody: fill("UPDATE {users} SET refresh_tokens = '[]'", booked, " WHERE id > ? AND id <= ? AND ", someToken),
 
 		storedIDs:     fill("SELECT id FROM {users} WHERE id ", d.inList),
+		findByIDs:     fill("SELECT {columns} FROM {users} WHERE id ", d.inList),
 		linksOf:       fill("SELECT user_id, issuer, subject, created_at, last_used_at FROM {identities} WHERE user_id ", d.inList, " ORDER BY created_at, issuer, subject"),
 		createStaging: fill("CREATE TEMPORARY TABLE ", staging, " AS SELECT 0 AS ", place, ", {columns} FROM {users} WHERE false"),
 		insertStaged: fill("INSERT INTO {users} ({columns}) SELECT {columns} FROM ", staging, " WHERE true ORDER BY ", place,
