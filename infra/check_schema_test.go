@@ -2,13 +2,10 @@ package infra_test
 
 import (
 	"errors"
-	"os"
-	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent/migrate/desired"
 	"github.com/softbee/accounts/infra"
 )
 
@@ -91,35 +88,3 @@ func TestCheckSchemaWithout(t *testing.T) {
 		}
 	})
 }
-
-// TestComposedExample demands what is declared in the example's tables too: each line of a CREATE TABLE, and each index.
-func TestComposedExample(t *testing.T) {
-	for name, declared := range map[string]string{"postgres": desired.Postgres, "sqlite": desired.SQLite} {
-		text, err := os.ReadFile("../examples/composed/schema." + name + ".sql")
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines := 0
-		for statement := range strings.SplitSeq(declared, ";\n") {
-			if !creates.MatchString(statement) {
-				continue
-			}
-			for line := range strings.Lines(statement) {
-				lines++
-				line = strings.Trim(line, ", \n")
-				line = references.ReplaceAllString(line, "$1") // ent names keys for the application's edges
-				if !strings.Contains(string(text), line) {
-					t.Errorf("schema.%s.sql lacks %s: run go generate ./ent in examples/composed, and atlas migrate diff", name, line)
-				}
-			}
-		}
-		if lines < 20 {
-			t.Errorf("%d lines are declared in schema.%s.sql", lines, name)
-		}
-	}
-}
-
-var (
-	creates    = regexp.MustCompile("(?m)^CREATE (TABLE|.*INDEX)")
-	references = regexp.MustCompile("^CONSTRAINT \\S+ (FOREIGN KEY)|^-- .*")
-)
