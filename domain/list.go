@@ -120,7 +120,7 @@ type Page struct {
 
 // Malformed reports a stored row that is not in the form of an account, as another program may have written it. Lists leave such a row out
 // and go on. What looks for that account returns it as its error, which is an [Error] of the kind [ErrInvalid].
-type Malformed struct {
+type Malformed struct { //nolint:errname // a report first, which is an error too
 	ID     ID     // zero if it is what cannot be read
 	Column string // the first one that cannot be read
 	Reason string

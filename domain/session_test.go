@@ -911,7 +911,7 @@ func (m *machine) present(t *rapid.T, token RefreshToken, known *modelToken) Kin
 				f.retired = f.retired[1:]
 			}
 			if len(f.retired) == 16 {
-				unchanged("", known.token)
+				_ = unchanged("", known.token)
 				return "bounded"
 			}
 			f.retired = append(slices.Clone(f.retired), modelRetired{known, min(m.clock+millisOr(policy.Grace, 60_000), known.expires)})
@@ -922,7 +922,7 @@ func (m *machine) present(t *rapid.T, token RefreshToken, known *modelToken) Kin
 		m.mint(t, got, f, max(m.clock, known.rotated+1), policy)
 		return "replaced"
 	case retired >= 0 && f.retired[retired].until > m.clock && policy.Grace != NoGrace:
-		unchanged("", f.live.token)
+		_ = unchanged("", f.live.token)
 		return "converged"
 	default:
 		if KindOf(err) != ErrTokenReused {
@@ -997,17 +997,17 @@ func (m *machine) actions(outcomes map[Kind]int) map[string]func(*rapid.T) {
 		"issue": m.issue,
 		"rotate a live token": func(t *rapid.T) {
 			f := live(t)
-			present(t, f.live.token, f.live)
+			_ = present(t, f.live.token, f.live)
 		},
 		"rotate a live token time and again": func(t *rapid.T) {
 			f := live(t)
 			for range 20 {
-				present(t, f.live.token, f.live)
+				_ = present(t, f.live.token, f.live)
 			}
 		},
 		"present any token": func(t *rapid.T) {
 			known := m.recent(t)
-			present(t, known.token, known)
+			_ = present(t, known.token, known)
 		},
 		"replay a retired token many times": func(t *rapid.T) {
 			f := live(t)
@@ -1016,11 +1016,11 @@ func (m *machine) actions(outcomes map[Kind]int) map[string]func(*rapid.T) {
 			}
 			known := rapid.SampledFrom(f.retired).Draw(t, "token").modelToken
 			for range rapid.SampledFrom([]int{1, 2, 20}).Draw(t, "times") {
-				present(t, known.token, known)
+				_ = present(t, known.token, known)
 			}
 		},
 		"present a token made up from a session's id": func(t *rapid.T) {
-			present(t, madeUp(m.recent(t).token.SessionID().String()[:16]), nil)
+			_ = present(t, madeUp(m.recent(t).token.SessionID().String()[:16]), nil)
 		},
 		"present a wrong secret within a session": func(t *rapid.T) {
 			if !seldom(t, "end a session") {

@@ -198,7 +198,7 @@ func scanRow(rows Rows) (*domain.User, *row, error) {
 		return nil, nil, err
 	}
 	if r.err != nil {
-		return nil, &r, nil
+		return nil, &r, nil //nolint:nilerr // reported by the row
 	}
 	restored, err := domain.RestoreUser(r.state)
 	if err != nil && !errors.As(err, &r.err) {

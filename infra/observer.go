@@ -35,7 +35,7 @@ func (r *repository) observe(ctx context.Context, op string, work func(context.C
 		observation.Cause = fault.Cause(done.cause)
 	}
 	for i := len(r.observers) - 1; i >= 0; i-- {
-		r.observers[i].End(contexts[i], observation)
+		r.observers[i].End(contexts[i], observation) //nolint:contextcheck // the one that its Begin returned
 	}
 	return err
 }

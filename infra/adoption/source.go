@@ -287,14 +287,6 @@ func (s *source) others() []string {
 
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-func quoteAll(names []string) []string {
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = quote(name)
-	}
-	return quoted
-}
-
 // literal is for what has been checked already: the names of zones.
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 

@@ -5,7 +5,6 @@ package otel
 
 import (
 	"context"
-	stdsql "database/sql"
 	"fmt"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -110,7 +109,7 @@ func ObservePool(store *infra.Store, name string, meters metric.MeterProvider) (
 		return metric.WithAttributes(pool, attribute.String("db.client.connection.state", state))
 	}
 	registration, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		var s stdsql.DBStats = store.DB().Stats()
+		s := store.DB().Stats()
 		o.ObserveInt64(count, int64(s.InUse), state("used"))
 		o.ObserveInt64(count, int64(s.Idle), state("idle"))
 		o.ObserveInt64(most, int64(s.MaxOpenConnections), metric.WithAttributes(pool))

@@ -146,7 +146,7 @@ func TestFilesAreForTheirOwner(t *testing.T) {
 // A file that is there keeps its mode, which its owner chose.
 func TestAnExistingFileKeepsItsMode(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts.db")
-	if err := os.WriteFile(path, nil, 0o640); err != nil { //nolint:gosec // that is the case
+	if err := os.WriteFile(path, nil, 0o640); err != nil {
 		t.Fatal(err)
 	}
 	storetest.OpenSQLite(t, path)
