@@ -1026,9 +1026,9 @@ func (m *machine) actions(outcomes map[Kind]int) map[string]func(*rapid.T) {
 			if !seldom(t, "end a session") {
 				t.Skip("much of it would leave little to do for the others")
 			}
-			present(t, madeUp(m.recent(t).token.familySecret()), nil)
+			_ = present(t, madeUp(m.recent(t).token.familySecret()), nil)
 		},
-		"present another account's token": func(t *rapid.T) { present(t, stranger, nil) },
+		"present another account's token": func(t *rapid.T) { _ = present(t, stranger, nil) },
 		"revoke": func(t *rapid.T) {
 			if !seldom(t, "end a session") {
 				t.Skip("much of it would leave little to do for the others")
