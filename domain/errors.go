@@ -17,7 +17,7 @@ const (
 	ErrNotFound          Kind = "not_found"          // no such account
 	ErrConflict          Kind = "conflict"           // the account was changed meanwhile; read it again
 	ErrReferenced        Kind = "referenced"         // a row of another table refers to the account, which therefore stays
-	ErrBadCredentials    Kind = "bad_credentials"    // no such account, or a wrong password: the two are not told apart
+	ErrBadCredentials    Kind = "bad_credentials"    // no such account, or a wrong password: the error does not say which
 	ErrLocked            Kind = "locked"             // too many failed sign-ins; Error.Until says until when
 	ErrInactive          Kind = "inactive"           // the account was deactivated
 	ErrTokenInvalid      Kind = "token_invalid"      // not a token, or not one that is stored

@@ -110,7 +110,7 @@ func (p *program) aboutFile(err error) error {
 }
 
 // refID returns the id that a REF in the form of an id names, and whether it has that form. The nil UUID has it: no account has
-// that id, so that whoever looks for it finds none.
+// that id, so that a lookup finds none.
 func refID(ref string) (domain.ID, bool) {
 	if len(ref) != 36 {
 		return domain.ID{}, false // another form of a UUID may be a username
