@@ -144,12 +144,12 @@ func TestProcessesRotateOneTokenWithinGrace(t *testing.T) {
 	if os.Getenv("ACCOUNTS_TEST_LONG") == "1" {
 		rounds = 200
 	}
-	for name, database := range map[string]func() string{
-		"postgres": func() string { return storetest.PostgresURL(t) },
-		"sqlite":   func() string { return "sqlite:" + filepath.Join(t.TempDir(), "accounts.db") },
+	for name, open := range map[string]func(*testing.T) string{
+		"postgres": func(t *testing.T) string { return storetest.PostgresURL(t) },
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "accounts.db") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			database := database()
+			database := open(t)
 			createAnn(t, database)
 			issued := mustRun(t, database, "", "session", "issue", "ann")
 			token := issued["token"].(string)

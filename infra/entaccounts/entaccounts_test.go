@@ -74,12 +74,12 @@ func create(ctx context.Context, store *infra.Store, tables []*schema.Table, opt
 // unmigrated returns stores on empty databases.
 func unmigrated(t *testing.T, test func(t *testing.T, store *infra.Store)) {
 	t.Helper()
-	for name, open := range map[string]func() (*infra.Store, error){
-		"sqlite":   func() (*infra.Store, error) { return sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "app.db")) },
-		"postgres": func() (*infra.Store, error) { return postgres.Open(t.Context(), storetest.EmptyPostgresURL(t)) },
+	for name, open := range map[string]func(*testing.T) (*infra.Store, error){
+		"sqlite":   func(t *testing.T) (*infra.Store, error) { return sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "app.db")) },
+		"postgres": func(t *testing.T) (*infra.Store, error) { return postgres.Open(t.Context(), storetest.EmptyPostgresURL(t)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			store, err := open()
+			store, err := open(t)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,9 +19,9 @@ CREATE TABLE `identities` (
   `user_id` uuid NOT NULL,
   PRIMARY KEY (`id`),
   CONSTRAINT `identities_user_id_fkey` FOREIGN KEY (`user_id`) REFERENCES `users` (`id`) ON DELETE CASCADE,
-  CONSTRAINT `identities_created_at_check` CHECK (created_at IS NULL OR created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND created_at NOT GLOB '0000*' AND datetime(created_at) IS NOT NULL),
+  CONSTRAINT `identities_created_at_check` CHECK (created_at IS NULL OR created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND created_at NOT GLOB '0000*' AND datetime(created_at) IS NOT NULL AND length(created_at) <= 26 AND substr(created_at, 20) NOT GLOB '*[^.0-9]*' AND created_at NOT GLOB '*.*0'),
   CONSTRAINT `identities_issuer_check` CHECK (issuer <> ''),
-  CONSTRAINT `identities_last_used_at_check` CHECK (last_used_at IS NULL OR last_used_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND last_used_at NOT GLOB '0000*' AND datetime(last_used_at) IS NOT NULL),
+  CONSTRAINT `identities_last_used_at_check` CHECK (last_used_at IS NULL OR last_used_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND last_used_at NOT GLOB '0000*' AND datetime(last_used_at) IS NOT NULL AND length(last_used_at) <= 26 AND substr(last_used_at, 20) NOT GLOB '*[^.0-9]*' AND last_used_at NOT GLOB '*.*0'),
   CONSTRAINT `identities_subject_check` CHECK (subject <> '')
 );
 -- Create index "identities_issuer_subject_key" to table: "identities"
@@ -67,20 +67,20 @@ CREATE TABLE `users` (
   `trial_nickname` text NULL,
   `plan` text NOT NULL DEFAULT ('free'),
   PRIMARY KEY (`id`),
-  CONSTRAINT `users_created_at_check` CHECK (created_at IS NULL OR created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND created_at NOT GLOB '0000*' AND datetime(created_at) IS NOT NULL),
+  CONSTRAINT `users_created_at_check` CHECK (created_at IS NULL OR created_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND created_at NOT GLOB '0000*' AND datetime(created_at) IS NOT NULL AND length(created_at) <= 26 AND substr(created_at, 20) NOT GLOB '*[^.0-9]*' AND created_at NOT GLOB '*.*0'),
   CONSTRAINT `users_email_check` CHECK (email LIKE '_%@_%' AND email = lower(email)),
   CONSTRAINT `users_failed_login_attempts_check` CHECK (failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647),
-  CONSTRAINT `users_id_check` CHECK (id <> '00000000-0000-0000-0000-000000000000'),
-  CONSTRAINT `users_last_login_check` CHECK (last_login IS NULL OR last_login GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND last_login NOT GLOB '0000*' AND datetime(last_login) IS NOT NULL),
-  CONSTRAINT `users_locked_until_check` CHECK (locked_until IS NULL OR locked_until GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND locked_until NOT GLOB '0000*' AND datetime(locked_until) IS NOT NULL),
+  CONSTRAINT `users_id_check` CHECK (id GLOB '????????-????-????-????-????????????' AND id NOT GLOB '*[^-0-9a-f]*' AND id <> '00000000-0000-0000-0000-000000000000'),
+  CONSTRAINT `users_last_login_check` CHECK (last_login IS NULL OR last_login GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND last_login NOT GLOB '0000*' AND datetime(last_login) IS NOT NULL AND length(last_login) <= 26 AND substr(last_login, 20) NOT GLOB '*[^.0-9]*' AND last_login NOT GLOB '*.*0'),
+  CONSTRAINT `users_locked_until_check` CHECK (locked_until IS NULL OR locked_until GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND locked_until NOT GLOB '0000*' AND datetime(locked_until) IS NOT NULL AND length(locked_until) <= 26 AND substr(locked_until, 20) NOT GLOB '*[^.0-9]*' AND locked_until NOT GLOB '*.*0'),
   CONSTRAINT `users_pending_email_check` CHECK (pending_email LIKE '_%@_%' AND pending_email = lower(pending_email)),
   CONSTRAINT `users_plan_check` CHECK (`plan` IN ('free', 'paid', 'it''s')),
   CONSTRAINT `users_refresh_tokens_check` CHECK (json_type(refresh_tokens) = 'array'),
-  CONSTRAINT `users_reset_token_expiry_check` CHECK (reset_token_expiry IS NULL OR reset_token_expiry GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND reset_token_expiry NOT GLOB '0000*' AND datetime(reset_token_expiry) IS NOT NULL),
+  CONSTRAINT `users_reset_token_expiry_check` CHECK (reset_token_expiry IS NULL OR reset_token_expiry GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND reset_token_expiry NOT GLOB '0000*' AND datetime(reset_token_expiry) IS NOT NULL AND length(reset_token_expiry) <= 26 AND substr(reset_token_expiry, 20) NOT GLOB '*[^.0-9]*' AND reset_token_expiry NOT GLOB '*.*0'),
   CONSTRAINT `users_trial_nickname_check` CHECK (length(trial_nickname) > 1),
-  CONSTRAINT `users_updated_at_check` CHECK (updated_at IS NULL OR updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND updated_at NOT GLOB '0000*' AND datetime(updated_at) IS NOT NULL),
+  CONSTRAINT `users_updated_at_check` CHECK (updated_at IS NULL OR updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND updated_at NOT GLOB '0000*' AND datetime(updated_at) IS NOT NULL AND length(updated_at) <= 26 AND substr(updated_at, 20) NOT GLOB '*[^.0-9]*' AND updated_at NOT GLOB '*.*0'),
   CONSTRAINT `users_username_check` CHECK (username <> '' AND username = lower(username)),
-  CONSTRAINT `users_verification_token_expiry_check` CHECK (verification_token_expiry IS NULL OR verification_token_expiry GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND verification_token_expiry NOT GLOB '0000*' AND datetime(verification_token_expiry) IS NOT NULL),
+  CONSTRAINT `users_verification_token_expiry_check` CHECK (verification_token_expiry IS NULL OR verification_token_expiry GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND verification_token_expiry NOT GLOB '0000*' AND datetime(verification_token_expiry) IS NOT NULL AND length(verification_token_expiry) <= 26 AND substr(verification_token_expiry, 20) NOT GLOB '*[^.0-9]*' AND verification_token_expiry NOT GLOB '*.*0'),
   CONSTRAINT `users_version_check` CHECK (version >= 1)
 );
 -- Create index "users_email_key" to table: "users"

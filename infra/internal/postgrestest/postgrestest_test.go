@@ -42,6 +42,7 @@ func TestDatabaseIsNewAndEmpty(t *testing.T) {
 }
 
 func TestClonesAreSeparateAndPreparedOnce(t *testing.T) {
+	postgrestest.Server(t) // skips the test itself where there is none
 	var prepared atomic.Int32
 	prepare := func(url string) error {
 		prepared.Add(1)
