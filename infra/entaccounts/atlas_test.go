@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"entgo.io/ent/dialect"
 	"entgo.io/ent/dialect/sql/schema"
@@ -101,6 +102,16 @@ func (a application) diff(t *testing.T, name string, tables []*schema.Table) str
 		t.Fatal(err)
 	}
 	a.write(t, "schema.sql", text)
+	for { // a directory gets one version a second
+		taken, err := filepath.Glob(filepath.Join(a.directory, "migrations", time.Now().UTC().Format("20060102150405")+"_*.sql"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(taken) == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	a.mustAtlas(t, "migrate", "diff", name, "--dir", "file://migrations", "--to", "file://schema.sql", "--dev-url", a.dev(t))
 	files, err := filepath.Glob(filepath.Join(a.directory, "migrations", "*_"+name+".sql"))
 	if err != nil || len(files) > 1 {

@@ -75,8 +75,12 @@ func create(ctx context.Context, store *infra.Store, tables []*schema.Table, opt
 func unmigrated(t *testing.T, test func(t *testing.T, store *infra.Store)) {
 	t.Helper()
 	for name, open := range map[string]func(*testing.T) (*infra.Store, error){
-		"sqlite":   func(t *testing.T) (*infra.Store, error) { return sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "app.db")) },
-		"postgres": func(t *testing.T) (*infra.Store, error) { return postgres.Open(t.Context(), storetest.EmptyPostgresURL(t)) },
+		"sqlite": func(t *testing.T) (*infra.Store, error) {
+			return sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "app.db"))
+		},
+		"postgres": func(t *testing.T) (*infra.Store, error) {
+			return postgres.Open(t.Context(), storetest.EmptyPostgresURL(t))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store, err := open(t)
