@@ -1,4 +1,6 @@
-//go:build unix
+//go:build long && unix
+
+// Each of these tests takes servers of its own, and some ten seconds: go test -tags long ./infra/postgres
 
 package postgres_test
 
@@ -7,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,6 @@ import (
 // acknowledged is missing.
 func TestUnconfirmedChangeIsNoSuccess(t *testing.T) {
 	t.Parallel()
-	long(t)
 	primary := postgrestest.NewCluster(t)
 	standby := primary.Standby(t)
 	store := storetest.OpenPostgres(t, primary.URL)
@@ -105,13 +105,6 @@ func TestUnconfirmedChangeIsNoSuccess(t *testing.T) {
 	t.Logf("%d changes, %d stored after the failover", len(acknowledged), len(stored))
 }
 
-func long(t *testing.T) {
-	t.Helper()
-	if os.Getenv("ACCOUNTS_TEST_LONG") == "" {
-		t.Skip("takes servers of its own; set ACCOUNTS_TEST_LONG=1 to run it")
-	}
-}
-
 // hosts returns a URL with the hosts of both servers, as libpq writes it.
 func hosts(t *testing.T, first, second string) string {
 	t.Helper()
@@ -126,7 +119,6 @@ func hosts(t *testing.T, first, second string) string {
 // context by more than the second that a silent network has to answer.
 func TestPoolFollowsThePrimary(t *testing.T) {
 	t.Parallel()
-	long(t)
 	for name, fault := range map[string]func(t *testing.T, primary *postgrestest.Cluster){
 		"killed": func(_ *testing.T, primary *postgrestest.Cluster) { primary.Kill() },
 		"frozen": func(_ *testing.T, primary *postgrestest.Cluster) { primary.Freeze() },
