@@ -81,7 +81,7 @@ func (s viaStore) listPage(ctx context.Context, createdAt time.Time, id domain.I
 	if err != nil {
 		return err
 	}
-	_, err = s.store.List(ctx, domain.ListQuery{After: domain.CursorAfter(domain.OrderCreated, u)})
+	_, err = s.store.List(ctx, domain.ListQuery{After: domain.ListQuery{}.CursorAfter(u)})
 	return err
 }
 

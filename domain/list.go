@@ -1,7 +1,9 @@
 package domain
 
 import (
+	"cmp"
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,70 +15,54 @@ type Order string
 
 // The orders of a list, each with the ID to decide between equals.
 const (
-	OrderCreated  Order = "created" // the oldest first; the default
-	OrderEmail    Order = "email"
-	OrderUsername Order = "username"
+	OrderCreated   Order = "created" // the oldest first; the default
+	OrderEmail     Order = "email"
+	OrderUsername  Order = "username"
+	OrderLastLogin Order = "last_login" // those that never signed in before all others
 )
+
+// Orders are all orders.
+var Orders = []Order{OrderCreated, OrderEmail, OrderUsername, OrderLastLogin}
 
 // ParseOrder returns the order of that name; "" gives OrderCreated. It returns [ErrInvalid] on the field "order".
 func ParseOrder(name string) (Order, error) {
-	switch order := Order(name); order {
-	case "":
+	switch order := Order(name); {
+	case order == "":
 		return OrderCreated, nil
-	case OrderCreated, OrderEmail, OrderUsername:
+	case slices.Contains(Orders, order):
 		return order, nil
 	}
-	return "", invalid("order", "is none of created, email, username")
+	return "", invalid("order", "is none of created, email, username, last_login")
 }
 
 // Filter selects accounts. The zero Filter selects all.
 type Filter struct {
-	Active        *bool
-	Verified      *bool
-	Locked        *bool     // whether a lock is in force
-	SignedIn      *bool     // whether it has ever signed in
-	WithPhone     *bool     // whether a telephone number is known
-	WithPassword  *bool     // false: the owner signs in by other means only
-	Search        Prefix    // of the address or of the username
-	CreatedFrom   time.Time // inclusive
-	CreatedBefore time.Time // exclusive
+	Active       *bool
+	Verified     *bool
+	Locked       *bool // whether a lock is in force
+	SignedIn     *bool // whether it has ever signed in
+	WithPhone    *bool // whether a telephone number is known
+	WithPassword *bool // false: the owner signs in by other means only
+	WithIdentity *bool // whether it is linked to an identity
+
+	Search Prefix     // of the address or of the username
+	Name   NamePrefix // of the first or of the last name
+	Domain MailDomain // of the address
+
+	CreatedFrom    time.Time // inclusive
+	CreatedBefore  time.Time // exclusive
+	SignedInFrom   time.Time // the last sign-in, inclusive; an account that never signed in has none
+	SignedInBefore time.Time // exclusive, likewise
+
+	// UnverifiedSince selects accounts that have been unverified since before this time: made before it, not verified, and since then either
+	// not changed or not edited at all. One whose address was set anew later is not among them.
+	UnverifiedSince time.Time
 }
 
-// Prefix is the canonical beginning of an address or a username; no character in it has a special meaning. The zero Prefix
-// is that of every text.
-type Prefix struct{ text string }
-
-// ParsePrefix returns the prefix in NFC and lower case, without full-width characters. Behind an "@" the labels of an
-// internationalised domain become A-labels (RFC 5890), as they are stored: of such a label the beginning alone finds nothing. It
-// returns [ErrInvalid] on the field "search".
-func ParsePrefix(text string) (Prefix, error) {
-	text = strings.TrimSpace(text)
-	if err := cleanText("search", text, maxEmailRunes); err != nil {
-		return Prefix{}, err
-	}
-	text = foldText(text)
-	if at := strings.LastIndexByte(text, '@'); at >= 0 {
-		text = text[:at+1] + asciiLabels(text[at+1:])
-	}
-	return Prefix{text}, nil
+// hasAge tells whether the filter leaves out accounts for being too young.
+func (f Filter) hasAge() bool {
+	return !f.CreatedBefore.IsZero() || !f.SignedInBefore.IsZero() || !f.UnverifiedSince.IsZero()
 }
-
-// asciiLabels returns the beginning of a domain name with its labels as A-labels, but for those that are none.
-func asciiLabels(host string) string {
-	labels := strings.Split(strings.ReplaceAll(host, "\u3002", "."), ".") // UTS 46 takes the ideographic full stop for a dot
-	for i, label := range labels {
-		if ascii, err := mailDomain.ToASCII(label); err == nil && !isPrintableASCII(label) {
-			labels[i] = ascii
-		}
-	}
-	return strings.Join(labels, ".")
-}
-
-// String returns the prefix in canonical form.
-func (p Prefix) String() string { return p.text }
-
-// IsZero tells whether the prefix is empty.
-func (p Prefix) IsZero() bool { return p.text == "" }
 
 // Limits of a page.
 const (
@@ -86,10 +72,11 @@ const (
 
 // ListQuery asks for one page.
 type ListQuery struct {
-	Filter Filter
-	Order  Order  // "" is OrderCreated
-	After  Cursor // zero: from the beginning
-	Limit  int    // 1 to 1000; 0 is 50
+	Filter     Filter
+	Order      Order // "" is OrderCreated
+	Descending bool
+	After      Cursor // zero: from the beginning
+	Limit      int    // 1 to 1000; 0 is 50
 }
 
 // Resolve returns the query with its defaults in place, or [ErrInvalid] on the field "limit", "order" or "after".
@@ -105,10 +92,18 @@ func (q ListQuery) Resolve() (ListQuery, error) {
 	if q.Limit < 1 || q.Limit > MaxPageSize {
 		return q, invalid("limit", "is not 1 to 1000")
 	}
-	if !q.After.IsZero() && q.After.order != q.Order {
-		return q, invalid("after", "is the cursor of a list in another order")
+	if !q.After.IsZero() && (q.After.order != q.Order || q.After.descending != q.Descending) {
+		return q, invalid("after", "is the cursor of a list in another order or direction")
 	}
 	return q, nil
+}
+
+// ResolvePurge is Resolve for a purge: it also returns [ErrInvalid] on the field "filter" for one without an age.
+func (q ListQuery) ResolvePurge() (ListQuery, error) {
+	if !q.Filter.hasAge() {
+		return q, invalid("filter", "has no age: expected CreatedBefore, SignedInBefore or UnverifiedSince")
+	}
+	return q.Resolve()
 }
 
 // Page is a part of a list.
@@ -139,54 +134,63 @@ func (m *Malformed) Unwrap() error {
 	return &Error{Kind: ErrInvalid, Field: m.Column, Reason: m.Reason}
 }
 
-// Cursor is a place in a list, opaque to clients: the order, and the sort key and ID of the last account before it. It
+// Cursor is a place in a list, opaque to clients: the order and its direction, and the sort key and ID of the last account before it. It
 // stays valid whatever happens to that account. The zero Cursor means "absent"; Cursors are comparable.
 type Cursor struct {
-	order     Order
-	createdAt time.Time // OrderCreated
-	id        ID        // OrderCreated
-	key       string    // OrderEmail, OrderUsername: unique, so that no ID is needed
+	order      Order
+	descending bool
+	at         time.Time // OrderCreated, OrderLastLogin: zero for an account that never signed in
+	id         ID        // likewise
+	key        string    // OrderEmail, OrderUsername: unique, so that no ID is needed
 }
 
 // CursorAfter returns the place behind the user.
-func CursorAfter(order Order, u *User) Cursor {
-	switch order {
+func (q ListQuery) CursorAfter(u *User) Cursor {
+	switch q.Order {
 	case OrderEmail:
-		return Cursor{order: order, key: u.Email().String()}
+		return q.CursorAt(time.Time{}, ID{}, u.Email().String())
 	case OrderUsername:
-		return Cursor{order: order, key: u.Username().String()}
+		return q.CursorAt(time.Time{}, ID{}, u.Username().String())
+	case OrderLastLogin:
+		return q.CursorAt(u.LastLogin(), u.ID(), "")
 	default:
-		return Cursor{order: OrderCreated, createdAt: u.CreatedAt(), id: u.ID()}
+		return q.CursorAt(u.CreatedAt(), u.ID(), "")
 	}
 }
 
-// CursorAt returns the place behind a row, by its sort keys: its time and ID in OrderCreated, else its address or name, of any form.
-func CursorAt(order Order, createdAt time.Time, id ID, key string) Cursor {
-	if order == OrderCreated {
-		return Cursor{order: order, createdAt: createdAt, id: id}
+// CursorAt returns the place behind a row, by its sort keys: its address or name, of any form, in the orders by these, else its time and ID.
+func (q ListQuery) CursorAt(at time.Time, id ID, key string) Cursor {
+	if q.Order == OrderEmail || q.Order == OrderUsername {
+		return Cursor{order: q.Order, descending: q.Descending, key: key}
 	}
-	return Cursor{order: order, key: key}
+	return Cursor{order: cmp.Or(q.Order, OrderCreated), descending: q.Descending, at: at, id: id}
 }
 
 // IsZero tells whether the cursor is absent.
 func (c Cursor) IsZero() bool { return c == Cursor{} }
 
-// Created returns the sort key of a cursor in OrderCreated.
-func (c Cursor) Created() (time.Time, ID) { return c.createdAt, c.id }
+// At returns the sort keys of a cursor in OrderCreated or OrderLastLogin.
+func (c Cursor) At() (time.Time, ID) { return c.at, c.id }
 
 // Key returns the sort key of a cursor in OrderEmail or OrderUsername.
 func (c Cursor) Key() string { return c.key }
 
 // String returns the text for clients, in base64url; "" for the zero Cursor.
 func (c Cursor) String() string {
-	switch c.order {
-	case "":
+	if c.IsZero() {
 		return ""
-	case OrderCreated:
-		return base64url.EncodeToString([]byte("c" + strconv.FormatInt(c.createdAt.UnixMicro(), 10) + "." + c.id.String()))
-	default:
-		return base64url.EncodeToString([]byte(string(c.order[:1]) + c.key))
 	}
+	text := string(c.order[:1])
+	if c.descending {
+		text = strings.ToUpper(text)
+	}
+	switch c.order {
+	case OrderEmail, OrderUsername:
+		text += c.key
+	default:
+		text += strconv.FormatInt(c.at.UnixMicro(), 10) + "." + c.id.String()
+	}
+	return base64url.EncodeToString([]byte(text))
 }
 
 // ParseCursor reads the text that String gave; "" gives the zero Cursor. It returns [ErrInvalid] on the field "after" for
@@ -203,18 +207,18 @@ func ParseCursor(text string) (Cursor, error) {
 	if err != nil || len(raw) < 2 {
 		return Cursor{}, malformed
 	}
-	cursor := Cursor{key: string(raw[1:])}
-	switch raw[0] {
-	case 'c':
-		if cursor, err = parseCreatedCursor(cursor.key); err != nil {
+	at := slices.IndexFunc(Orders, func(o Order) bool { return strings.EqualFold(string(o[:1]), string(raw[:1])) })
+	if at < 0 {
+		return Cursor{}, malformed
+	}
+	cursor := Cursor{order: Orders[at], descending: raw[0] < 'a'}
+	switch key := string(raw[1:]); cursor.order {
+	case OrderEmail, OrderUsername:
+		cursor.key = key
+	default:
+		if cursor.at, cursor.id, err = parseTimeAndID(key); err != nil {
 			return Cursor{}, malformed
 		}
-	case 'e':
-		cursor.order = OrderEmail
-	case 'u':
-		cursor.order = OrderUsername
-	default:
-		return Cursor{}, malformed
 	}
 	// An address or a name is judged by no more than what Restore demands of it, so that a list never stops at an old row.
 	if cursor.String() != text || !utf8.ValidString(cursor.key) || strings.ContainsRune(cursor.key, 0) {
@@ -223,17 +227,17 @@ func ParseCursor(text string) (Cursor, error) {
 	return cursor, nil
 }
 
-func parseCreatedCursor(key string) (Cursor, error) {
+func parseTimeAndID(key string) (time.Time, ID, error) {
 	micros, text, _ := strings.Cut(key, ".")
 	n, err := strconv.ParseInt(micros, 10, 64)
 	if err != nil {
-		return Cursor{}, err
+		return time.Time{}, ID{}, err
 	}
 	if n < minCursorMicros || n > maxCursorMicros {
-		return Cursor{}, strconv.ErrRange
+		return time.Time{}, ID{}, strconv.ErrRange
 	}
 	id, err := ParseID(text)
-	return Cursor{order: OrderCreated, createdAt: time.UnixMicro(n).UTC(), id: id}, err
+	return time.UnixMicro(n).UTC(), id, err
 }
 
 // What a cursor's time may be: years that every database and time.Time can write with four digits.

@@ -36,6 +36,13 @@ type UserReader interface {
 	FindByUsername(ctx context.Context, username Username) (*User, error)
 	FindByPhone(ctx context.Context, phone Phone) (*User, error)
 
+	// FindByIDs, FindByEmails and FindByUsernames find many accounts in one round trip: each is at the place of its key, nil where there is no
+	// such account, the same account where a key is there twice. They return ErrInvalid on the field "id", "email" or "username" for more than
+	// MaxBatch keys. For rows that are not in the form of an account the error holds a [Malformed] each; the other accounts are returned with it.
+	FindByIDs(ctx context.Context, ids []ID) ([]*User, error)
+	FindByEmails(ctx context.Context, emails []Email) ([]*User, error)
+	FindByUsernames(ctx context.Context, usernames []Username) ([]*User, error)
+
 	// ExistsByEmail and ExistsByUsername tell whether the address or name is taken, without loading the account. The answer
 	// may be outdated when it arrives; only Create, SetEmail and SetUsername decide.
 	ExistsByEmail(ctx context.Context, email Email) (bool, error)
@@ -50,7 +57,10 @@ type UserReader interface {
 	Count(ctx context.Context, filter Filter) (int, error)
 }
 
-// UserWriter makes, changes and removes accounts. All methods that take an ID return ErrNotFound where there is no such
+// MaxBatch bounds how many accounts one call takes.
+const MaxBatch = 10_000
+
+// UserWriter makes, changes and removes accounts. All methods that take one ID return ErrNotFound where there is no such
 // account.
 type UserWriter interface {
 	// Create stores a new account. It returns ErrInvalid for one without a password hash, as lists have them, or whose
@@ -82,6 +92,12 @@ type UserWriter interface {
 	// Deactivate does what [User.Deactivate] does.
 	Deactivate(ctx context.Context, id ID) (*User, error)
 
+	// ActivateMany and DeactivateMany do for many accounts, in one step, what Activate and Deactivate do for one. They return the IDs of the
+	// accounts that this changed, in the order asked, and ErrInvalid on the field "id" for more than MaxBatch IDs. What is no account's ID is
+	// passed over.
+	ActivateMany(ctx context.Context, ids []ID) ([]ID, error)
+	DeactivateMany(ctx context.Context, ids []ID) ([]ID, error)
+
 	// Verify does what [User.Verify] does.
 	Verify(ctx context.Context, id ID) (*User, error)
 
@@ -92,6 +108,20 @@ type UserWriter interface {
 	// returns ErrConflict on the field "version".
 	Delete(ctx context.Context, id ID) error
 	DeleteAt(ctx context.Context, id ID, version int64) error
+
+	// Purge deletes the accounts that List would return for the query, in one bounded step. Each is looked at once more when it is deleted: one
+	// that by then no longer matches the filter stays. Call it again, after Purged.Next, until Done. An account to which another table
+	// refers stays and is reported. Besides the errors of List it returns ErrInvalid on the field "filter" for one without an age, which is
+	// CreatedBefore, SignedInBefore or UnverifiedSince.
+	Purge(ctx context.Context, query ListQuery) (Purged, error)
+}
+
+// Purged is the outcome of one step of a purge.
+type Purged struct {
+	IDs        []ID // of the accounts that were deleted, in any order
+	Referenced []ID // of those that stay because another table refers to them
+	Next       Cursor
+	Done       bool // there are no more
 }
 
 // CredentialStore does what passwords, locks, resets and changes of address need. The rules of signing in are in
@@ -200,6 +230,9 @@ type SessionStore interface {
 	RevokeSession(ctx context.Context, id ID, session SessionID) (*User, error)
 	RevokeOtherSessions(ctx context.Context, id ID, keep SessionID) (*User, error)
 	RevokeSessions(ctx context.Context, id ID) (*User, error)
+
+	// RevokeMany does for many accounts, in one step, what RevokeSessions does for one. It returns what DeactivateMany returns.
+	RevokeMany(ctx context.Context, ids []ID) ([]ID, error)
 
 	// RevokeEverybody ends all sessions of the next accounts behind after, in the order of their IDs, visiting at most limit of
 	// them, in one bounded step. Called with Sweep.Next until Done, it ends every session that began before the first call. It

@@ -207,7 +207,7 @@ func (t *Tx) stored(ctx context.Context, users []*domain.User) (map[domain.ID]bo
 	for i, u := range users {
 		ids[i] = u.ID().String()
 	}
-	found, err := collect(ctx, &t.repository, "create users", t.texts.storedIDs, []any{t.dialect.idList(ids)}, scanned[uuid.UUID])
+	found, err := collect(ctx, &t.repository, "create users", t.texts.storedIDs, []any{t.dialect.list(ids)}, scanned[uuid.UUID])
 	stored := make(map[domain.ID]bool, len(found))
 	for _, id := range found {
 		stored[domain.IDFromUUID(id)] = true

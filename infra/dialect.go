@@ -22,8 +22,14 @@ type dialect struct {
 	schemas    bool          // tables are in schemas
 	arguments  int           // the most that a statement takes
 
-	inList string // a condition that a column is in a list of IDs, idList's
-	idList func(ids []string) string
+	inIDs   string // a condition that a column is in a list of IDs, which is an argument
+	inTexts string // likewise of texts
+	list    func(texts []string) string
+	inQuery string // a condition that a column is in what a query returns, which is read once
+	locking bool   // a query can lock the rows that it reads
+
+	lastLogin   string // when an account last signed in, before all times if it never did, as the index of that order has it
+	emailDomain string // of the address
 
 	health func(ctx context.Context, s *Store, h *Health) error // asks the server how it is
 
@@ -65,6 +71,9 @@ func (d *dialect) fill(schema, text string) string {
 		text = after
 	}
 }
+
+// folded returns the condition's side for a name: its ASCII letters in lower case, whatever the locale, and compared by bytes.
+func (d *dialect) folded(column string) string { return "lower(" + column + d.binary + ")" }
 
 // table returns a table's name as statements need it; schema is "" where the database has none or the search path decides.
 func (d *dialect) table(schema, name string) string {

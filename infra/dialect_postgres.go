@@ -20,8 +20,14 @@ var postgresDialect = dialect{
 	schemas:    true,
 	arguments:  65535, // the protocol counts them in 16 bits
 
-	inList: "= ANY (CAST(? AS uuid[]))",
-	idList: func(ids []string) string { return "{" + strings.Join(ids, ",") + "}" },
+	inIDs:   "= ANY (CAST(? AS uuid[]))",
+	inTexts: "= ANY (CAST(? AS text[]))",
+	list:    postgresList,
+	inQuery: " = ANY (ARRAY(?))",
+	locking: true,
+
+	lastLogin:   "coalesce(last_login, '0001-01-01 00:00:00+00')",
+	emailDomain: "substr(email, strpos(email, '@') + 1)",
 
 	health: postgresHealth,
 
@@ -37,6 +43,23 @@ var postgresDialect = dialect{
 	replaced: "(refresh_tokens - CAST(? AS text)) || to_jsonb(CAST(? AS text))",
 	contains: "refresh_tokens ?? CAST(? AS text)",
 	same:     "refresh_tokens = CAST(? AS jsonb)",
+}
+
+// postgresList writes an array.
+func postgresList(texts []string) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+	for i, text := range texts {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteByte('"')
+		_, _ = escape.WriteString(&b, text) // a builder takes everything
+		b.WriteByte('"')
+	}
+	b.WriteByte('}')
+	return b.String()
 }
 
 // postgresParts reads the catalog. The names of other schemas are left out of definitions, so that those of temporary tables compare.

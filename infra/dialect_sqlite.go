@@ -20,8 +20,13 @@ var sqliteDialect = dialect{
 	time:       "?",
 	arguments:  999, // SQLite takes more, but what the driver does to bind them grows with the square of their number
 
-	inList: "IN (SELECT value FROM json_each(?))",
-	idList: func(ids []string) string { return `["` + strings.Join(ids, `","`) + `"]` },
+	inIDs:   "IN (SELECT value FROM json_each(?))",
+	inTexts: "IN (SELECT value FROM json_each(?))",
+	list:    func(texts []string) string { return list(texts) },
+	inQuery: " IN (?)",
+
+	lastLogin:   "coalesce(last_login, '0001-01-01 00:00:00')",
+	emailDomain: "substr(email, instr(email, '@') + 1)",
 
 	health: sqliteHealth,
 

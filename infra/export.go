@@ -23,7 +23,7 @@ func (r *repository) Export(ctx context.Context, withHashes bool) iter.Seq2[*dom
 		for more := true; more; {
 			var rows []listed
 			var err error
-			if rows, more, err = r.page(ctx, op, query, orders[query.Order].by, withHashes); err != nil {
+			if rows, more, err = r.page(ctx, op, query, withHashes); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -51,7 +51,7 @@ func (r *repository) ExportIdentities(ctx context.Context, users []*domain.User)
 		}
 		ids[i] = u.ID().String()
 	}
-	links, err := collect(ctx, r, "export identities", r.texts.linksOf, []any{r.dialect.idList(ids)}, func(rows Rows) (link domain.LinkedIdentity, err error) {
+	links, err := collect(ctx, r, "export identities", r.texts.linksOf, []any{r.dialect.list(ids)}, func(rows Rows) (link domain.LinkedIdentity, err error) {
 		var issuer, subject string
 		err = rows.Scan(&link.UserID, &issuer, &subject, (*storedTime)(&link.CreatedAt), (*storedTime)(&link.LastUsedAt))
 		link.Identity = domain.RestoreIdentity(issuer, subject)

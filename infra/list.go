@@ -3,12 +3,12 @@ package infra
 import (
 	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"entgo.io/ent/dialect/sql"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent/predicate"
 	"github.com/softbee/accounts/ent/user"
 )
 
@@ -19,12 +19,7 @@ func (r *repository) List(ctx context.Context, query domain.ListQuery) (domain.P
 	if err != nil {
 		return domain.Page{}, wrap(op, err)
 	}
-	order := orders[query.Order]
-	by := order.by
-	if !query.Filter.Search.IsZero() {
-		by = order.bySorting()
-	}
-	rows, more, err := r.page(ctx, op, query, by, false)
+	rows, more, err := r.page(ctx, op, query, false)
 	if err != nil {
 		return domain.Page{}, err
 	}
@@ -51,24 +46,29 @@ type listed struct {
 	placed    bool // at is behind this row, and not behind one before it
 }
 
-// scanListed returns a function that reads the rows of a list in an order, which begins behind after.
-func scanListed(order domain.Order, after domain.Cursor) func(Rows) (listed, error) {
+// scanListed returns a function that reads the rows of a page.
+func scanListed(query domain.ListQuery) func(Rows) (listed, error) {
+	after := query.After
 	return func(rows Rows) (listed, error) {
 		u, r, err := scanRow(rows)
 		switch {
 		case err != nil:
 			return listed{}, err
 		case u != nil:
-			after = domain.CursorAfter(order, u)
+			after = query.CursorAfter(u)
 			return listed{user: u, at: after, placed: true}, nil
 		}
-		key := cmp.Or(r.keys[string(order)], r.state.Email.String())
-		if order == domain.OrderUsername {
-			key = cmp.Or(r.keys[string(order)], r.state.Username.String())
+		at, key, placed := r.state.CreatedAt, "", !r.unread(user.FieldCreatedAt, user.FieldID)
+		switch query.Order {
+		case domain.OrderEmail:
+			key, placed = cmp.Or(r.keys[user.FieldEmail], r.state.Email.String()), true
+		case domain.OrderUsername:
+			key, placed = cmp.Or(r.keys[user.FieldUsername], r.state.Username.String()), true
+		case domain.OrderLastLogin:
+			at, placed = r.state.LastLogin, !r.unread(user.FieldLastLogin, user.FieldID)
 		}
-		placed := order != domain.OrderCreated || !r.state.CreatedAt.IsZero()
 		if placed {
-			after = domain.CursorAt(order, r.state.CreatedAt, r.state.ID, key)
+			after = query.CursorAt(at, r.state.ID, key)
 		}
 		return listed{malformed: r.malformed(), at: after, placed: placed}, nil
 	}
@@ -77,11 +77,8 @@ func scanListed(order domain.Order, after domain.Cursor) func(Rows) (listed, err
 // page returns at most query.Limit rows, and whether there are more. The accounts have no digests of one-time tokens, and hashes only if
 // withHashes is true, but for [domain.NoPassword]. The first page is the one after a cursor that is before everything: all pages are
 // one prepared statement.
-func (r *repository) page(
-	ctx context.Context, op string, query domain.ListQuery, by []user.OrderOption, withHashes bool,
-) (rows []listed, more bool, err error) {
-	where := append(filtered(query.Filter, r.present()), orders[query.Order].after(query.After))
-	selector := r.selectUsers()
+func (r *repository) page(ctx context.Context, op string, query domain.ListQuery, withHashes bool) (rows []listed, more bool, err error) {
+	selector := r.selectPage(query)
 	for i := range columns {
 		switch name := columns[i].name; {
 		case name == user.FieldHashedPassword && !withHashes:
@@ -92,16 +89,10 @@ func (r *repository) page(
 			selector.AppendSelect(name)
 		}
 	}
-	for _, predicate := range where {
-		predicate(selector)
-	}
-	for _, term := range by {
-		term(selector)
-	}
 	// One row more tells whether there is a next page. Another one is for the last row of the page before, which SQLite finds again where its
 	// time was written in another form than the store's, and so sorts behind the cursor.
 	text, args := selector.Limit(query.Limit + 2).Query()
-	rows, err = collect(ctx, r, op, text, args, scanListed(query.Order, query.After))
+	rows, err = collect(ctx, r, op, text, args, scanListed(query))
 	if err != nil {
 		return nil, false, err
 	}
@@ -119,10 +110,7 @@ func (r *repository) page(
 
 // Count implements [domain.UserReader].
 func (r *repository) Count(ctx context.Context, filter domain.Filter) (int, error) {
-	selector := r.selectUsers()
-	for _, predicate := range filtered(filter, r.present()) {
-		predicate(selector)
-	}
+	selector := r.selectFiltered(filter)
 	query, args := selector.Count().Query()
 	counts, err := collect(ctx, r, "count users", query, args, scanned[int])
 	if err != nil {
@@ -139,96 +127,119 @@ func (r *repository) builderSchema() string {
 	return quoted(r.schema)
 }
 
-func (r *repository) selectUsers() *sql.Selector {
-	return sql.Dialect(r.dialect.name).Select().From(sql.Table(usersTable).Schema(r.builderSchema()))
+// selectPage selects the accounts that match, from the query's place on, in its order. Columns and limit are the caller's.
+//
+// What a search finds stands together in the index of what is searched, and is sorted: a database that reads the order's index instead, in the
+// hope of a match every few rows, reads nearly all of it. So the order is worded as no index has it. The index of domains is in the order
+// of creation itself.
+func (r *repository) selectPage(query domain.ListQuery) *sql.Selector {
+	selector := r.selectFiltered(query.Filter)
+	keys, operator, direction := r.sortKeys(query.Order), " > ", ""
+	if query.Descending {
+		operator, direction = " < ", " DESC"
+	}
+	after := []any{query.After.Key()}
+	if len(keys) > 1 {
+		at, id := query.After.At()
+		after = []any{at, id.UUID()}
+	}
+	// In the ascending order the zero cursor is before everything, so that the first page is the same prepared statement as the others.
+	if !query.Descending || !query.After.IsZero() {
+		where(selector, "("+strings.Join(keys, ", ")+")"+operator+"("+strings.Join([]string{"?", "?"}[:len(keys)], ", ")+")", after...)
+	}
+	f := query.Filter
+	sorted := !f.Search.IsZero() || !f.Name.IsZero() || !f.Domain.IsZero() && query.Order != domain.OrderCreated
+	for _, key := range keys {
+		if sorted {
+			key = "coalesce(" + key + ", " + key + ")"
+		}
+		selector.OrderExpr(sql.Raw(key + direction))
+	}
+	return selector
 }
 
-// ordering is how one order is read from its index.
-type ordering struct {
-	columns []string
-	by      []user.OrderOption
-	after   func(domain.Cursor) predicate.User
+// sortKeys are what an order goes by, as its index has it.
+func (r *repository) sortKeys(order domain.Order) []string {
+	switch order {
+	case domain.OrderEmail:
+		return []string{user.FieldEmail}
+	case domain.OrderUsername:
+		return []string{user.FieldUsername}
+	case domain.OrderLastLogin:
+		return []string{r.dialect.lastLogin, user.FieldID}
+	default:
+		return []string{user.FieldCreatedAt, user.FieldID}
+	}
 }
 
-var orders = map[domain.Order]ordering{
-	domain.OrderCreated: {
-		columns: []string{user.FieldCreatedAt, user.FieldID},
-		by:      []user.OrderOption{user.ByCreatedAt(), user.ByID()},
-		after: func(c domain.Cursor) predicate.User {
-			createdAt, id := c.Created()
-			return func(s *sql.Selector) {
-				s.Where(sql.CompositeGT([]string{s.C(user.FieldCreatedAt), s.C(user.FieldID)}, createdAt, id.UUID()))
+// where adds a condition in which ? stands for each argument.
+func where(selector *sql.Selector, condition string, args ...any) {
+	selector.Where(sql.P(func(b *sql.Builder) {
+		for i, part := range strings.Split(condition, "?") {
+			if i > 0 {
+				b.Arg(args[i-1])
 			}
-		},
-	},
-	domain.OrderEmail: {
-		columns: []string{user.FieldEmail},
-		by:      []user.OrderOption{user.ByEmail()},
-		after:   func(c domain.Cursor) predicate.User { return user.EmailGT(c.Key()) },
-	},
-	domain.OrderUsername: {
-		columns: []string{user.FieldUsername},
-		by:      []user.OrderOption{user.ByUsername()},
-		after:   func(c domain.Cursor) predicate.User { return user.UsernameGT(c.Key()) },
-	},
+			b.WriteString(part)
+		}
+	}))
 }
 
-// bySorting is by, in words that no index has. What a search finds stands together in the index of its column; a database
-// that reads the order's index instead, in the hope of a match every few rows, reads nearly all of it.
-func (o ordering) bySorting() []user.OrderOption {
-	var by []user.OrderOption
-	for _, column := range o.columns {
-		by = append(by, func(s *sql.Selector) {
-			s.OrderExpr(sql.ExprFunc(func(b *sql.Builder) {
-				b.WriteString("coalesce(").Ident(s.C(column)).Comma().Ident(s.C(column)).WriteString(")")
-			}))
-		})
-	}
-	return by
-}
-
-func filtered(filter domain.Filter, now time.Time) []predicate.User {
-	var where []predicate.User
-	if filter.Active != nil {
-		where = append(where, user.IsActive(*filter.Active))
-	}
-	if filter.Verified != nil {
-		where = append(where, user.IsVerified(*filter.Verified))
-	}
-	choose := func(chosen *bool, yes, no predicate.User) {
+// selectFiltered selects the accounts that match.
+func (r *repository) selectFiltered(f domain.Filter) *sql.Selector {
+	selector := sql.Dialect(r.dialect.name).Select().From(sql.Table(usersTable).Schema(r.builderSchema()))
+	now := r.present()
+	choose := func(chosen *bool, condition string, args ...any) {
 		switch {
 		case chosen == nil:
 		case *chosen:
-			where = append(where, yes)
+			where(selector, condition, args...)
 		default:
-			where = append(where, no)
+			where(selector, "NOT ("+condition+")", args...)
 		}
 	}
-	choose(filter.Locked, user.LockedUntilGT(now), user.Or(user.LockedUntilIsNil(), user.LockedUntilLTE(now)))
-	choose(filter.SignedIn, user.LastLoginNotNil(), user.LastLoginIsNil())
-	choose(filter.WithPhone, user.PhoneNotNil(), user.PhoneIsNil())
-	choose(filter.WithPassword,
-		func(s *sql.Selector) { s.Where(sql.Not(sql.ExprP(withoutPassword))) },
-		func(s *sql.Selector) { s.Where(sql.ExprP(withoutPassword)) })
-	if !filter.Search.IsZero() {
-		first, last := prefixRange(filter.Search)
-		where = append(where, user.Or(
-			user.And(user.EmailGTE(first), user.EmailLTE(last)),
-			user.And(user.UsernameGTE(first), user.UsernameLTE(last)),
-		))
+	choose(f.Active, user.FieldIsActive)
+	choose(f.Verified, user.FieldIsVerified)
+	choose(f.Locked, "locked_until IS NOT NULL AND locked_until > ?", now)
+	choose(f.SignedIn, "last_login IS NOT NULL")
+	choose(f.WithPhone, "phone IS NOT NULL")
+	choose(f.WithPassword, "NOT "+withoutPassword)
+	choose(f.WithIdentity, "EXISTS (SELECT 1 FROM "+r.dialect.table(r.schema, identitiesTable)+" AS identity WHERE identity.user_id = "+selector.C(user.FieldID)+")")
+	if !f.Search.IsZero() {
+		first, last := prefixRange(f.Search.String())
+		where(selector, "(email >= ? AND email <= ? OR username >= ? AND username <= ?)", first, last, first, last)
 	}
-	if !filter.CreatedFrom.IsZero() {
-		where = append(where, user.CreatedAtGTE(domain.StoredTime(filter.CreatedFrom)))
+	if !f.Name.IsZero() {
+		var conditions []string
+		var args []any
+		for _, beginning := range f.Name.Beginnings() {
+			first, last := prefixRange(beginning)
+			for _, column := range []string{user.FieldFirstName, user.FieldLastName} {
+				name := r.dialect.folded(column)
+				conditions = append(conditions, name+" >= ? AND "+name+" <= ?")
+				args = append(args, first, last)
+			}
+		}
+		where(selector, "("+strings.Join(conditions, " OR ")+")", args...)
 	}
-	if !filter.CreatedBefore.IsZero() {
-		where = append(where, user.CreatedAtLT(domain.StoredTime(filter.CreatedBefore)))
+	if !f.Domain.IsZero() {
+		where(selector, r.dialect.emailDomain+" = ?", f.Domain.String())
 	}
-	return where
+	since := func(t time.Time, condition string, args ...any) {
+		if !t.IsZero() {
+			where(selector, condition, args...)
+		}
+	}
+	lastLogin := r.dialect.lastLogin // as the index of that order has it
+	since(f.CreatedFrom, "created_at >= ?", domain.StoredTime(f.CreatedFrom))
+	since(f.CreatedBefore, "created_at < ?", domain.StoredTime(f.CreatedBefore))
+	since(f.SignedInFrom, lastLogin+" >= ?", domain.StoredTime(f.SignedInFrom))
+	since(f.SignedInBefore, "("+lastLogin+" > ? AND "+lastLogin+" < ?)", time.Time{}, domain.StoredTime(f.SignedInBefore))
+	unverified := domain.StoredTime(f.UnverifiedSince)
+	since(f.UnverifiedSince, "(NOT is_verified AND created_at < ? AND (version = 1 OR updated_at < ?))", unverified, unverified)
+	return selector
 }
 
 // prefixRange returns the first and the last text that begins with prefix. Both columns are compared byte by byte, so
 // that their indexes serve the range, also in a prepared statement, where LIKE would need to see its pattern; and no
 // character needs escaping. U+10FFFF, the last code point, is a noncharacter and in no text.
-func prefixRange(prefix domain.Prefix) (first, last string) {
-	return prefix.String(), prefix.String() + "\U0010FFFF"
-}
+func prefixRange(prefix string) (first, last string) { return prefix, prefix + "\U0010FFFF" }

@@ -68,13 +68,13 @@ func TestOneRowHidesNoOther(t *testing.T) {
 		if stored < n/4 {
 			t.Fatalf("the database accepts %d rows of %d", stored, n)
 		}
-		for _, order := range []domain.Order{domain.OrderCreated, domain.OrderEmail, domain.OrderUsername} {
-			for _, limit := range []int{1, 3, 1000} {
+		for _, order := range domain.Orders {
+			for _, limit := range []int{1, 3, -3, 1000} { // below zero: in the other direction
 				if n > 1000 && limit < 1000 {
 					continue
 				}
 				seen(t, stored, fmt.Sprintf("list by %s, %d at a time", order, limit), func(add func(domain.ID, error)) {
-					query := domain.ListQuery{Order: order, Limit: limit}
+					query := domain.ListQuery{Order: order, Descending: limit < 0, Limit: max(limit, -limit)}
 					for page := 0; page == 0 || !query.After.IsZero(); page++ {
 						listed, err := store.List(t.Context(), query)
 						if err != nil || page > 2*stored {

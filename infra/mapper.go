@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,6 +141,7 @@ type row struct {
 	state  domain.UserState
 	fields []field
 	err    *domain.Error     // of the first column that could not be read
+	failed []string          // the columns that could not be read
 	keys   map[string]string // the texts of the columns that lists are ordered by, whatever their form
 }
 
@@ -154,6 +156,7 @@ func (f *field) Scan(value any) error {
 	if err == nil {
 		return nil
 	}
+	f.failed = append(f.failed, f.name)
 	if f.name == user.FieldEmail || f.name == user.FieldUsername {
 		var key string
 		if text(&key, value) == nil {
@@ -174,6 +177,11 @@ func (r *row) key(column, text string) {
 		r.keys = make(map[string]string)
 	}
 	r.keys[column] = text
+}
+
+// unread tells whether one of the columns could not be read.
+func (r *row) unread(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(r.failed, name) })
 }
 
 // scanUser reads the current row of a statement that returned the columns in their order. A row that is not in the form of an

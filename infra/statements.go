@@ -67,9 +67,13 @@ type statements struct {
 	sweep           string // now, now, the ID to begin after, the last ID, now
 	revokeEverybody string // now, the ID to begin after, the last ID
 
-	storedIDs     string // the list of IDs
-	findByIDs     string // the list of IDs
-	linksOf       string // the list of IDs
+	storedIDs      string            // the list of IDs
+	linksOf        string            // the list of IDs
+	findMany       map[string]string // by a unique column; the list of its values
+	activateMany   string            // now, the list of IDs
+	deactivateMany string            // now, the list of IDs
+	revokeMany     string            // now, the list of IDs
+
 	createStaging string
 	insertStaged  string
 	stagedHolders string
@@ -111,9 +115,23 @@ func newStatements(d *dialect, schema string) *statements {
 	ifPending := func(column string) string {
 		return column + " = CASE WHEN pending_email IS NULL THEN " + column + " END"
 	}
+	// Of these there is one for an account and one for many.
+	const (
+		activate   = "UPDATE {users} SET is_active = true" + edited + " WHERE NOT is_active"
+		deactivate = "UPDATE {users} SET is_active = false, refresh_tokens = '[]', " + noPending +
+			raisedIf + "is_active OR pending_email IS NOT NULL THEN 1 ELSE 0 END" + booked + " WHERE (is_active OR " + someToken +
+			" OR pending_email IS NOT NULL OR reset_token IS NOT NULL OR verification_token IS NOT NULL)"
+		revokeAll = "UPDATE {users} SET refresh_tokens = '[]'" + booked + " WHERE " + someToken
+	)
+	changingMany := " AND id " + d.inIDs + " RETURNING id"
 	s := &statements{
 		find:   make(map[string]string),
 		exists: make(map[string]string),
+		findMany: map[string]string{
+			user.FieldID:       fill("SELECT {columns} FROM {users} WHERE id ", d.inIDs),
+			user.FieldEmail:    fill("SELECT {columns} FROM {users} WHERE email ", d.inTexts),
+			user.FieldUsername: fill("SELECT {columns} FROM {users} WHERE username ", d.inTexts),
+		},
 
 		create:      fill(insertUsers(columnNames())),
 		delete:      fill("DELETE FROM {users} WHERE id = ?"),
@@ -124,10 +142,10 @@ func newStatements(d *dialect, schema string) *statements {
 		setNames: fill("UPDATE {users} SET first_name = ?, last_name = ?", edited,
 			" WHERE (first_name IS DISTINCT FROM ? OR last_name IS DISTINCT FROM ?)", changing),
 		setPhone: fill("UPDATE {users} SET phone = ?", edited, " WHERE phone IS DISTINCT FROM ?", changing),
-		activate: fill("UPDATE {users} SET is_active = true", edited, " WHERE NOT is_active", changing),
-		deactivate: fill("UPDATE {users} SET is_active = false, refresh_tokens = '[]', ", noPending,
-			raisedIf, "is_active OR pending_email IS NOT NULL THEN 1 ELSE 0 END", booked, " WHERE (is_active OR ", someToken,
-			" OR pending_email IS NOT NULL OR reset_token IS NOT NULL OR verification_token IS NOT NULL)", changing),
+		activate:       fill(activate, changing),
+		activateMany:   fill(activate, changingMany),
+		deactivate:     fill(deactivate, changing),
+		deactivateMany: fill(deactivate, changingMany),
 		verify: fill("UPDATE {users} SET is_verified = true, ", unlessPending("verification_token", "NULL"), ", ",
 			unlessPending("verification_token_expiry", "NULL"), raisedIf, "is_verified THEN 0 ELSE 1 END", booked,
 			" WHERE NOT (is_verified AND (pending_email IS NOT NULL OR verification_token IS NULL))", changing),
@@ -175,7 +193,8 @@ func newStatements(d *dialect, schema string) *statements {
 		rewriteSessions: fill("UPDATE {users} SET refresh_tokens = ?", booked, " WHERE id = ? AND is_active AND ", d.same),
 		revoke:          fill("UPDATE {users} SET refresh_tokens = ", d.kept("s <> ?"), booked, " WHERE ", d.hasEntry("= ?"), changing),
 		revokeOthers:    fill("UPDATE {users} SET refresh_tokens = ", d.kept("s = ?"), booked, " WHERE ", d.hasEntry("<> ?"), changing),
-		revokeAll:       fill("UPDATE {users} SET refresh_tokens = '[]'", booked, " WHERE ", someToken, changing),
+		revokeAll:       fill(revokeAll, changing),
+		revokeMany:      fill(revokeAll, changingMany),
 		countSessions: fill("SELECT CAST(coalesce(sum(sessions), 0) AS bigint) FROM (SELECT ", d.liveSessions(),
 			" AS sessions FROM {users}) AS counted"),
 		sessionCounts: fill("SELECT id, sessions FROM (SELECT id, ", d.liveSessions(),
@@ -184,9 +203,8 @@ func newStatements(d *dialect, schema string) *statements {
 		sweep:           fill("UPDATE {users} SET refresh_tokens = ", d.kept("true"), booked, " WHERE id > ? AND id <= ? AND ", d.hasStale()),
 		revokeEverybody: fill("UPDATE {users} SET refresh_tokens = '[]'", booked, " WHERE id > ? AND id <= ? AND ", someToken),
 
-		storedIDs:     fill("SELECT id FROM {users} WHERE id ", d.inList),
-		findByIDs:     fill("SELECT {columns} FROM {users} WHERE id ", d.inList),
-		linksOf:       fill("SELECT user_id, issuer, subject, created_at, last_used_at FROM {identities} WHERE user_id ", d.inList, " ORDER BY created_at, issuer, subject"),
+		storedIDs:     fill("SELECT id FROM {users} WHERE id ", d.inIDs),
+		linksOf:       fill("SELECT user_id, issuer, subject, created_at, last_used_at FROM {identities} WHERE user_id ", d.inIDs, " ORDER BY created_at, issuer, subject"),
 		createStaging: fill("CREATE TEMPORARY TABLE ", staging, " AS SELECT 0 AS ", place, ", {columns} FROM {users} WHERE false"),
 		insertStaged: fill("INSERT INTO {users} ({columns}) SELECT {columns} FROM ", staging, " WHERE true ORDER BY ", place,
 			" ON CONFLICT DO NOTHING RETURNING id"), // SQLite's grammar needs the WHERE

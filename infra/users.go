@@ -17,41 +17,6 @@ func (r *repository) FindByID(ctx context.Context, id domain.ID) (*domain.User, 
 	return r.find(ctx, "find user by id", user.FieldID, id.UUID())
 }
 
-// maxIDs bounds what FindByIDs reads at once.
-const maxIDs = 10_000
-
-// FindByIDs returns the accounts of at most 10,000 IDs, in one round trip, each at the place of its ID: nil where there is no such account, the
-// same account where an ID is there twice. It returns [domain.ErrInvalid] on the field "id" for more IDs, and for a row that is not in
-// the form of an account a [domain.Malformed].
-func (r *repository) FindByIDs(ctx context.Context, ids []domain.ID) ([]*domain.User, error) {
-	const op = "find users by id"
-	users := make([]*domain.User, len(ids))
-	switch {
-	case len(ids) == 0:
-		return users, nil
-	case len(ids) > maxIDs:
-		return nil, wrap(op, invalid(user.FieldID, "is one of more than 10,000"))
-	}
-	texts := make([]string, 0, len(ids))
-	for _, id := range ids {
-		if !id.IsZero() { // which no account has
-			texts = append(texts, id.String())
-		}
-	}
-	found, err := collect(ctx, r, op, r.texts.findByIDs, []any{r.dialect.idList(texts)}, scanUser)
-	if err != nil {
-		return nil, err
-	}
-	byID := make(map[domain.ID]*domain.User, len(found))
-	for _, u := range found {
-		byID[u.ID()] = u
-	}
-	for i, id := range ids {
-		users[i] = byID[id]
-	}
-	return users, nil
-}
-
 // FindByEmail implements [domain.UserReader].
 func (r *repository) FindByEmail(ctx context.Context, email domain.Email) (*domain.User, error) {
 	return r.find(ctx, "find user by e-mail", user.FieldEmail, email.String())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/storetest"
 )
 
@@ -195,6 +197,83 @@ func TestProcessesCreateOneAccount(t *testing.T) {
 	}))
 	if got[""] != 1 || got[domain.ErrTaken] != 15 {
 		t.Errorf("the creations ended with %v; want one without an error, 15 taken", got)
+	}
+}
+
+// TestProcessesVerifyWhileOthersPurge demands that no account is deleted that a process has verified. With ACCOUNTS_TEST_LONG=1 there are
+// 2,000 accounts.
+func TestProcessesVerifyWhileOthersPurge(t *testing.T) {
+	t.Parallel()
+	n := 32
+	if os.Getenv("ACCOUNTS_TEST_LONG") == "1" {
+		n = 2000
+	}
+	for name, open := range map[string]func(*testing.T) (string, *infra.Store){
+		"postgres": func(t *testing.T) (string, *infra.Store) {
+			url := storetest.PostgresURL(t)
+			return url, storetest.OpenPostgres(t, url)
+		},
+		"sqlite": func(t *testing.T) (string, *infra.Store) {
+			path := filepath.Join(t.TempDir(), "accounts.db")
+			return "sqlite:" + path, storetest.OpenSQLite(t, path)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			database, store := open(t)
+			users := make([]*domain.User, n)
+			for i := range users {
+				users[i] = storetest.NewUser(t, fmt.Sprintf("user%d", i))
+			}
+			if refused, err := store.CreateMany(t.Context(), users); errors.Join(append(refused, err)...) != nil {
+				t.Fatal(refused, err)
+			}
+			if _, err := store.DB().ExecContext(t.Context(), "UPDATE users SET created_at = '2020-01-01 00:00:00'"); err != nil {
+				t.Fatal(err)
+			}
+			verified := make([]bool, n)
+			purged := make([]int, 4)
+			var running sync.WaitGroup
+			for i := range 16 {
+				running.Go(func() {
+					for at := i; at < n; at += 16 {
+						switch kind := accounts(t, database, "", "user", "verify", users[(at*7)%n].ID().String()).kind; kind {
+						case "":
+							verified[(at*7)%n] = true
+						case domain.ErrNotFound:
+						default:
+							t.Errorf("verify: %s", kind)
+						}
+					}
+				})
+			}
+			for i := range purged {
+				running.Go(func() {
+					for {
+						o := accounts(t, database, "", "user", "purge", "--unverified-for", "1h", "--limit", "2", "--yes")
+						step, _ := o.result["purged"].(float64)
+						if purged[i] += int(step); step == 0 {
+							return
+						}
+					}
+				})
+			}
+			running.Wait()
+			there := 0
+			for i, u := range users {
+				_, err := store.FindByID(t.Context(), u.ID())
+				if err == nil {
+					there++
+				}
+				if (err == nil) != verified[i] {
+					t.Errorf("account %d: verified %t, and found: %v", i, verified[i], err)
+				}
+			}
+			deleted := purged[0] + purged[1] + purged[2] + purged[3]
+			t.Logf("%d verified, %d deleted", there, deleted)
+			if there+deleted != n {
+				t.Errorf("%d accounts are there and %d were deleted, of %d", there, deleted, n)
+			}
+		})
 	}
 }
 

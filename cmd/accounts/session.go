@@ -133,22 +133,27 @@ func (p *program) sessionListCommand() *cobra.Command {
 func (p *program) sessionRevokeCommand() *cobra.Command {
 	var session string
 	var all, everybody, yes bool
+	var from fromFile
 	const example = `accounts session revoke ann --session Vd0xSpbfXo0bCJzeRO5Ucw
 accounts session revoke ann --all
+accounts session revoke --all --from accounts.txt
 accounts session revoke --everybody --yes`
 	arguments := func(c *cobra.Command, args []string) error {
 		if everybody {
 			return cobra.NoArgs(c, args)
 		}
-		return cobra.ExactArgs(1)(c, args)
+		return from.arguments(c, args)
 	}
-	c := p.command("revoke REF (--session ID | --all) | revoke --everybody --yes", "End one session of an account, or all, or those of everybody", example, arguments,
+	c := p.command("revoke REF (--session ID | --all) | revoke --all --from FILE | revoke --everybody --yes", "End one session of an account, or all, or those of everybody", example, arguments,
 		func(ctx context.Context, args []string) error {
 			if everybody {
 				if !yes {
 					return usageError{"everybody would have to sign in again; add --yes to end all sessions"}
 				}
 				return p.sweep(ctx, (*infra.Store).RevokeEverybody)
+			}
+			if from.name != "" {
+				return p.changeMany(ctx, from, revokeMany)
 			}
 			revoke := (*infra.Store).RevokeSessions
 			if !all {
@@ -169,7 +174,10 @@ accounts session revoke --everybody --yes`
 	c.Flags().BoolVar(&everybody, "everybody", false, "end all sessions of all accounts")
 	c.Flags().BoolVar(&yes, "yes", false, "do it, with --everybody")
 	c.MarkFlagsOneRequired("session", "all", "everybody")
+	from.add(c)
 	c.MarkFlagsMutuallyExclusive("session", "all", "everybody")
+	c.MarkFlagsMutuallyExclusive("session", "from")
+	c.MarkFlagsMutuallyExclusive("everybody", "from")
 	return c
 }
 

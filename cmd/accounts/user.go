@@ -21,9 +21,10 @@ func (p *program) userCommand() *cobra.Command {
 		p.userSetEmailCommand(),
 		p.userSetUsernameCommand(),
 		p.userChangeCommand("verify", "Record that the e-mail address is confirmed", (*infra.Store).Verify),
-		p.userChangeCommand("activate", "Allow the account to sign in", (*infra.Store).Activate),
-		p.userChangeCommand("deactivate", "Forbid the account to sign in and end its sessions", (*infra.Store).Deactivate),
+		p.userChangeManyCommand("activate", "Allow the account to sign in", (*infra.Store).Activate, activateMany),
+		p.userChangeManyCommand("deactivate", "Forbid the account to sign in and end its sessions", (*infra.Store).Deactivate, deactivateMany),
 		p.userDeleteCommand(),
+		p.userPurgeCommand(),
 		p.userLoginCommand(),
 		p.userSetPasswordCommand(),
 		p.userChangeCommand("unlock", "End a lock and forget the failed sign-ins", (*infra.Store).Unlock),
@@ -118,12 +119,13 @@ accounts --json user show ann@example.org`
 
 func (p *program) userListCommand() *cobra.Command {
 	var query domain.ListQuery
-	var search, order, after string
+	var texts listTexts
 	const example = `accounts user list --active=true --order email
-accounts user list --search ann --limit 10
+accounts user list --order last_login --desc --limit 10
+accounts user list --search ann --domain example.org
 accounts --json user list --after CURSOR`
 	c := p.command("list", "List accounts, page by page", example, cobra.NoArgs, func(ctx context.Context, _ []string) error {
-		query, err := parseList(query, search, order, after)
+		query, err := parseList(query, texts)
 		if err != nil {
 			return err
 		}
@@ -136,34 +138,79 @@ accounts --json user list --after CURSOR`
 		})
 	})
 	c.Flags().IntVar(&query.Limit, "limit", domain.DefaultPageSize, "accounts per page, 1 to 1000")
-	c.Flags().StringVar(&after, "after", "", "where the previous page ended: the `CURSOR` that it printed")
-	c.Flags().StringVar(&search, "search", "", "only those whose address or username begins with `PREFIX`")
-	c.Flags().BoolFunc("active", "only active accounts, or with =false only the others", intoBool(&query.Filter.Active))
-	c.Flags().BoolFunc("verified", "only accounts whose address is confirmed, or with =false only the others", intoBool(&query.Filter.Verified))
-	c.Flags().BoolFunc("locked", "only accounts with a lock in force, or with =false only the others", intoBool(&query.Filter.Locked))
-	orders := []string{string(domain.OrderCreated), string(domain.OrderEmail), string(domain.OrderUsername)}
-	c.Flags().StringVar(&order, "order", orders[0], strings.Join(orders, ", "))
+	c.Flags().StringVar(&texts.after, "after", "", "where the previous page ended: the `CURSOR` that it printed")
+	c.Flags().StringVar(&texts.search, "search", "", "only those whose address or username begins with `PREFIX`")
+	c.Flags().StringVar(&texts.name, "name", "", "only those whose first or last name begins with `PREFIX`")
+	c.Flags().StringVar(&texts.domain, "domain", "", "only those whose address is of the domain `D`")
+	c.Flags().StringVar(&texts.from, "signed-in-from", "", "only those whose last sign-in was at `TIME` (RFC 3339) or later")
+	c.Flags().StringVar(&texts.before, "signed-in-before", "", "only those whose last sign-in was before `TIME`")
+	for name, flag := range map[string]struct {
+		usage string
+		value **bool
+	}{
+		"active":    {"active accounts", &query.Filter.Active},
+		"verified":  {"accounts whose address is confirmed", &query.Filter.Verified},
+		"locked":    {"accounts with a lock in force", &query.Filter.Locked},
+		"signed-in": {"accounts that have ever signed in", &query.Filter.SignedIn},
+		"phone":     {"accounts with a telephone number", &query.Filter.WithPhone},
+		"password":  {"accounts with a password", &query.Filter.WithPassword},
+		"identity":  {"accounts that are linked to an identity", &query.Filter.WithIdentity},
+	} {
+		c.Flags().BoolFunc(name, "only "+flag.usage+", or with =false only the others", intoBool(flag.value))
+		complete(c, name, "true", "false")
+	}
+	var orders []string
+	for _, order := range domain.Orders {
+		orders = append(orders, string(order))
+	}
+	c.Flags().StringVar(&texts.order, "order", orders[0], strings.Join(orders, ", "))
+	c.Flags().BoolVar(&query.Descending, "desc", false, "the last of the order first")
 	complete(c, "order", orders...)
-	complete(c, "active", "true", "false")
-	complete(c, "verified", "true", "false")
-	complete(c, "locked", "true", "false")
 	return c
 }
 
-func parseList(query domain.ListQuery, search, order, after string) (_ domain.ListQuery, err error) {
+// listTexts are what the flags of a list say, unparsed.
+type listTexts struct{ search, name, domain, from, before, order, after string }
+
+func parseList(query domain.ListQuery, texts listTexts) (_ domain.ListQuery, err error) {
 	if err := positive("limit", query.Limit); err != nil {
 		return query, err
 	}
-	if query.Filter.Search, err = domain.ParsePrefix(search); err != nil {
+	if query.Filter.Search, err = domain.ParsePrefix(texts.search); err != nil {
 		return query, err
 	}
-	if query.Order, err = domain.ParseOrder(order); err != nil {
+	if query.Filter.Name, err = domain.ParseNamePrefix(texts.name); err != nil {
 		return query, err
 	}
-	if query.After, err = domain.ParseCursor(after); err != nil {
+	if query.Filter.Domain, err = domain.ParseMailDomain(texts.domain); err != nil {
+		return query, err
+	}
+	if query.Filter.SignedInFrom, err = parseTime("signed_in_from", texts.from); err != nil {
+		return query, err
+	}
+	if query.Filter.SignedInBefore, err = parseTime("signed_in_before", texts.before); err != nil {
+		return query, err
+	}
+	if query.Order, err = domain.ParseOrder(texts.order); err != nil {
+		return query, err
+	}
+	if query.After, err = domain.ParseCursor(texts.after); err != nil {
 		return query, err
 	}
 	return query.Resolve()
+}
+
+// parseTime reads a time as all commands print it, or a date, which is its beginning in UTC; "" gives the zero time.
+func parseTime(field, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil && t.Year() >= 1 && t.Year() <= 9999 {
+			return t, nil
+		}
+	}
+	return time.Time{}, invalid(field, "is not a time: expected RFC 3339, as in 2026-01-31T12:00:00Z, or a date")
 }
 
 // intoBool returns the setter of a flag that is true, false, or not given.
@@ -249,6 +296,26 @@ func (p *program) userChangeCommand(name, short string, change func(*infra.Store
 			return change(store, ctx, id)
 		})
 	})
+}
+
+// userChangeManyCommand is userChangeCommand for what can be done to many accounts at once.
+func (p *program) userChangeManyCommand(
+	name, short string, change func(*infra.Store, context.Context, domain.ID) (*domain.User, error), many manyChange,
+) *cobra.Command {
+	var from fromFile
+	example := "accounts user " + name + " ann
+accounts user " + name + " --from accounts.txt --dry-run"
+	c := p.command(name+" (REF | --from FILE)", short, example, from.arguments, func(ctx context.Context, args []string) error {
+		if from.name != "" {
+			return p.changeMany(ctx, from, many)
+		}
+		return p.change(ctx, args[0], func(ctx context.Context, store *infra.Store, id domain.ID) (*domain.User, error) {
+			return change(store, ctx, id)
+		})
+	})
+	c.Long = short + ".\n\nREF is the account's id, its e-mail address or its username."
+	from.add(c)
+	return c
 }
 
 // change changes the account that ref names and prints it.

@@ -36,6 +36,7 @@ var suite = []group{
 	{"Reading", reading},
 	{"Writing", writing},
 	{"Listing", listing},
+	{"Many", many},
 	{"Credentials", credentials},
 	{"Addresses", addresses},
 	{"Identities", identities},

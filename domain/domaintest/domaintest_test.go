@@ -46,6 +46,12 @@ var broken = map[string]struct {
 	"reads % as a wildcard":                  {func(m *model) domain.Repository { return wildcards{m} }, "Listing/searches for the beginning of an address or a name, every character of it literally"},
 	"skips ties":                             {func(m *model) domain.Repository { return skipsTies{m} }, "Listing/gives each order by any size of page, ties in time by ID, texts by their bytes"},
 	"reads by offset":                        {func(m *model) domain.Repository { return offsets{m, map[domain.Cursor]int{}} }, "Listing/neither repeats nor skips an account while others come and go"},
+	"forgets the direction":                  {func(m *model) domain.Repository { return ascends{m} }, "Listing/gives each order by any size of page, ties in time by ID, texts by their bytes"},
+	"puts who never signed in at the end":    {func(m *model) domain.Repository { return neverLast{m} }, "Listing/has those that never signed in before all others in the order of sign-ins, and behind them in the other direction"},
+	"finds many in any order":                {func(m *model) domain.Repository { return anyOrder{m} }, "Reading/finds many at once, each at the place of its key, and nothing at the place of an absent one"},
+	"purges what was verified meanwhile":     {func(m *model) domain.Repository { return looksThenPurges{m} }, "Many/Purge by 4 at once deletes each account once, and none that is verified meanwhile"},
+	"purges whose address was set anew":      {func(m *model) domain.Repository { return purgesByCreation{m} }, "Many/Purge of what has long been unverified spares an account whose address was set anew, until that is as long ago"},
+	"deactivates many in part":               {func(m *model) domain.Repository { return keepsManySessions{m} }, "Many/ActivateMany, DeactivateMany and RevokeMany do to each what their likes do to one, and tell which they changed"},
 	"lists hashes":                           {func(m *model) domain.Repository { return listsHashes{m} }, "Listing/returns everything but the password hash and the digests of one-time tokens"},
 	"loses failures":                         {func(m *model) domain.Repository { return countsFromBefore{m} }, "Credentials/RecordFailure by 64 at once, five times each, is exact up to the lock"},
 	"counts on after a lock":                 {func(m *model) domain.Repository { return countsFromBefore{m} }, "Credentials/RecordFailure counts from one once the lock has ended, and can lock again"},
@@ -295,7 +301,7 @@ func (b wildcards) Count(ctx context.Context, filter domain.Filter) (int, error)
 type skipsTies struct{ *model }
 
 func (b skipsTies) List(ctx context.Context, query domain.ListQuery) (domain.Page, error) {
-	if at, _ := query.After.Created(); !at.IsZero() {
+	if at, _ := query.After.At(); !at.IsZero() && query.Order == domain.OrderCreated && !query.Descending {
 		query.Filter.CreatedFrom, query.After = at.Add(time.Microsecond), domain.Cursor{}
 	}
 	return b.model.List(ctx, query)
@@ -317,10 +323,70 @@ func (b offsets) List(ctx context.Context, query domain.ListQuery) (domain.Page,
 	page.Users = page.Users[at:]
 	if len(page.Users) > query.Limit {
 		page.Users = page.Users[:query.Limit]
-		page.Next = domain.CursorAfter(query.Order, page.Users[query.Limit-1])
+		page.Next = query.CursorAfter(page.Users[query.Limit-1])
 		b.read[page.Next] = at + query.Limit
 	}
 	return page, nil
+}
+
+type ascends struct{ *model }
+
+func (b ascends) List(ctx context.Context, query domain.ListQuery) (domain.Page, error) {
+	if query.After.IsZero() {
+		query.Descending = false
+	}
+	return b.model.List(ctx, query)
+}
+
+type neverLast struct{ *model }
+
+func (b neverLast) List(ctx context.Context, query domain.ListQuery) (domain.Page, error) {
+	page, err := b.model.List(ctx, query)
+	if query.Order == domain.OrderLastLogin && !query.Descending {
+		slices.SortStableFunc(page.Users, func(x, y *domain.User) int {
+			if x.LastLogin().IsZero() == y.LastLogin().IsZero() {
+				return 0
+			}
+			return y.LastLogin().Compare(x.LastLogin())
+		})
+	}
+	return page, err
+}
+
+type anyOrder struct{ *model }
+
+func (b anyOrder) FindByUsernames(ctx context.Context, usernames []domain.Username) ([]*domain.User, error) {
+	users, err := b.model.FindByUsernames(ctx, usernames)
+	slices.Reverse(users)
+	return users, err
+}
+
+type looksThenPurges struct{ *model }
+
+func (b looksThenPurges) Purge(ctx context.Context, query domain.ListQuery) (purged domain.Purged, err error) {
+	page, err := b.List(ctx, query)
+	for _, u := range page.Users {
+		b.load(u.ID())
+		if b.Delete(ctx, u.ID()) == nil {
+			purged.IDs = append(purged.IDs, u.ID())
+		}
+	}
+	purged.Done = page.Next.IsZero()
+	return purged, err
+}
+
+type purgesByCreation struct{ *model }
+
+func (b purgesByCreation) Purge(ctx context.Context, query domain.ListQuery) (domain.Purged, error) {
+	f := &query.Filter
+	f.CreatedBefore, f.UnverifiedSince, f.Verified = f.UnverifiedSince, time.Time{}, new(false)
+	return b.model.Purge(ctx, query)
+}
+
+type keepsManySessions struct{ *model }
+
+func (b keepsManySessions) DeactivateMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+	return b.many(ctx, ids, keepsSessions(b).Deactivate)
 }
 
 type listsHashes struct{ *model }

@@ -174,6 +174,34 @@ func (r *trial) others() []call {
 			_, err := r.Count(c, domain.Filter{})
 			return nil, err
 		}},
+		{"FindByIDs", func(c ctx, r repo, s state, _ token) (user, error) {
+			_, err := r.FindByIDs(c, []domain.ID{s.ID})
+			return nil, err
+		}},
+		{"FindByEmails", func(c ctx, r repo, s state, _ token) (user, error) {
+			_, err := r.FindByEmails(c, []domain.Email{s.Email})
+			return nil, err
+		}},
+		{"FindByUsernames", func(c ctx, r repo, s state, _ token) (user, error) {
+			_, err := r.FindByUsernames(c, []domain.Username{s.Username})
+			return nil, err
+		}},
+		{"ActivateMany", func(c ctx, r repo, s state, _ token) (user, error) {
+			_, err := r.ActivateMany(c, []domain.ID{s.ID})
+			return nil, err
+		}},
+		{"DeactivateMany", func(c ctx, r repo, s state, _ token) (user, error) {
+			_, err := r.DeactivateMany(c, []domain.ID{s.ID})
+			return nil, err
+		}},
+		{"RevokeMany", func(c ctx, r repo, s state, _ token) (user, error) {
+			_, err := r.RevokeMany(c, []domain.ID{s.ID})
+			return nil, err
+		}},
+		{"Purge", func(c ctx, r repo, s state, _ token) (user, error) {
+			_, err := r.Purge(c, domain.ListQuery{Filter: domain.Filter{CreatedBefore: s.CreatedAt.Add(time.Microsecond)}})
+			return nil, err
+		}},
 		{"Create", func(c ctx, r repo, _ state, _ token) (user, error) { return nil, r.Create(c, fresh) }},
 		{"Delete", func(c ctx, r repo, s state, _ token) (user, error) { return nil, r.Delete(c, s.ID) }},
 		{"DeleteAt", func(c ctx, r repo, s state, _ token) (user, error) { return nil, r.DeleteAt(c, s.ID, s.Version) }},
@@ -245,7 +273,8 @@ var everyMethod = []behaviour{
 			for _, c := range append(r.changes(), r.others()...) {
 				kind, field := domain.ErrNotFound, ""
 				switch c.name {
-				case "ExistsByEmail", "ExistsByUsername", "List", "Count", "Create", "CountSessions", "ListSessionCounts", "SweepSessions", "RevokeEverybody":
+				case "ExistsByEmail", "ExistsByUsername", "List", "Count", "Create", "CountSessions", "ListSessionCounts", "SweepSessions", "RevokeEverybody",
+					"FindByIDs", "FindByEmails", "FindByUsernames", "ActivateMany", "DeactivateMany", "RevokeMany", "Purge":
 					continue
 				case "ConsumeReset", "ConsumeVerification", "RotateToken", "FindByToken":
 					kind, field = domain.ErrTokenInvalid, "token"

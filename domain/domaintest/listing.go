@@ -23,8 +23,15 @@ func (r *trial) population(n int) map[domain.ID]domain.UserState {
 		s.Email = r.email(fmt.Sprintf("%d%s@example.org", i*7%n, name))
 		s.Active, s.Verified = i%3 != 0, i%4 == 0
 		s.CreatedAt = s.CreatedAt.Add(time.Duration(i/5*5) * time.Microsecond)
+		if s.Version = int64(1 + i%2); i%4 == 3 {
+			s.UpdatedAt = s.CreatedAt.Add(20 * time.Microsecond)
+		}
+		if i%6 == 1 {
+			s.FirstName, s.LastName = "Ánibal", "Roa"
+			s.Email = r.email(fmt.Sprintf("%d@other.example", i))
+		}
 		if i%2 == 0 {
-			s.LastLogin, s.Phone = s.CreatedAt, must(domain.ParsePhone(fmt.Sprintf("+573001%06d", i)))(r)
+			s.LastLogin, s.Phone = s.CreatedAt.Add(time.Duration(7*i%10)*time.Microsecond), must(domain.ParsePhone(fmt.Sprintf("+573001%06d", i)))(r)
 		}
 		if i%3 == 0 {
 			s.LockedUntil = storedTime(r.clock.Now()).Add(time.Duration(i%2) * time.Hour) // one at the present has ended
@@ -70,31 +77,36 @@ func (r *trial) inOrder(what string, users []*domain.User, want []domain.UserSta
 	}
 }
 
-// sorted returns the states that match, in an order.
-func sorted(all map[domain.ID]domain.UserState, order domain.Order, match func(domain.UserState) bool) []domain.UserState {
+// sorted returns the states that match, in the order of a query.
+func sorted(all map[domain.ID]domain.UserState, query domain.ListQuery, match func(domain.UserState) bool) []domain.UserState {
 	states := slices.DeleteFunc(slices.Collect(maps.Values(all)), func(s domain.UserState) bool { return !match(s) })
-	slices.SortFunc(states, func(a, b domain.UserState) int {
-		switch order {
-		case domain.OrderEmail:
-			return strings.Compare(a.Email.String(), b.Email.String())
-		case domain.OrderUsername:
-			return strings.Compare(a.Username.String(), b.Username.String())
-		default:
-			return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), compareIDs(a.ID, b.ID))
-		}
-	})
+	slices.SortFunc(states, compare(query.Order, query.Descending))
 	return states
 }
 
 func everyone(domain.UserState) bool { return true }
 
-var orders = []domain.Order{domain.OrderCreated, domain.OrderEmail, domain.OrderUsername}
+// orders are all orders, in both directions.
+var orders = func() (all []domain.ListQuery) {
+	for _, order := range domain.Orders {
+		all = append(all, domain.ListQuery{Order: order}, domain.ListQuery{Order: order, Descending: true})
+	}
+	return all
+}()
+
+// titled names an order in messages.
+func titled(query domain.ListQuery) string {
+	if query.Descending {
+		return string(query.Order) + " descending"
+	}
+	return string(query.Order)
+}
 
 var listing = []behaviour{
 	{"is empty where there is nothing", func(r *trial) {
-		for _, order := range append(orders, "") {
-			if page := must(r.List(r.Context(), domain.ListQuery{Order: order}))(r); len(page.Users) != 0 || !page.Next.IsZero() {
-				r.Errorf("%s: %+v", order, page)
+		for _, query := range append(orders, domain.ListQuery{}) {
+			if page := must(r.List(r.Context(), query))(r); len(page.Users) != 0 || !page.Next.IsZero() {
+				r.Errorf("%s: %+v", titled(query), page)
 			}
 		}
 		if n := must(r.Count(r.Context(), domain.Filter{}))(r); n != 0 {
@@ -103,10 +115,25 @@ var listing = []behaviour{
 	}},
 	{"gives each order by any size of page, ties in time by ID, texts by their bytes", func(r *trial) {
 		all := r.population(23)
-		for _, order := range orders {
-			for _, limit := range []int{0, 1, 2, 7, 22, 23, 24, domain.MaxPageSize} {
-				users := r.pages(domain.ListQuery{Order: order, Limit: limit}, func() {})
-				r.inOrder(fmt.Sprintf("%s by %d", order, limit), users, sorted(all, order, everyone))
+		for _, query := range orders {
+			for _, query.Limit = range []int{0, 1, 2, 7, 22, 23, 24, domain.MaxPageSize} {
+				users := r.pages(query, func() {})
+				r.inOrder(fmt.Sprintf("%s by %d", titled(query), query.Limit), users, sorted(all, query, everyone))
+			}
+		}
+	}},
+	{"has those that never signed in before all others in the order of sign-ins, and behind them in the other direction", func(r *trial) {
+		all := r.population(12)
+		never := func(s domain.UserState) bool { return s.LastLogin.IsZero() }
+		for _, limit := range []int{1, 5, 6, 7, 50} {
+			for _, descending := range []bool{false, true} {
+				query := domain.ListQuery{Order: domain.OrderLastLogin, Descending: descending, Limit: limit}
+				users := r.pages(query, func() {})
+				first, last := sorted(all, query, never), sorted(all, query, func(s domain.UserState) bool { return !never(s) })
+				if descending {
+					first, last = last, first
+				}
+				r.inOrder(fmt.Sprintf("%s by %d", titled(query), limit), users, append(first, last...))
 			}
 		}
 	}},
@@ -116,7 +143,7 @@ var listing = []behaviour{
 		if len(page.Users) != 50 || page.Next.IsZero() {
 			r.Errorf("%d on the first page, the next at %q", len(page.Users), page.Next)
 		}
-		r.inOrder("all", r.pages(domain.ListQuery{}, func() {}), sorted(all, domain.OrderCreated, everyone))
+		r.inOrder("all", r.pages(domain.ListQuery{}, func() {}), sorted(all, domain.ListQuery{}, everyone))
 	}},
 	{"refuses a limit, an order or a cursor that is out of bounds", func(r *trial) {
 		r.population(3)
@@ -130,6 +157,8 @@ var listing = []behaviour{
 			{"order", domain.ListQuery{Order: "hashed_password"}},
 			{"after", domain.ListQuery{Order: domain.OrderEmail, After: next}},
 			{"after", domain.ListQuery{Order: domain.OrderUsername, After: next}},
+			{"after", domain.ListQuery{Order: domain.OrderLastLogin, After: next}},
+			{"after", domain.ListQuery{Descending: true, After: next}},
 		} {
 			page, err := r.List(r.Context(), test.query)
 			r.refused(fmt.Sprintf("%+v", test.query), err, domain.ErrInvalid, test.field)
@@ -142,16 +171,23 @@ var listing = []behaviour{
 		s, _ := r.full("ana")
 		r.create(s)
 		s.PasswordHash, s.ResetToken, s.VerificationToken = domain.PasswordHash{}, domain.TokenDigest{}, domain.TokenDigest{}
-		for _, order := range orders {
-			users := r.pages(domain.ListQuery{Order: order}, func() {})
+		for _, query := range orders {
+			users := r.pages(query, func() {})
 			if len(users) != 1 {
 				r.Fatalf("%d accounts", len(users))
 			}
-			r.equal(string(order), users[0].State(), s)
+			r.equal(titled(query), users[0].State(), s)
 		}
 	}},
 	{"filters, and counts what it filters", func(r *trial) {
 		all := r.population(40)
+		linked := make(map[domain.ID]bool)
+		for id, s := range all {
+			if s.Verified || s.Phone.IsZero() {
+				must(r.LinkIdentity(r.Context(), id, r.identity(id.String())))(r)
+				linked[id] = true
+			}
+		}
 		yes, no := true, false
 		from := storedTime(r.clock.Now()).Add(10 * time.Microsecond)
 		before := from.Add(15 * time.Microsecond)
@@ -175,6 +211,15 @@ var listing = []behaviour{
 			"before, not at":  {domain.Filter{CreatedBefore: before}, func(s domain.UserState) bool { return s.CreatedAt.Before(before) }},
 			"in another zone": {domain.Filter{CreatedFrom: from.In(time.FixedZone("", 19800))}, func(s domain.UserState) bool { return !s.CreatedAt.Before(from) }},
 			"never":           {domain.Filter{CreatedFrom: before, CreatedBefore: from}, func(domain.UserState) bool { return false }},
+			"with identity":   {domain.Filter{WithIdentity: &yes}, func(s domain.UserState) bool { return linked[s.ID] }},
+			"no identity":     {domain.Filter{WithIdentity: &no}, func(s domain.UserState) bool { return !linked[s.ID] }},
+			"signed in from":  {domain.Filter{SignedInFrom: from}, func(s domain.UserState) bool { return !s.LastLogin.IsZero() && !s.LastLogin.Before(from) }},
+			"last seen":       {domain.Filter{SignedInBefore: from}, func(s domain.UserState) bool { return !s.LastLogin.IsZero() && s.LastLogin.Before(from) }},
+			"unverified since": {domain.Filter{UnverifiedSince: from}, func(s domain.UserState) bool {
+				return !s.Verified && s.CreatedAt.Before(from) && (s.Version == 1 || s.UpdatedAt.Before(from))
+			}},
+			"named":     {domain.Filter{Name: r.namePrefix("áN")}, func(s domain.UserState) bool { return s.FirstName == "Ánibal" }},
+			"at domain": {domain.Filter{Domain: r.mailDomain("@Other.example")}, func(s domain.UserState) bool { return strings.HasSuffix(s.Email.String(), "@other.example") }},
 			"searched":        {domain.Filter{Search: r.prefix("A_B")}, func(s domain.UserState) bool { return strings.HasPrefix(s.Username.String(), "a_b") }},
 			"all of it": {
 				domain.Filter{Active: &yes, Verified: &no, CreatedFrom: from, CreatedBefore: before.Add(time.Hour), Search: r.prefix("a")},
@@ -183,11 +228,11 @@ var listing = []behaviour{
 				},
 			},
 		} {
-			for _, order := range orders {
-				want := sorted(all, order, test.match)
-				r.inOrder(name+" by "+string(order), r.pages(domain.ListQuery{Filter: test.filter, Order: order, Limit: 3}, func() {}), want)
+			for _, query := range orders {
+				query.Filter, query.Limit = test.filter, 3
+				r.inOrder(name+" by "+titled(query), r.pages(query, func() {}), sorted(all, query, test.match))
 			}
-			if n, want := must(r.Count(r.Context(), test.filter))(r), len(sorted(all, "", test.match)); n != want || want == 0 && name != "never" {
+			if n, want := must(r.Count(r.Context(), test.filter))(r), len(sorted(all, domain.ListQuery{}, test.match)); n != want || want == 0 && name != "never" {
 				r.Errorf("%s: count %d, want %d", name, n, want)
 			}
 		}
@@ -214,22 +259,67 @@ var listing = []behaviour{
 			match := func(s domain.UserState) bool {
 				return strings.HasPrefix(s.Email.String(), prefix.String()) || strings.HasPrefix(s.Username.String(), prefix.String())
 			}
-			want := sorted(all, domain.OrderEmail, match)
+			want := sorted(all, domain.ListQuery{Order: domain.OrderEmail}, match)
 			r.inOrder(text, r.pages(domain.ListQuery{Filter: domain.Filter{Search: prefix}, Order: domain.OrderEmail, Limit: 4}, func() {}), want)
 			if n := must(r.Count(r.Context(), domain.Filter{Search: prefix}))(r); n != len(want) {
 				r.Errorf("%q: count %d, want %d", text, n, len(want))
 			}
 		}
 	}},
+	{"searches for the beginning of a name, in the spellings of people", func(r *trial) {
+		names := []domain.Names{
+			{First: "Ana", Last: "Roa"}, {First: "ANA MARÍA"}, {Last: "anaya"}, {First: "Ána"}, {First: "ána"}, {First: "Éva", Last: "Ángel"}, {First: "Ольга"}, {Last: "ОЛЬГА"},
+			{First: "a%b"}, {First: "a_b"}, {First: "axb"}, {First: `a\b`}, {First: "İpek"}, {}, {First: "ﬁn"}, {First: "😀", Last: "a😀"},
+		}
+		for i, n := range names {
+			s := r.fresh(fmt.Sprintf("name-%d", i))
+			s.FirstName, s.LastName = n.First, n.Last
+			r.create(s)
+		}
+		all := r.accounts()
+		for _, text := range []string{"ana", "ANA", "an", "ana m", "á", "Á", "éva", "a\u0301n", "оль", "ОЛЬ", "a%", "a_", `a\`, "a", "roa", "i", "İ", "ﬁ", "😀", "ro%", "zz"} {
+			prefix := r.namePrefix(text)
+			match := func(s domain.UserState) bool { return prefix.Matches(domain.Names{First: s.FirstName, Last: s.LastName}) }
+			for _, query := range orders {
+				query.Filter.Name, query.Limit = prefix, 2
+				r.inOrder(text+" by "+titled(query), r.pages(query, func() {}), sorted(all, query, match))
+			}
+		}
+	}},
+	{"searches for the domain of an address, and for no other that ends or begins like it", func(r *trial) {
+		for i, host := range []string{"example.org", "example.org", "sub.example.org", "example.organic", "xexample.org", "Müller.example", "example.org"} {
+			s := r.fresh(fmt.Sprintf("name-%d", i))
+			s.Email = r.email(fmt.Sprintf("n%d@%s", i, host))
+			r.create(s)
+		}
+		all := r.accounts()
+		for text, want := range map[string]int{"example.org": 3, "EXAMPLE.org": 3, "sub.example.org": 1, "müller.example": 1, "org": 0, "n1": 0} {
+			for _, query := range orders {
+				query.Filter.Domain, query.Limit = r.mailDomain(text), 2
+				states := sorted(all, query, func(s domain.UserState) bool {
+					return strings.HasSuffix(s.Email.String(), "@"+query.Filter.Domain.String())
+				})
+				if len(states) != want {
+					r.Errorf("%s: %d accounts, want %d", text, len(states), want)
+				}
+				r.inOrder(text+" by "+titled(query), r.pages(query, func() {}), states)
+			}
+		}
+	}},
 	{"neither repeats nor skips an account while others come and go", func(r *trial) {
 		random := rand.New(rand.NewPCG(seed(r), 0))
 		lasting := r.population(20)
-		for _, order := range orders {
+		for _, query := range orders {
+			query.Limit = 3
+			order := strings.ReplaceAll(titled(query), " ", "-")
 			var passing []domain.ID
 			n := 0
-			users := r.pages(domain.ListQuery{Order: order, Limit: 3}, func() {
+			users := r.pages(query, func() {
 				for range 2 {
 					s := r.fresh(fmt.Sprintf("%c-%s-%d", 'a'+random.IntN(26), order, n))
+					if random.IntN(2) == 0 {
+						s.LastLogin = s.CreatedAt.Add(time.Duration(random.IntN(40)) * time.Microsecond)
+					}
 					s.CreatedAt = s.CreatedAt.Add(time.Duration(random.IntN(40)) * time.Microsecond)
 					passing = append(passing, r.create(s).ID)
 					n++
@@ -251,7 +341,7 @@ var listing = []behaviour{
 					r.Errorf("%s: account %s came %d times", order, id, times)
 				}
 			}
-			r.inOrder(string(order), users, sorted(lasting, order, everyone))
+			r.inOrder(order, users, sorted(lasting, query, everyone))
 			for _, id := range passing {
 				if err := r.Delete(r.Context(), id); err != nil {
 					r.Fatal(err)
@@ -260,16 +350,18 @@ var listing = []behaviour{
 		}
 	}},
 	{"goes on behind an account that was deleted or changed", func(r *trial) {
-		all := r.population(9)
-		for _, order := range orders {
-			want := sorted(all, order, everyone)
-			page := must(r.List(r.Context(), domain.ListQuery{Order: order, Limit: 3}))(r)
+		all := r.population(14)
+		for _, query := range orders {
+			query.Limit = 3
+			want := sorted(all, query, everyone)
+			page := must(r.List(r.Context(), query))(r)
 			last := page.Users[2].ID()
 			if err := r.Delete(r.Context(), last); err != nil {
 				r.Fatal(err)
 			}
 			delete(all, last)
-			r.inOrder(string(order), r.pages(domain.ListQuery{Order: order, Limit: 3, After: page.Next}, func() {}), want[3:])
+			query.After = page.Next
+			r.inOrder(titled(query), r.pages(query, func() {}), want[3:])
 		}
 	}},
 	{"gives the last page no successor", func(r *trial) {

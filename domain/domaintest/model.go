@@ -166,10 +166,59 @@ func (m *model) ExistsByUsername(ctx context.Context, username domain.Username) 
 	return exists(m.FindByUsername(ctx, username))
 }
 
-func matches(f domain.Filter, s domain.UserState, now time.Time) bool {
+// findMany returns the account of each key, or nil.
+func findMany[K comparable](ctx context.Context, m *model, field string, keys []K, of func(domain.UserState) K) (users []*domain.User, err error) {
+	if len(keys) > domain.MaxBatch {
+		return nil, refuse(domain.ErrInvalid, field)
+	}
+	users = make([]*domain.User, len(keys))
+	err = m.locked(ctx, func(time.Time) error {
+		for _, s := range m.users {
+			u, err := user(s)
+			if err != nil {
+				return err
+			}
+			for i, k := range keys {
+				if k == of(s) {
+					users[i] = u
+				}
+			}
+		}
+		return nil
+	})
+	return users, err
+}
+
+func (m *model) FindByIDs(ctx context.Context, ids []domain.ID) ([]*domain.User, error) {
+	return findMany(ctx, m, "id", ids, func(s domain.UserState) domain.ID { return s.ID })
+}
+
+func (m *model) FindByEmails(ctx context.Context, emails []domain.Email) ([]*domain.User, error) {
+	return findMany(ctx, m, "email", emails, func(s domain.UserState) domain.Email { return s.Email })
+}
+
+func (m *model) FindByUsernames(ctx context.Context, usernames []domain.Username) ([]*domain.User, error) {
+	return findMany(ctx, m, "username", usernames, func(s domain.UserState) domain.Username { return s.Username })
+}
+
+func (m *model) matches(f domain.Filter, s domain.UserState, now time.Time) bool {
 	is := func(wanted *bool, is bool) bool { return wanted == nil || *wanted == is }
 	if !is(f.Locked, s.LockedUntil.After(now)) || !is(f.SignedIn, !s.LastLogin.IsZero()) || !is(f.WithPhone, !s.Phone.IsZero()) ||
-		!is(f.WithPassword, s.PasswordHash != domain.NoPassword()) {
+		!is(f.WithPassword, s.PasswordHash != domain.NoPassword()) || !is(f.WithIdentity, m.linked(s.ID) > 0) {
+		return false
+	}
+	if from := storedTime(f.SignedInFrom); !f.SignedInFrom.IsZero() && (s.LastLogin.IsZero() || s.LastLogin.Before(from)) {
+		return false
+	}
+	if before := storedTime(f.SignedInBefore); !f.SignedInBefore.IsZero() && (s.LastLogin.IsZero() || !s.LastLogin.Before(before)) {
+		return false
+	}
+	since := storedTime(f.UnverifiedSince)
+	if !f.UnverifiedSince.IsZero() && (s.Verified || !s.CreatedAt.Before(since) || s.Version > 1 && !s.UpdatedAt.Before(since)) {
+		return false
+	}
+	if !f.Name.IsZero() && !f.Name.Matches(domain.Names{First: s.FirstName, Last: s.LastName}) ||
+		!f.Domain.IsZero() && !strings.HasSuffix(s.Email.String(), "@"+f.Domain.String()) {
 		return false
 	}
 	search := f.Search.String()
@@ -179,47 +228,66 @@ func matches(f domain.Filter, s domain.UserState, now time.Time) bool {
 		(f.CreatedBefore.IsZero() || s.CreatedAt.Before(storedTime(f.CreatedBefore)))
 }
 
-func (m *model) List(ctx context.Context, query domain.ListQuery) (page domain.Page, err error) {
-	query, err = query.Resolve()
-	if err != nil {
-		return page, err
-	}
-	compare := map[domain.Order]func(a, b domain.UserState) int{
+// compare returns how accounts stand in an order.
+func compare(order domain.Order, descending bool) func(a, b domain.UserState) int {
+	ascending := map[domain.Order]func(a, b domain.UserState) int{
 		domain.OrderCreated: func(a, b domain.UserState) int {
 			return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), compareIDs(a.ID, b.ID))
 		},
 		domain.OrderEmail:    func(a, b domain.UserState) int { return strings.Compare(a.Email.String(), b.Email.String()) },
 		domain.OrderUsername: func(a, b domain.UserState) int { return strings.Compare(a.Username.String(), b.Username.String()) },
-	}[query.Order]
+		domain.OrderLastLogin: func(a, b domain.UserState) int { // the zero time is before all others
+			return cmp.Or(a.LastLogin.Compare(b.LastLogin), compareIDs(a.ID, b.ID))
+		},
+	}[cmp.Or(order, domain.OrderCreated)]
+	if descending {
+		return func(a, b domain.UserState) int { return ascending(b, a) }
+	}
+	return ascending
+}
+
+// listed returns the accounts that match, from the query's place on, in its order.
+func (m *model) listed(query domain.ListQuery, now time.Time) []domain.UserState {
+	order := compare(query.Order, query.Descending)
+	at, id := query.After.At()
 	behind := func(s domain.UserState) bool {
-		if query.After.IsZero() {
-			return true
-		}
+		place := domain.UserState{CreatedAt: at, LastLogin: at, ID: id}
 		switch query.Order {
 		case domain.OrderEmail:
-			return s.Email.String() > query.After.Key()
+			return (strings.Compare(s.Email.String(), query.After.Key()) > 0) != query.Descending && s.Email.String() != query.After.Key()
 		case domain.OrderUsername:
-			return s.Username.String() > query.After.Key()
+			return (strings.Compare(s.Username.String(), query.After.Key()) > 0) != query.Descending && s.Username.String() != query.After.Key()
 		default:
-			createdAt, id := query.After.Created()
-			return compare(s, domain.UserState{CreatedAt: createdAt, ID: id}) > 0
+			return order(s, place) > 0
 		}
 	}
+	var found []domain.UserState
+	for _, s := range m.users {
+		if m.matches(query.Filter, s, now) && (query.After.IsZero() || behind(s)) {
+			found = append(found, s)
+		}
+	}
+	slices.SortFunc(found, order)
+	return found
+}
+
+func (m *model) List(ctx context.Context, query domain.ListQuery) (page domain.Page, err error) {
+	query, err = query.Resolve()
+	if err != nil {
+		return page, err
+	}
 	err = m.locked(ctx, func(now time.Time) error {
-		var found []domain.UserState
-		for _, s := range m.users {
-			if matches(query.Filter, s, now) && behind(s) {
-				s.ResetToken, s.VerificationToken = domain.TokenDigest{}, domain.TokenDigest{}
-				if s.PasswordHash != domain.NoPassword() {
-					s.PasswordHash = domain.PasswordHash{}
-				}
-				found = append(found, s)
+		found := m.listed(query, now)
+		for i := range found {
+			s := &found[i]
+			s.ResetToken, s.VerificationToken = domain.TokenDigest{}, domain.TokenDigest{}
+			if s.PasswordHash != domain.NoPassword() {
+				s.PasswordHash = domain.PasswordHash{}
 			}
 		}
-		slices.SortFunc(found, compare)
 		for i, s := range found {
 			if i == query.Limit {
-				page.Next = domain.CursorAfter(query.Order, page.Users[i-1])
+				page.Next = query.CursorAfter(page.Users[i-1])
 				break
 			}
 			u, err := user(s)
@@ -236,7 +304,7 @@ func (m *model) List(ctx context.Context, query domain.ListQuery) (page domain.P
 func (m *model) Count(ctx context.Context, filter domain.Filter) (n int, err error) {
 	err = m.locked(ctx, func(now time.Time) error {
 		for _, s := range m.users {
-			if matches(filter, s, now) {
+			if m.matches(filter, s, now) {
 				n++
 			}
 		}
@@ -349,6 +417,62 @@ func (m *model) Deactivate(ctx context.Context, id domain.ID) (*domain.User, err
 	return m.by(ctx, id, func(u *domain.User) error { u.Deactivate(); return nil })
 }
 
+// many changes accounts and returns the IDs of those that this changed.
+func (m *model) many(ctx context.Context, ids []domain.ID, change func(context.Context, domain.ID) (*domain.User, error)) (changed []domain.ID, err error) {
+	if len(ids) > domain.MaxBatch {
+		return nil, refuse(domain.ErrInvalid, "id")
+	}
+	for _, id := range ids {
+		var before domain.UserState
+		if err := m.locked(ctx, func(time.Time) error { before = m.users[id]; return nil }); err != nil {
+			return nil, err
+		}
+		after, err := change(ctx, id)
+		switch {
+		case errors.Is(err, domain.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case !same(before, after.State()):
+			changed = append(changed, id)
+		}
+	}
+	return changed, nil
+}
+
+func (m *model) ActivateMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+	return m.many(ctx, ids, m.Activate)
+}
+
+func (m *model) DeactivateMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+	return m.many(ctx, ids, m.Deactivate)
+}
+
+func (m *model) RevokeMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+	return m.many(ctx, ids, m.RevokeSessions)
+}
+
+func (m *model) Purge(ctx context.Context, query domain.ListQuery) (purged domain.Purged, err error) {
+	query, err = query.ResolvePurge()
+	if err != nil {
+		return purged, err
+	}
+	err = m.locked(ctx, func(now time.Time) error {
+		found := m.listed(query, now)
+		purged.Next, purged.Done = query.After, len(found) < query.Limit
+		for _, s := range found[:min(query.Limit, len(found))] {
+			purged.IDs = append(purged.IDs, s.ID)
+			m.remove(s.ID)
+		}
+		return nil
+	})
+	return purged, err
+}
+
+func (m *model) remove(id domain.ID) {
+	delete(m.users, id)
+	m.links = slices.DeleteFunc(m.links, func(l domain.LinkedIdentity) bool { return l.UserID == id })
+}
+
 func (m *model) Verify(ctx context.Context, id domain.ID) (*domain.User, error) {
 	return m.by(ctx, id, func(u *domain.User) error { u.Verify(); return nil })
 }
@@ -378,8 +502,7 @@ func (m *model) delete(ctx context.Context, id domain.ID, expected func(domain.U
 		case !expected(s):
 			return refuse(domain.ErrConflict, "version")
 		}
-		delete(m.users, id)
-		m.links = slices.DeleteFunc(m.links, func(l domain.LinkedIdentity) bool { return l.UserID == id })
+		m.remove(id)
 		return nil
 	})
 }

@@ -1,6 +1,10 @@
 package domaintest
 
-import "github.com/softbee/accounts/domain"
+import (
+	"fmt"
+
+	"github.com/softbee/accounts/domain"
+)
 
 var reading = []behaviour{
 	{"finds what Create stored, nothing of it absent", func(r *trial) {
@@ -76,6 +80,77 @@ var reading = []behaviour{
 		r.refused("zero Username", err, domain.ErrNotFound, "")
 		if must(r.ExistsByEmail(r.Context(), domain.Email{}))(r) || must(r.ExistsByUsername(r.Context(), domain.Username{}))(r) {
 			r.Error("nothing exists")
+		}
+	}},
+	{"finds many at once, each at the place of its key, and nothing at the place of an absent one", func(r *trial) {
+		var states []domain.UserState
+		for _, name := range []string{"ana", "o'neil", `a"b`, `a\b`, "龜va", "a{b", "eva"} {
+			s, _ := r.full("full")
+			s.ID, s.Email, s.Username, s.Phone = domain.NewID(), r.fresh("x").Email, r.username(name), domain.Phone{}
+			s.Email = r.email(fmt.Sprintf("n%d'{}@example.org", len(states)))
+			s.ResetToken, s.VerificationToken = domain.NewOneTimeToken().Digest(), domain.NewOneTimeToken().Digest()
+			states = append(states, r.create(s))
+		}
+		places := []int{6, -1, 0, 1, 5, -2, 2, 6, 3, 4, 0} // below zero: nothing, and the absent value
+		var ids []domain.ID
+		var emails []domain.Email
+		var usernames []domain.Username
+		for _, place := range places {
+			s := domain.UserState{ID: domain.NewID(), Email: r.email("nobody@example.org"), Username: r.username("nobody")}
+			switch place {
+			case -1:
+			case -2:
+				s = domain.UserState{}
+			default:
+				s = states[place]
+			}
+			ids, emails, usernames = append(ids, s.ID), append(emails, s.Email), append(usernames, s.Username)
+		}
+		for what, users := range map[string][]*domain.User{
+			"by ID":       must(r.FindByIDs(r.Context(), ids))(r),
+			"by e-mail":   must(r.FindByEmails(r.Context(), emails))(r),
+			"by username": must(r.FindByUsernames(r.Context(), usernames))(r),
+		} {
+			if len(users) != len(places) {
+				r.Fatalf("%s: %d of %d", what, len(users), len(places))
+			}
+			for i, place := range places {
+				switch {
+				case place < 0 && users[i] != nil:
+					r.Errorf("%s: found %v at %d", what, users[i], i)
+				case place >= 0 && users[i] == nil:
+					r.Errorf("%s: found nothing at %d", what, i)
+				case place >= 0:
+					r.equal(fmt.Sprint(what, " at ", i), users[i].State(), states[place])
+				}
+			}
+		}
+	}},
+	{"finds up to 10,000 at once, and none", func(r *trial) {
+		s := r.create(r.fresh("ana"))
+		ids, emails, usernames := make([]domain.ID, domain.MaxBatch), make([]domain.Email, domain.MaxBatch), make([]domain.Username, domain.MaxBatch)
+		for i := range ids {
+			ids[i], emails[i], usernames[i] = domain.NewID(), r.email(fmt.Sprintf("x%d@example.org", i)), r.username(fmt.Sprintf("x%d", i))
+		}
+		last := domain.MaxBatch - 1
+		ids[last], emails[last], usernames[last] = s.ID, s.Email, s.Username
+		for what, users := range map[string][]*domain.User{
+			"by ID":       must(r.FindByIDs(r.Context(), ids))(r),
+			"by e-mail":   must(r.FindByEmails(r.Context(), emails))(r),
+			"by username": must(r.FindByUsernames(r.Context(), usernames))(r),
+		} {
+			if users[0] != nil || users[last] == nil || users[last].ID() != s.ID {
+				r.Errorf("%s: found %v and %v", what, users[0], users[last])
+			}
+		}
+		_, err := r.FindByIDs(r.Context(), append(ids, s.ID))
+		r.refused("too many IDs", err, domain.ErrInvalid, "id")
+		_, err = r.FindByEmails(r.Context(), append(emails, s.Email))
+		r.refused("too many addresses", err, domain.ErrInvalid, "email")
+		_, err = r.FindByUsernames(r.Context(), append(usernames, s.Username))
+		r.refused("too many names", err, domain.ErrInvalid, "username")
+		if users := must(r.FindByIDs(r.Context(), nil))(r); len(users) != 0 {
+			r.Errorf("found %v for none", users)
 		}
 	}},
 	{"sees the address and the name that an account has now", func(r *trial) {

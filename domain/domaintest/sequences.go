@@ -140,6 +140,19 @@ func (q *sequence) filter() (f domain.Filter) {
 	f.Active, f.Verified = one(q, nil, nil, &yes, &no), one(q, nil, nil, &yes, &no)
 	f.Search = q.prefix(one(q, "", "", "d", "D_", "A", "ç", `d\`, "d%"))
 	if q.random.IntN(3) == 0 {
+		f.Locked, f.SignedIn, f.WithPhone, f.WithPassword, f.WithIdentity = one(q, nil, nil, &yes, &no), one(q, nil, nil, &yes, &no), one(q, nil, nil, &yes, &no), one(q, nil, nil, &yes, &no), one(q, nil, nil, &yes, &no)
+		f.Name, f.Domain = q.namePrefix(one(q, "", "", "a", "josé", "o'")), q.mailDomain(one(q, "", "", "Example.org", "example.com"))
+	}
+	ago := func() time.Time { return q.clock.Now().Add(-time.Duration(q.random.Int64N(int64(5 * time.Minute)))) }
+	switch q.random.IntN(6) {
+	case 0:
+		f.SignedInFrom = ago()
+	case 1:
+		f.SignedInBefore = ago()
+	case 2:
+		f.UnverifiedSince = ago()
+	}
+	if q.random.IntN(3) == 0 {
 		f.CreatedFrom = q.clock.Now().Add(-time.Duration(q.random.Int64N(int64(10 * time.Minute))))
 	}
 	if q.random.IntN(3) == 0 {
@@ -269,6 +282,9 @@ func (q *sequence) step() string {
 	if q.random.IntN(8) == 0 && len(q.model.users) > 0 {
 		return q.wayIn(id)
 	}
+	if q.random.IntN(10) == 0 && len(q.model.users) > 0 {
+		return q.many()
+	}
 	switch n := q.random.IntN(100); {
 	case n < 5 && len(q.model.users) < q.most || len(q.model.users) == 0:
 		s := q.fresh("ana")
@@ -388,6 +404,54 @@ func (q *sequence) step() string {
 	}
 }
 
+// many does something to several accounts.
+func (q *sequence) many() string {
+	ctx := q.Context()
+	var ids []domain.ID
+	for range q.random.IntN(6) {
+		ids = append(ids, one(q, q.id(), q.id(), domain.NewID(), domain.ID{}))
+	}
+	changed := func(what string, do func(domain.Repository) ([]domain.ID, error)) string {
+		got, err := do(q.Repository)
+		want, wantErr := do(q.model)
+		q.agree(what, append([]domain.ID{}, got...), append([]domain.ID{}, want...), err, wantErr)
+		return what
+	}
+	switch q.random.IntN(6) {
+	case 0:
+		return changed("ActivateMany()", func(r domain.Repository) ([]domain.ID, error) { return r.ActivateMany(ctx, slices.Compact(ids)) })
+	case 1:
+		return changed("DeactivateMany()", func(r domain.Repository) ([]domain.ID, error) { return r.DeactivateMany(ctx, ids) })
+	case 2:
+		return changed("RevokeMany()", func(r domain.Repository) ([]domain.ID, error) { return r.RevokeMany(ctx, ids) })
+	case 3:
+		query := domain.ListQuery{Filter: q.filter(), Limit: one(q, 1, 2, 50)}
+		order := one(q, orders...)
+		query.Order, query.Descending = order.Order, order.Descending
+		got, err := q.Purge(ctx, query)
+		want, wantErr := q.model.Purge(ctx, query)
+		for _, purged := range []*domain.Purged{&got, &want} {
+			slices.SortFunc(purged.IDs, compareIDs)
+			purged.IDs = append([]domain.ID{}, purged.IDs...)
+		}
+		what := fmt.Sprintf("Purge(%+v)", query)
+		q.agree(what, got, want, err, wantErr)
+		return what
+	default:
+		users, err := q.FindByIDs(ctx, ids)
+		for i, u := range users {
+			s, known := q.model.users[ids[i]]
+			if known != (u != nil) {
+				q.Errorf("FindByIDs() found %v for %s", u, ids[i])
+			} else if known {
+				q.equal("FindByIDs()", u.State(), s)
+			}
+		}
+		q.agree("FindByIDs()", len(users), len(ids), err, nil)
+		return "FindByIDs"
+	}
+}
+
 // count compares what can be asked of sessions.
 func (q *sequence) count(id domain.ID) string {
 	ctx := q.Context()
@@ -404,7 +468,9 @@ func (q *sequence) count(id domain.ID) string {
 
 // list compares a list, page by page.
 func (q *sequence) list() string {
-	query := domain.ListQuery{Filter: q.filter(), Order: one(q, orders...), Limit: one(q, 1, 2, 3, 50)}
+	query := domain.ListQuery{Filter: q.filter(), Limit: one(q, 1, 2, 3, 50)}
+	order := one(q, orders...)
+	query.Order, query.Descending = order.Order, order.Descending
 	what := fmt.Sprintf("List(%+v)", query)
 	for {
 		got, err := q.List(q.Context(), query)

@@ -55,6 +55,16 @@ func (r *trial) prefix(text string) domain.Prefix {
 	return must(domain.ParsePrefix(text))(r)
 }
 
+func (r *trial) namePrefix(text string) domain.NamePrefix {
+	r.Helper()
+	return must(domain.ParseNamePrefix(text))(r)
+}
+
+func (r *trial) mailDomain(text string) domain.MailDomain {
+	r.Helper()
+	return must(domain.ParseMailDomain(text))(r)
+}
+
 // fresh returns an account that is not stored: NAME with the address NAME@example.org and nothing that may be absent.
 func (r *trial) fresh(name string) domain.UserState {
 	r.Helper()

@@ -36,6 +36,34 @@ var calls = map[string]call{
 		_, err := a.store.FindByUsername(a.ctx, a.Username())
 		return err
 	}},
+	"FindByIDs": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.FindByIDs(a.ctx, []domain.ID{a.ID(), domain.NewID()})
+		return err
+	}},
+	"FindByEmails": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.FindByEmails(a.ctx, []domain.Email{a.Email()})
+		return err
+	}},
+	"FindByUsernames": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.FindByUsernames(a.ctx, []domain.Username{a.Username()})
+		return err
+	}},
+	"ActivateMany": {statements: 1, roundTrips: 1, before: deactivate, run: func(a *account) error {
+		_, err := a.store.ActivateMany(a.ctx, []domain.ID{a.ID()})
+		return err
+	}},
+	"DeactivateMany": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.DeactivateMany(a.ctx, []domain.ID{a.ID()})
+		return err
+	}},
+	"RevokeMany": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.RevokeMany(a.ctx, []domain.ID{a.ID()})
+		return err
+	}},
+	"Purge": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		_, err := a.store.Purge(a.ctx, domain.ListQuery{Filter: domain.Filter{UnverifiedSince: filledFrom}})
+		return err
+	}},
 	"ExistsByEmail": {statements: 1, roundTrips: 1, run: func(a *account) error {
 		_, err := a.store.ExistsByEmail(a.ctx, a.Email())
 		return err

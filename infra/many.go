@@ -1,0 +1,213 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"entgo.io/ent/dialect/sql"
+	"github.com/google/uuid"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/user"
+)
+
+// FindByIDs implements [domain.UserReader].
+func (r *repository) FindByIDs(ctx context.Context, ids []domain.ID) ([]*domain.User, error) {
+	return findMany(ctx, r, "find users by id", user.FieldID, ids, (*domain.User).ID)
+}
+
+// FindByEmails implements [domain.UserReader].
+func (r *repository) FindByEmails(ctx context.Context, emails []domain.Email) ([]*domain.User, error) {
+	return findMany(ctx, r, "find users by e-mail", user.FieldEmail, emails, (*domain.User).Email)
+}
+
+// FindByUsernames implements [domain.UserReader].
+func (r *repository) FindByUsernames(ctx context.Context, usernames []domain.Username) ([]*domain.User, error) {
+	return findMany(ctx, r, "find users by username", user.FieldUsername, usernames, (*domain.User).Username)
+}
+
+// key is a value of a unique column.
+type key interface {
+	comparable
+	IsZero() bool
+	String() string
+}
+
+// texts returns those of the keys that are there, or [domain.ErrInvalid] on the field for too many.
+func texts[K key](field string, keys []K) ([]string, error) {
+	if len(keys) > domain.MaxBatch {
+		return nil, invalid(field, fmt.Sprintf("is one of %d; at most %d are taken at once", len(keys), domain.MaxBatch))
+	}
+	all := make([]string, 0, len(keys))
+	for _, k := range keys {
+		if !k.IsZero() { // which no account has
+			all = append(all, k.String())
+		}
+	}
+	return all, nil
+}
+
+func findMany[K key](
+	ctx context.Context, r *repository, op, column string, keys []K, of func(*domain.User) K,
+) ([]*domain.User, error) {
+	wanted, err := texts(column, keys)
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	users := make([]*domain.User, len(keys))
+	if len(wanted) == 0 {
+		return users, nil
+	}
+	rows, err := collect(ctx, r, op, r.texts.findMany[column], []any{r.dialect.list(wanted)}, func(rows Rows) (listed, error) {
+		u, r, err := scanRow(rows)
+		if err != nil || u != nil {
+			return listed{user: u}, err
+		}
+		return listed{malformed: r.malformed()}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[K]*domain.User, len(rows))
+	var malformed []error
+	for _, l := range rows {
+		if l.malformed != nil {
+			malformed = append(malformed, wrap(op, l.malformed))
+		} else {
+			found[of(l.user)] = l.user
+		}
+	}
+	for i, k := range keys {
+		users[i] = found[k]
+	}
+	return users, errors.Join(malformed...)
+}
+
+// ActivateMany implements [domain.UserWriter].
+func (r *repository) ActivateMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+	return r.changeMany(ctx, "activate users", r.texts.activateMany, ids)
+}
+
+// DeactivateMany implements [domain.UserWriter].
+func (r *repository) DeactivateMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+	return r.changeMany(ctx, "deactivate users", r.texts.deactivateMany, ids)
+}
+
+// RevokeMany implements [domain.SessionStore].
+func (r *repository) RevokeMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
+	return r.changeMany(ctx, "revoke users' sessions", r.texts.revokeMany, ids)
+}
+
+// changeMany runs a statement that changes accounts and returns the IDs of those that it changed.
+func (r *repository) changeMany(ctx context.Context, op, query string, ids []domain.ID) ([]domain.ID, error) {
+	wanted, err := texts(user.FieldID, ids)
+	if err != nil {
+		return nil, wrap(op, err)
+	}
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	returned, err := collect(ctx, r, op, query, []any{r.present(), r.dialect.list(wanted)}, scanned[uuid.UUID])
+	if err != nil {
+		return nil, err
+	}
+	changed := make(map[domain.ID]bool, len(returned))
+	for _, id := range returned {
+		changed[domain.IDFromUUID(id)] = true
+	}
+	var inOrder []domain.ID
+	for _, id := range ids {
+		if changed[id] {
+			inOrder = append(inOrder, id)
+			delete(changed, id) // where it is asked for twice
+		}
+	}
+	return inOrder, nil
+}
+
+// Purge implements [domain.UserWriter].
+func (r *repository) Purge(ctx context.Context, query domain.ListQuery) (domain.Purged, error) {
+	const op = "purge users"
+	query, err := query.ResolvePurge()
+	if err != nil {
+		return domain.Purged{}, wrap(op, err)
+	}
+	ids, err := r.purge(ctx, op, query.Filter, func(selector *sql.Selector) {
+		page := r.selectPage(query).Select(user.FieldID).Limit(query.Limit)
+		if r.dialect.locking {
+			page.ForUpdate() // in the order of the list, so that several purges do not wait for one another in a circle
+		}
+		whereIn(selector, r.dialect.inQuery, page)
+	})
+	switch {
+	case errors.Is(err, domain.ErrReferenced):
+		var purged domain.Purged
+		err := r.nested(ctx, func(tx *Tx) (err error) {
+			purged, err = tx.purgeEach(ctx, op, query)
+			return err
+		})
+		return purged, err
+	case err != nil:
+		return domain.Purged{}, err
+	}
+	return domain.Purged{IDs: ids, Next: query.After, Done: len(ids) < query.Limit}, nil
+}
+
+// purgeEach deletes the accounts of a page one by one, and leaves those to which other tables refer.
+func (r *repository) purgeEach(ctx context.Context, op string, query domain.ListQuery) (domain.Purged, error) {
+	rows, more, err := r.page(ctx, op, query, false)
+	if err != nil {
+		return domain.Purged{}, err
+	}
+	purged := domain.Purged{Next: query.After, Done: !more}
+	for _, l := range rows {
+		var id domain.ID
+		if l.malformed != nil {
+			id = l.malformed.ID
+		} else {
+			id = l.user.ID()
+		}
+		ids, err := r.purge(ctx, op, query.Filter, func(selector *sql.Selector) { selector.Where(sql.EQ(selector.C(user.FieldID), id.UUID())) })
+		switch {
+		case errors.Is(err, domain.ErrReferenced):
+			purged.Referenced = append(purged.Referenced, id)
+		case err != nil:
+			return domain.Purged{}, err
+		}
+		purged.IDs, purged.Next = append(purged.IDs, ids...), l.at
+	}
+	return purged, nil
+}
+
+// purge deletes, in one statement, the accounts that match both the filter and a condition. The filter is looked at in the row as it is when it
+// is deleted. In a transaction it is a savepoint, so that a row that is referred to ends nothing but itself.
+func (r *repository) purge(ctx context.Context, op string, filter domain.Filter, condition func(*sql.Selector)) (ids []domain.ID, err error) {
+	if r.inside {
+		err = r.nested(ctx, func(tx *Tx) error {
+			ids, err = tx.delete(ctx, op, filter, condition)
+			return err
+		})
+		return ids, err
+	}
+	return r.delete(ctx, op, filter, condition)
+}
+
+func (r *repository) delete(ctx context.Context, op string, filter domain.Filter, condition func(*sql.Selector)) ([]domain.ID, error) {
+	selector := r.selectFiltered(filter)
+	condition(selector)
+	text, args := sql.Dialect(r.dialect.name).Delete(usersTable).Schema(r.builderSchema()).FromSelect(selector).Query()
+	return collect(ctx, r, op, text+" RETURNING id", args, func(rows Rows) (domain.ID, error) {
+		id, err := scanned[uuid.UUID](rows)
+		return domain.IDFromUUID(id), err
+	})
+}
+
+// whereIn adds the condition that the account is in what a query returns.
+func whereIn(selector *sql.Selector, condition string, query *sql.Selector) {
+	selector.Where(sql.P(func(b *sql.Builder) {
+		before, after, _ := strings.Cut(condition, "?")
+		b.WriteString(selector.C(user.FieldID) + before).Join(query).WriteString(after)
+	}))
+}

@@ -1,0 +1,251 @@
+package postgres
+
+import (
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+)
+
+// BenchmarkLists shows what the first and the 10,000th page of each order take, what a search takes, and what it is worth to find 1,000
+// accounts at once. ACCOUNTS_BENCH_ROWS has the numbers of accounts: 1000000,10000000 takes a quarter of an hour and 8 GB.
+func BenchmarkLists(b *testing.B) {
+	for text := range strings.SplitSeq(benchRows(), ",") {
+		rows, err := strconv.Atoi(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(text, func(b *testing.B) {
+			address := migrated(b)
+			db := open(b, address)
+			fillLists(b, db, rows)
+			store, err := Open(b.Context(), address)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = store.Close() })
+			bySignIn := domain.ListQuery{Order: domain.OrderLastLogin}
+			unindexed := median(b, 3, func() { page(b, store, bySignIn) })[0]
+			for _, statement := range optionalIndexes(b) {
+				mustExec(b, db, statement)
+			}
+			mustExec(b, db, "VACUUM ANALYZE users")
+			b.Run("last_login without its index", func(b *testing.B) {
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(unindexed, "µs-first")
+			})
+			for _, order := range domain.Orders {
+				for _, descending := range []bool{false, true} {
+					query := domain.ListQuery{Order: order, Descending: descending}
+					b.Run(fmt.Sprintf("%s,desc=%t", order, descending), func(b *testing.B) { firstAndLater(b, store, db, query, 499_950) })
+				}
+			}
+			found := domain.ListQuery{Filter: domain.Filter{Domain: mailDomain("d7.example")}}
+			b.Run("of a domain", func(b *testing.B) { firstAndLater(b, store, db, found, rows/1000-50) })
+			b.Run("by name", func(b *testing.B) {
+				query := domain.ListQuery{Filter: domain.Filter{Name: namePrefix("Ab12")}}
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(median(b, 50, func() { page(b, store, query) })[0], "µs-first")
+			})
+			b.Run("FindByIDs", func(b *testing.B) { manyAtOnce(b, store, rows) })
+		})
+	}
+}
+
+func benchRows() string {
+	if rows := os.Getenv("ACCOUNTS_BENCH_ROWS"); rows != "" {
+		return rows
+	}
+	return "600000"
+}
+
+// fillLists stores n accounts of 1,000 domains, of which two of three have signed in, with names, and without sessions.
+func fillLists(b *testing.B, db *sql.DB, n int) {
+	b.Helper()
+	const batch = 500_000
+	for first := 1; first <= n; first += batch {
+		mustExec(b, db, `INSERT INTO users (id, email, username, hashed_password, first_name, last_name, last_login, created_at, updated_at)
+			SELECT md5(i::text)::uuid, left(md5(i || 'e'), 12) || i || '@d' || i % 1000 || '.example', left(md5(i || 'u'), 8) || i, $1,
+				initcap(left(md5(i || 'f'), 8)), initcap(left(md5(i || 'l'), 8)),
+				CASE WHEN i % 3 > 0 THEN made + (hashint4(i) % 1000000) * interval '1 s' END, made, made
+			FROM generate_series($2::int, $3::int) AS i, LATERAL (SELECT $4::timestamptz + i * interval '1 s' AS made) AS m`,
+			passwordHash(b, "a").Stored(), first, min(first+batch-1, n), filledFrom)
+	}
+	mustExec(b, db, "VACUUM ANALYZE users")
+}
+
+// page reads a page, which must be full.
+func page(b *testing.B, store *infra.Store, query domain.ListQuery) {
+	b.Helper()
+	page, err := store.List(b.Context(), query)
+	if err != nil || len(page.Users) == 0 {
+		b.Fatalf("%d accounts, %v", len(page.Users), err)
+	}
+}
+
+// firstAndLater takes turns between the first page and the one behind so many accounts.
+func firstAndLater(b *testing.B, store *infra.Store, db *sql.DB, query domain.ListQuery, skipped int) {
+	b.Helper()
+	column, direction := string(query.Order), ""
+	switch query.Order {
+	case domain.OrderLastLogin:
+		column = "coalesce(last_login, '0001-01-01 00:00:00+00')"
+	case "":
+		column = "created_at"
+	case domain.OrderCreated:
+		column = "created_at"
+	}
+	if query.Descending {
+		direction = " DESC"
+	}
+	where := ""
+	if d := query.Filter.Domain; !d.IsZero() {
+		where = "WHERE substr(email, strpos(email, '@') + 1) = '" + d.String() + "'"
+	}
+	later := query
+	var id domain.ID
+	if query.Order == domain.OrderEmail || query.Order == domain.OrderUsername {
+		var key string
+		if err := db.QueryRow(fmt.Sprintf("SELECT %s FROM users ORDER BY 1%s OFFSET %d LIMIT 1", column, direction, skipped-1)).Scan(&key); err != nil {
+			b.Fatal(err)
+		}
+		later.After = query.CursorAt(time.Time{}, id, key)
+	} else {
+		var at time.Time
+		if err := db.QueryRow(fmt.Sprintf("SELECT %s, id FROM users %s ORDER BY 1%s, 2%[3]s OFFSET %[4]d LIMIT 1", column, where, direction, skipped-1)).
+			Scan(&at, &id); err != nil {
+			b.Fatal(err)
+		}
+		later.After = query.CursorAt(domain.StoredTime(at), id, "")
+	}
+	times := median(b, 200, func() { page(b, store, query) }, func() { page(b, store, later) })
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(times[0], "µs-first")
+	b.ReportMetric(times[1], "µs-later")
+	b.ReportMetric(times[1]/times[0], "ratio")
+}
+
+func manyAtOnce(b *testing.B, store *infra.Store, rows int) {
+	ids := make([]domain.ID, 1000)
+	for i := range ids {
+		ids[i] = filledID(1 + rand.IntN(rows))
+	}
+	times := median(b, 20, func() {
+		if users, err := store.FindByIDs(b.Context(), ids); err != nil || users[999] == nil {
+			b.Fatal(users, err)
+		}
+	}, func() {
+		for _, id := range ids {
+			if _, err := store.FindByID(b.Context(), id); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(times[0], "µs-1000-at-once")
+	b.ReportMetric(times[1], "µs-1000-one-by-one")
+	b.ReportMetric(times[1]/times[0], "ratio")
+}
+
+// median lets some works take turns and returns how many µs each took, the median of the rounds.
+func median(b *testing.B, rounds int, works ...func()) []float64 {
+	b.Helper()
+	taken := make([][]float64, len(works))
+	for round := range rounds + 1 {
+		for i, work := range works {
+			start := time.Now()
+			work()
+			if round > 0 { // the first one prepares the statements
+				taken[i] = append(taken[i], float64(time.Since(start).Nanoseconds())/1e3)
+			}
+		}
+	}
+	medians := make([]float64, len(works))
+	for i := range taken {
+		slices.Sort(taken[i])
+		medians[i] = taken[i][len(taken[i])/2]
+	}
+	return medians
+}
+
+// BenchmarkOptionalIndexes shows what each of them adds to a create and to a sign-in: time and write-ahead log, on 100,000 accounts
+// that take turns with a table without them.
+func BenchmarkOptionalIndexes(b *testing.B) {
+	const rows, operations = 100_000, 300
+	statements := optionalIndexes(b)
+	variants := []struct {
+		name    string
+		indexes []string
+	}{{"none", nil}, {"last_login", statements[:1]}, {"email_domain", statements[1:2]}, {"names", statements[2:]}}
+	type target struct {
+		store *infra.Store
+		db    *sql.DB
+	}
+	var targets []target
+	for _, v := range variants {
+		address := migrated(b)
+		db := open(b, address)
+		fillLists(b, db, rows)
+		for _, statement := range v.indexes {
+			mustExec(b, db, statement)
+		}
+		store, err := Open(b.Context(), address)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = store.Close() })
+		targets = append(targets, target{store, db})
+	}
+	works := map[string]func(target){
+		"create": func(t target) {
+			for range operations {
+				u := newUser(b)
+				s := u.State()
+				s.FirstName, s.LastName = "Ana", "Roa"
+				u, err := domain.RestoreUser(s)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := t.store.Create(b.Context(), u); err != nil {
+					b.Fatal(err)
+				}
+			}
+		},
+		"sign-in": func(t target) {
+			for range operations {
+				if _, err := t.store.RecordSignIn(b.Context(), filledID(1+rand.IntN(rows))); err != nil {
+					b.Fatal(err)
+				}
+			}
+		},
+	}
+	for _, name := range []string{"create", "sign-in"} {
+		written := make([]int, len(targets))
+		var turns []func()
+		for i, t := range targets {
+			turns = append(turns, func() {
+				before := queryInt(b, t.db, "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint")
+				works[name](t)
+				written[i] += queryInt(b, t.db, "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint") - before
+			})
+		}
+		const rounds = 20
+		times := median(b, rounds, turns...)
+		for i, v := range variants {
+			b.Run(name+"/"+v.name, func(b *testing.B) {
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(times[i]/operations, "µs/op")
+				b.ReportMetric(times[i]/times[0], "ratio")
+				b.ReportMetric(float64(written[i])/(rounds+1)/operations, "WAL-bytes/op")
+			})
+		}
+	}
+}
