@@ -162,8 +162,8 @@ func TestValueObjectsGoThroughTextJSONAndSQL(t *testing.T) {
 		issue := issueToken(t, token, tokenTime, SessionPolicy{}).Token()
 		roundTrip(t, issue.SessionID(), SessionID{})
 		user := restored(t, UserState{ID: token, Email: email, Username: username, CreatedAt: StoredTime(tokenTime)})
-		for _, order := range []Order{OrderCreated, OrderEmail, OrderUsername} {
-			roundTrip(t, CursorAfter(order, user), Cursor{})
+		for _, order := range Orders {
+			roundTrip(t, ListQuery{Order: order}.CursorAfter(user), Cursor{})
 		}
 	}
 	if accepted["email"] < 100 || accepted["username"] < 100 {
@@ -174,7 +174,7 @@ func TestValueObjectsGoThroughTextJSONAndSQL(t *testing.T) {
 	roundTrip(t, Phone{}, phone)
 	roundTrip(t, ID{}, NewID())
 	roundTrip(t, SessionID{}, SessionID{strings.Repeat("a", EntrySessionLen)})
-	roundTrip(t, Cursor{}, CursorAfter(OrderEmail, restored(t, fullState(t))))
+	roundTrip(t, Cursor{}, ListQuery{Order: OrderEmail}.CursorAfter(restored(t, fullState(t))))
 
 	refusals(t, "email", email, "a", "a@", "a@b\x00", strings.Repeat("a", 1<<16))
 	refusals(t, "username", username, "ab", "a b", "a@b", NewID().String())

@@ -6,10 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 func cursorUser(t *testing.T, email, username string, created time.Time) *User {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"io/fs"
 	"strings"
+	"time"
 
+	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/migration"
 )
 
@@ -28,7 +30,10 @@ type dialect struct {
 	inQuery string // a condition that a column is in what a query returns, which is read once
 	locking bool   // a query can lock the rows that it reads
 
-	lastLogin   string // when an account last signed in, before all times if it never did, as the index of that order has it
+	// lastLogin is when an account last signed in, before all times if it never did, as the index of that order has it; a time compares with it.
+	// afterLogin is a place in that order: what compares with lastLogin, and, where that tells too little, with the ID behind it.
+	lastLogin   string
+	afterLogin  func(at time.Time, id domain.ID) []any
 	emailDomain string // of the address
 
 	health func(ctx context.Context, s *Store, h *Health) error // asks the server how it is

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/migrate/desired"
 	"github.com/softbee/accounts/ent/migrate/postgres"
 	"github.com/softbee/accounts/infra/migration"
@@ -27,6 +28,7 @@ var postgresDialect = dialect{
 	locking: true,
 
 	lastLogin:   "coalesce(last_login, '0001-01-01 00:00:00+00')",
+	afterLogin:  func(at time.Time, id domain.ID) []any { return []any{at, id.UUID()} },
 	emailDomain: "substr(email, strpos(email, '@') + 1)",
 
 	health: postgresHealth,

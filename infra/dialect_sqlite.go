@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/migrate/desired"
 	"github.com/softbee/accounts/ent/migrate/sqlite"
 	"github.com/softbee/accounts/infra/migration"
@@ -25,7 +26,9 @@ var sqliteDialect = dialect{
 	list:    func(texts []string) string { return list(texts) },
 	inQuery: " IN (?)",
 
-	lastLogin:   "coalesce(last_login, '0001-01-01 00:00:00')",
+	// One text, because SQLite looks for no pair in an index that begins with an expression. The blank is before all that a longer time has there.
+	lastLogin:   "coalesce(last_login, '0001-01-01 00:00:00') || ' ' || id",
+	afterLogin:  func(at time.Time, id domain.ID) []any { return []any{at.UTC().Format(sqliteTime) + " " + id.String()} },
 	emailDomain: "substr(email, instr(email, '@') + 1)",
 
 	health: sqliteHealth,

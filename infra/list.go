@@ -134,14 +134,10 @@ func (r *repository) builderSchema() string {
 // of creation itself.
 func (r *repository) selectPage(query domain.ListQuery) *sql.Selector {
 	selector := r.selectFiltered(query.Filter)
-	keys, operator, direction := r.sortKeys(query.Order), " > ", ""
+	keys, after := r.place(query)
+	operator, direction := " > ", ""
 	if query.Descending {
 		operator, direction = " < ", " DESC"
-	}
-	after := []any{query.After.Key()}
-	if len(keys) > 1 {
-		at, id := query.After.At()
-		after = []any{at, id.UUID()}
 	}
 	// In the ascending order the zero cursor is before everything, so that the first page is the same prepared statement as the others.
 	if !query.Descending || !query.After.IsZero() {
@@ -158,17 +154,19 @@ func (r *repository) selectPage(query domain.ListQuery) *sql.Selector {
 	return selector
 }
 
-// sortKeys are what an order goes by, as its index has it.
-func (r *repository) sortKeys(order domain.Order) []string {
-	switch order {
+// place returns what the query's order goes by, as its index has it, and where in it the query begins.
+func (r *repository) place(query domain.ListQuery) (keys []string, after []any) {
+	at, id := query.After.At()
+	switch query.Order {
 	case domain.OrderEmail:
-		return []string{user.FieldEmail}
+		return []string{user.FieldEmail}, []any{query.After.Key()}
 	case domain.OrderUsername:
-		return []string{user.FieldUsername}
+		return []string{user.FieldUsername}, []any{query.After.Key()}
 	case domain.OrderLastLogin:
-		return []string{r.dialect.lastLogin, user.FieldID}
+		after = r.dialect.afterLogin(at, id)
+		return []string{r.dialect.lastLogin, user.FieldID}[:len(after)], after
 	default:
-		return []string{user.FieldCreatedAt, user.FieldID}
+		return []string{user.FieldCreatedAt, user.FieldID}, []any{at, id.UUID()}
 	}
 }
 
@@ -233,7 +231,7 @@ func (r *repository) selectFiltered(f domain.Filter) *sql.Selector {
 	since(f.CreatedFrom, "created_at >= ?", domain.StoredTime(f.CreatedFrom))
 	since(f.CreatedBefore, "created_at < ?", domain.StoredTime(f.CreatedBefore))
 	since(f.SignedInFrom, lastLogin+" >= ?", domain.StoredTime(f.SignedInFrom))
-	since(f.SignedInBefore, "("+lastLogin+" > ? AND "+lastLogin+" < ?)", time.Time{}, domain.StoredTime(f.SignedInBefore))
+	since(f.SignedInBefore, "("+lastLogin+" >= ? AND "+lastLogin+" < ?)", time.Time{}.Add(time.Microsecond), domain.StoredTime(f.SignedInBefore))
 	unverified := domain.StoredTime(f.UnverifiedSince)
 	since(f.UnverifiedSince, "(NOT is_verified AND created_at < ? AND (version = 1 OR updated_at < ?))", unverified, unverified)
 	return selector

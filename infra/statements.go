@@ -141,7 +141,7 @@ func newStatements(d *dialect, schema string) *statements {
 		setUsername: fill("UPDATE {users} SET username = ?", edited, " WHERE username <> ?", changing),
 		setNames: fill("UPDATE {users} SET first_name = ?, last_name = ?", edited,
 			" WHERE (first_name IS DISTINCT FROM ? OR last_name IS DISTINCT FROM ?)", changing),
-		setPhone: fill("UPDATE {users} SET phone = ?", edited, " WHERE phone IS DISTINCT FROM ?", changing),
+		setPhone:       fill("UPDATE {users} SET phone = ?", edited, " WHERE phone IS DISTINCT FROM ?", changing),
 		activate:       fill(activate, changing),
 		activateMany:   fill(activate, changingMany),
 		deactivate:     fill(deactivate, changing),

@@ -303,8 +303,7 @@ func (p *program) userChangeManyCommand(
 	name, short string, change func(*infra.Store, context.Context, domain.ID) (*domain.User, error), many manyChange,
 ) *cobra.Command {
 	var from fromFile
-	example := "accounts user " + name + " ann
-accounts user " + name + " --from accounts.txt --dry-run"
+	example := "accounts user " + name + " ann\naccounts user " + name + " --from accounts.txt --dry-run"
 	c := p.command(name+" (REF | --from FILE)", short, example, from.arguments, func(ctx context.Context, args []string) error {
 		if from.name != "" {
 			return p.changeMany(ctx, from, many)

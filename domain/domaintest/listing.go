@@ -220,7 +220,7 @@ var listing = []behaviour{
 			}},
 			"named":     {domain.Filter{Name: r.namePrefix("áN")}, func(s domain.UserState) bool { return s.FirstName == "Ánibal" }},
 			"at domain": {domain.Filter{Domain: r.mailDomain("@Other.example")}, func(s domain.UserState) bool { return strings.HasSuffix(s.Email.String(), "@other.example") }},
-			"searched":        {domain.Filter{Search: r.prefix("A_B")}, func(s domain.UserState) bool { return strings.HasPrefix(s.Username.String(), "a_b") }},
+			"searched":  {domain.Filter{Search: r.prefix("A_B")}, func(s domain.UserState) bool { return strings.HasPrefix(s.Username.String(), "a_b") }},
 			"all of it": {
 				domain.Filter{Active: &yes, Verified: &no, CreatedFrom: from, CreatedBefore: before.Add(time.Hour), Search: r.prefix("a")},
 				func(s domain.UserState) bool {
@@ -279,7 +279,9 @@ var listing = []behaviour{
 		all := r.accounts()
 		for _, text := range []string{"ana", "ANA", "an", "ana m", "á", "Á", "éva", "a\u0301n", "оль", "ОЛЬ", "a%", "a_", `a\`, "a", "roa", "i", "İ", "ﬁ", "😀", "ro%", "zz"} {
 			prefix := r.namePrefix(text)
-			match := func(s domain.UserState) bool { return prefix.Matches(domain.Names{First: s.FirstName, Last: s.LastName}) }
+			match := func(s domain.UserState) bool {
+				return prefix.Matches(domain.Names{First: s.FirstName, Last: s.LastName})
+			}
 			for _, query := range orders {
 				query.Filter.Name, query.Limit = prefix, 2
 				r.inOrder(text+" by "+titled(query), r.pages(query, func() {}), sorted(all, query, match))

@@ -282,7 +282,7 @@ func (q *sequence) step() string {
 	if q.random.IntN(8) == 0 && len(q.model.users) > 0 {
 		return q.wayIn(id)
 	}
-	if q.random.IntN(10) == 0 && len(q.model.users) > 0 {
+	if q.most > 1 && q.random.IntN(10) == 0 && len(q.model.users) > 0 { // what ends all sessions of one account would hide its rules
 		return q.many()
 	}
 	switch n := q.random.IntN(100); {
