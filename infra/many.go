@@ -49,6 +49,14 @@ func texts[K key](field string, keys []K) ([]string, error) {
 	return all, nil
 }
 
+// ended returns the error of a context that has ended.
+func (r *repository) ended(ctx context.Context, op string) error {
+	if err := ctx.Err(); err != nil {
+		return r.failure(ctx, op, notDoneError{err})
+	}
+	return nil
+}
+
 func findMany[K key](
 	ctx context.Context, r *repository, op, column string, keys []K, of func(*domain.User) K,
 ) ([]*domain.User, error) {
@@ -58,7 +66,7 @@ func findMany[K key](
 	}
 	users := make([]*domain.User, len(keys))
 	if len(wanted) == 0 {
-		return users, nil
+		return users, r.ended(ctx, op)
 	}
 	rows, err := collect(ctx, r, op, r.texts.findMany[column], []any{r.dialect.list(wanted)}, func(rows Rows) (listed, error) {
 		u, r, err := scanRow(rows)
@@ -107,7 +115,7 @@ func (r *repository) changeMany(ctx context.Context, op, query string, ids []dom
 		return nil, wrap(op, err)
 	}
 	if len(wanted) == 0 {
-		return nil, nil
+		return nil, r.ended(ctx, op)
 	}
 	returned, err := collect(ctx, r, op, query, []any{r.present(), r.dialect.list(wanted)}, scanned[uuid.UUID])
 	if err != nil {
