@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/base64"
 	"slices"
@@ -171,6 +172,15 @@ func (c Cursor) IsZero() bool { return c == Cursor{} }
 
 // At returns the sort keys of a cursor in OrderCreated or OrderLastLogin.
 func (c Cursor) At() (time.Time, ID) { return c.at, c.id }
+
+// Compare tells whether the place is behind another one of the same list (more than 0), before it (less than 0), or the same.
+func (c Cursor) Compare(other Cursor) int {
+	order := cmp.Or(c.at.Compare(other.at), bytes.Compare(c.id.uuid[:], other.id.uuid[:]), strings.Compare(c.key, other.key))
+	if c.descending {
+		return -order
+	}
+	return order
+}
 
 // Key returns the sort key of a cursor in OrderEmail or OrderUsername.
 func (c Cursor) Key() string { return c.key }

@@ -55,6 +55,22 @@ func TestCursorIsThePlaceBehindAUser(t *testing.T) {
 	}
 }
 
+func TestCursorsCompareAsTheListGoes(t *testing.T) {
+	a, b := cursorUser(t, "a@x.org", "ana", tokenTime), cursorUser(t, "b@x.org", "bob", tokenTime.Add(time.Hour))
+	for _, order := range []Order{OrderCreated, OrderEmail, OrderUsername} {
+		for _, descending := range []bool{false, true} {
+			query := ListQuery{Order: order, Descending: descending}
+			first, second := query.CursorAfter(a), query.CursorAfter(b)
+			if descending {
+				first, second = second, first
+			}
+			if first.Compare(second) >= 0 || second.Compare(first) <= 0 || first.Compare(first) != 0 {
+				t.Errorf("%+v: %d, %d", query, first.Compare(second), second.Compare(first))
+			}
+		}
+	}
+}
+
 func TestCursorsReachOldTimesAndLongKeys(t *testing.T) {
 	for _, u := range []*User{
 		cursorUser(t, strings.Repeat("é", 251)+"@x.y", strings.Repeat("𐐨", 50), time.Date(1, 1, 1, 0, 0, 0, 1000, time.UTC)),

@@ -110,7 +110,7 @@ type UserWriter interface {
 	DeleteAt(ctx context.Context, id ID, version int64) error
 
 	// Purge deletes the accounts that List would return for the query, in one bounded step. Each is looked at once more when it is deleted: one
-	// that by then no longer matches the filter stays. Call it again, after Purged.Next, until Done. An account to which another table
+	// that by then no longer matches the filter stays. Call it again, behind Purged.Next, until Done. An account to which another table
 	// refers stays and is reported. Besides the errors of List it returns ErrInvalid on the field "filter" for one without an age, which is
 	// CreatedBefore, SignedInBefore or UnverifiedSince.
 	Purge(ctx context.Context, query ListQuery) (Purged, error)

@@ -46,6 +46,13 @@ type listed struct {
 	placed    bool // at is behind this row, and not behind one before it
 }
 
+func (l listed) id() domain.ID {
+	if l.malformed != nil {
+		return l.malformed.ID
+	}
+	return l.user.ID()
+}
+
 // scanListed returns a function that reads the rows of a page.
 func scanListed(query domain.ListQuery) func(Rows) (listed, error) {
 	after := query.After

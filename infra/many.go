@@ -142,7 +142,7 @@ func (r *repository) Purge(ctx context.Context, query domain.ListQuery) (domain.
 	if err != nil {
 		return domain.Purged{}, wrap(op, err)
 	}
-	ids, err := r.purge(ctx, op, query.Filter, func(selector *sql.Selector) {
+	deleted, err := r.purge(ctx, op, query, func(selector *sql.Selector) {
 		page := r.selectPage(query).Select(user.FieldID).Limit(query.Limit)
 		if r.dialect.locking {
 			page.ForUpdate() // in the order of the list, so that several purges do not wait for one another in a circle
@@ -160,7 +160,14 @@ func (r *repository) Purge(ctx context.Context, query domain.ListQuery) (domain.
 	case err != nil:
 		return domain.Purged{}, err
 	}
-	return domain.Purged{IDs: ids, Next: query.After, Done: len(ids) < query.Limit}, nil
+	purged := domain.Purged{Next: query.After, Done: len(deleted) < query.Limit}
+	for _, l := range deleted {
+		purged.IDs = append(purged.IDs, l.id())
+		if l.placed && (purged.Next.IsZero() || l.at.Compare(purged.Next) > 0) {
+			purged.Next = l.at
+		}
+	}
+	return purged, nil
 }
 
 // purgeEach deletes the accounts of a page one by one, and leaves those to which other tables refer.
@@ -171,45 +178,38 @@ func (r *repository) purgeEach(ctx context.Context, op string, query domain.List
 	}
 	purged := domain.Purged{Next: query.After, Done: !more}
 	for _, l := range rows {
-		var id domain.ID
-		if l.malformed != nil {
-			id = l.malformed.ID
-		} else {
-			id = l.user.ID()
-		}
-		ids, err := r.purge(ctx, op, query.Filter, func(selector *sql.Selector) { selector.Where(sql.EQ(selector.C(user.FieldID), id.UUID())) })
+		deleted, err := r.purge(ctx, op, query, func(selector *sql.Selector) { selector.Where(sql.EQ(selector.C(user.FieldID), l.id().UUID())) })
 		switch {
 		case errors.Is(err, domain.ErrReferenced):
-			purged.Referenced = append(purged.Referenced, id)
+			purged.Referenced = append(purged.Referenced, l.id())
 		case err != nil:
 			return domain.Purged{}, err
+		case len(deleted) > 0:
+			purged.IDs = append(purged.IDs, l.id())
 		}
-		purged.IDs, purged.Next = append(purged.IDs, ids...), l.at
+		purged.Next = l.at
 	}
 	return purged, nil
 }
 
-// purge deletes, in one statement, the accounts that match both the filter and a condition. The filter is looked at in the row as it is when it
-// is deleted. In a transaction it is a savepoint, so that a row that is referred to ends nothing but itself.
-func (r *repository) purge(ctx context.Context, op string, filter domain.Filter, condition func(*sql.Selector)) (ids []domain.ID, err error) {
+// purge deletes, in one statement, the accounts that match both the query's filter and a condition, and returns them in any order. The filter is
+// looked at in the row as it is when it is deleted. In a transaction it is a savepoint, so that a row that is referred to ends nothing but itself.
+func (r *repository) purge(ctx context.Context, op string, query domain.ListQuery, condition func(*sql.Selector)) (rows []listed, err error) {
 	if r.inside {
 		err = r.nested(ctx, func(tx *Tx) error {
-			ids, err = tx.delete(ctx, op, filter, condition)
+			rows, err = tx.delete(ctx, op, query, condition)
 			return err
 		})
-		return ids, err
+		return rows, err
 	}
-	return r.delete(ctx, op, filter, condition)
+	return r.delete(ctx, op, query, condition)
 }
 
-func (r *repository) delete(ctx context.Context, op string, filter domain.Filter, condition func(*sql.Selector)) ([]domain.ID, error) {
-	selector := r.selectFiltered(filter)
+func (r *repository) delete(ctx context.Context, op string, query domain.ListQuery, condition func(*sql.Selector)) ([]listed, error) {
+	selector := r.selectFiltered(query.Filter)
 	condition(selector)
 	text, args := sql.Dialect(r.dialect.name).Delete(usersTable).Schema(r.builderSchema()).FromSelect(selector).Query()
-	return collect(ctx, r, op, text+" RETURNING id", args, func(rows Rows) (domain.ID, error) {
-		id, err := scanned[uuid.UUID](rows)
-		return domain.IDFromUUID(id), err
-	})
+	return collect(ctx, r, op, text+" RETURNING "+userColumns, args, scanListed(query))
 }
 
 // whereIn adds the condition that the account is in what a query returns.

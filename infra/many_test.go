@@ -148,6 +148,10 @@ func TestOptionalIndexesOnSQLite(t *testing.T) {
 			domain.ListQuery{Order: domain.OrderLastLogin, Filter: domain.Filter{SignedInFrom: time.Now(), SignedInBefore: time.Now()}},
 			[]string{"SEARCH users USING INDEX users_last_login (<expr>>? AND <expr><?)"}, false,
 		},
+		{domain.ListQuery{}, []string{"SEARCH users USING INDEX users_created_at ((created_at,id)>(?,?))"}, false},
+		{domain.ListQuery{Descending: true, After: domain.ListQuery{Descending: true}.CursorAfter(u)}, []string{"SEARCH users USING INDEX users_created_at ((created_at,id)<(?,?))"}, false},
+		{domain.ListQuery{Order: domain.OrderEmail, Descending: true}, []string{"USING INDEX users_email_key"}, false},
+		{domain.ListQuery{Order: domain.OrderUsername}, []string{"SEARCH users USING INDEX users_username_key (username>?)"}, false},
 		{domain.ListQuery{Filter: domain.Filter{Domain: host}}, []string{"USING INDEX users_email_domain (<expr>=? AND (created_at,id)>(?,?))"}, false},
 		{domain.ListQuery{Filter: domain.Filter{Name: name}}, []string{"users_first_name", "users_last_name"}, true},
 	} {

@@ -34,14 +34,14 @@ accounts user purge --unverified-for 720h --limit 10000 --yes`
 			}
 			filter := domain.Filter{UnverifiedSince: time.Now().Add(-unverifiedFor)}
 			return p.withStore(ctx, func(store *infra.Store) error {
+				if !dryRun {
+					return p.purge(ctx, store, filter, limit)
+				}
 				matching, err := store.Count(ctx, filter)
 				if err != nil {
 					return err
 				}
-				if dryRun {
-					return p.print(record{{"would_purge", min(matching, limit)}})
-				}
-				return p.purge(ctx, store, filter, limit, min(matching, limit))
+				return p.print(record{{"would_purge", min(matching, limit)}})
 			})
 		})
 	c.Long = `Delete the accounts that were made at least D ago and whose address has not been confirmed for as long, with all that is stored of them.
@@ -59,9 +59,17 @@ statement that deletes it: one that is verified meanwhile stays too, and so does
 }
 
 // purge takes steps until there are no more accounts, or limit are deleted, and prints how many that were, also when it is interrupted.
-func (p *program) purge(ctx context.Context, store *infra.Store, filter domain.Filter, limit, expected int) error {
+func (p *program) purge(ctx context.Context, store *infra.Store, filter domain.Filter, limit int) error {
 	progress := p.newProgress()
 	defer progress.clear()
+	expected := 0
+	if progress.terminal { // a bar needs to know, which takes a visit to all of them
+		matching, err := store.Count(ctx, filter)
+		if err != nil {
+			return err
+		}
+		expected = min(matching, limit)
+	}
 	query := domain.ListQuery{Filter: filter}
 	deleted, referenced := 0, 0
 	for deleted < limit {
@@ -79,7 +87,7 @@ func (p *program) purge(ctx context.Context, store *infra.Store, filter domain.F
 		if query.After = step.Next; step.Done {
 			break
 		}
-		progress.show(deleted, expected, fmt.Sprintf("%d of %d accounts deleted", deleted, expected))
+		progress.show(deleted, expected, fmt.Sprintf("%d accounts deleted", deleted))
 	}
 	progress.clear()
 	return p.print(record{{"purged", deleted}, {"referenced", referenced}})

@@ -460,7 +460,11 @@ func (m *model) Purge(ctx context.Context, query domain.ListQuery) (purged domai
 		found := m.listed(query, now)
 		purged.Next, purged.Done = query.After, len(found) < query.Limit
 		for _, s := range found[:min(query.Limit, len(found))] {
-			purged.IDs = append(purged.IDs, s.ID)
+			u, err := user(s)
+			if err != nil {
+				return err
+			}
+			purged.IDs, purged.Next = append(purged.IDs, s.ID), query.CursorAfter(u)
 			m.remove(s.ID)
 		}
 		return nil
