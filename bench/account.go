@@ -102,6 +102,10 @@ type record struct {
 	ResetTokenExpiry        *time.Time
 	VerificationToken       *string
 	VerificationTokenExpiry *time.Time
+	PhoneCode               *string
+	PhoneCodeExpiry         *time.Time
+	PhoneCodeAttempts       int
+	PhoneVerifiedAt         *time.Time
 	Version                 int64
 	CreatedAt               time.Time
 	UpdatedAt               time.Time `gorm:"autoUpdateTime:false"`
@@ -121,7 +125,8 @@ func (r *record) pointers(list any) []any {
 	return []any{
 		&r.ID, &r.Email, &r.Username, &r.HashedPassword, &r.FirstName, &r.LastName, &r.Phone, &r.IsActive, &r.IsVerified,
 		&r.LastLogin, list, &r.FailedLoginAttempts, &r.LockedUntil, &r.ResetToken, &r.ResetTokenExpiry, &r.VerificationToken,
-		&r.VerificationTokenExpiry, &r.Version, &r.CreatedAt, &r.UpdatedAt,
+		&r.VerificationTokenExpiry, &r.PhoneCode, &r.PhoneCodeExpiry, &r.PhoneCodeAttempts, &r.PhoneVerifiedAt,
+		&r.Version, &r.CreatedAt, &r.UpdatedAt,
 	}
 }
 
@@ -129,14 +134,16 @@ func (r *record) pointers(list any) []any {
 func (r *record) listed(list any) []any {
 	return []any{
 		&r.ID, &r.Email, &r.Username, &r.FirstName, &r.LastName, &r.Phone, &r.IsActive, &r.IsVerified, &r.LastLogin, list,
-		&r.FailedLoginAttempts, &r.LockedUntil, &r.ResetTokenExpiry, &r.VerificationTokenExpiry, &r.Version, &r.CreatedAt, &r.UpdatedAt,
+		&r.FailedLoginAttempts, &r.LockedUntil, &r.ResetTokenExpiry, &r.VerificationTokenExpiry,
+		&r.PhoneCodeExpiry, &r.PhoneCodeAttempts, &r.PhoneVerifiedAt, &r.Version, &r.CreatedAt, &r.UpdatedAt,
 	}
 }
 
 const columns = "id, email, username, hashed_password, first_name, last_name, phone, is_active, is_verified, last_login, " +
 	"refresh_tokens, failed_login_attempts, locked_until, reset_token, reset_token_expiry, verification_token, " +
-	"verification_token_expiry, version, created_at, updated_at"
+	"verification_token_expiry, phone_code, phone_code_expiry, phone_code_attempts, phone_verified_at, version, created_at, updated_at"
 
 // listedColumns are those that the store reads for a list: without the hash and the digests of one-time tokens.
 const listedColumns = "id, email, username, first_name, last_name, phone, is_active, is_verified, last_login, refresh_tokens, " +
-	"failed_login_attempts, locked_until, reset_token_expiry, verification_token_expiry, version, created_at, updated_at"
+	"failed_login_attempts, locked_until, reset_token_expiry, verification_token_expiry, phone_code_expiry, phone_code_attempts, " +
+	"phone_verified_at, version, created_at, updated_at"

@@ -21,6 +21,9 @@ type AuthenticationPolicy struct {
 	ResetTTL        time.Duration // default 15 minutes
 	VerificationTTL time.Duration // default 24 hours
 
+	// PhoneCodeTTL is how long a code for a telephone number is good. Default, and at most, 10 minutes (NIST SP 800-63B-4, 3.1.3).
+	PhoneCodeTTL time.Duration
+
 	// RefusalTime is the least time that ErrBadCredentials takes, up to 10 seconds; what is missing is waited for. Default 0.
 	// It is needed only while there are imported hashes that cost more than the hasher's policy, such as bcrypt at cost 12:
 	// a wrong password takes longer against those than an unknown account does. Set it above what the costliest takes on a
@@ -35,10 +38,12 @@ type AuthenticationPolicy struct {
 const (
 	DefaultResetTTL        = 15 * time.Minute
 	DefaultVerificationTTL = 24 * time.Hour
+	DefaultPhoneCodeTTL    = 10 * time.Minute
 )
 
 const (
 	maxOneTimeTokenTTL = 7 * 24 * time.Hour
+	maxPhoneCodeTTL    = 10 * time.Minute
 	maxRefusalTime     = 10 * time.Second
 )
 
@@ -56,6 +61,10 @@ func (p AuthenticationPolicy) resolve() (AuthenticationPolicy, error) {
 	}
 	p.VerificationTTL = cmp.Or(p.VerificationTTL, DefaultVerificationTTL)
 	if err := checkTTL("verification_ttl", p.VerificationTTL); err != nil {
+		return p, err
+	}
+	p.PhoneCodeTTL = cmp.Or(p.PhoneCodeTTL, DefaultPhoneCodeTTL)
+	if err := checkPhoneCodeTTL("phone_code_ttl", p.PhoneCodeTTL); err != nil {
 		return p, err
 	}
 	if p.RefusalTime < 0 || p.RefusalTime > maxRefusalTime {
@@ -77,6 +86,13 @@ func checkTTL(field string, ttl time.Duration) error {
 	return nil
 }
 
+func checkPhoneCodeTTL(field string, ttl time.Duration) error {
+	if ttl < 0 || ttl > maxPhoneCodeTTL {
+		return invalid(field, "is not more than 0 and at most 10 minutes")
+	}
+	return nil
+}
+
 // Authenticator holds the rules of signing in, of passwords, and of getting back in without one. What it decides the store
 // makes atomic. It is safe for concurrent use; a program needs one.
 //
@@ -90,6 +106,7 @@ type Authenticator struct {
 	repository interface {
 		UserReader
 		CredentialStore
+		PhoneStore
 	}
 	hasher PasswordHasher
 	policy AuthenticationPolicy
@@ -106,6 +123,7 @@ type Authenticator struct {
 func NewAuthenticator(repository interface {
 	UserReader
 	CredentialStore
+	PhoneStore
 }, hasher PasswordHasher, policy AuthenticationPolicy) (*Authenticator, error) {
 	switch {
 	case repository == nil:
@@ -287,6 +305,43 @@ func (a *Authenticator) ConfirmEmail(ctx context.Context, token OneTimeToken) (C
 		return Confirmation{}, tokenInvalid()
 	}
 	return a.repository.ConsumeVerification(ctx, token.Digest())
+}
+
+// IssuedPhoneCode is a code with the telephone number that it belongs to, both from the step that stored its digest. Send it there and
+// nowhere else: the number that the caller has read before may be another one by now.
+type IssuedPhoneCode struct {
+	Code      PhoneCode
+	Phone     Phone
+	ExpiresAt time.Time
+}
+
+// IssuePhoneCode returns a code that confirms the account's telephone number once. An earlier one is void from now on, and this one will be
+// when the number changes. A ttl of 0 means the policy's; it returns [ErrInvalid] on the field "ttl" when it is negative or longer than 10
+// minutes, or on the field "phone" when the account has no number; [ErrNotFound] or [ErrInactive].
+//
+// Each code allows a few guesses, so the caller bounds how many are issued to an account, and to a number, in an hour and a day. Text
+// messages cost money, and are sent for fraud to numbers that bring the sender some.
+func (a *Authenticator) IssuePhoneCode(ctx context.Context, id ID, ttl time.Duration) (IssuedPhoneCode, error) {
+	ttl = cmp.Or(ttl, a.policy.PhoneCodeTTL)
+	if err := checkPhoneCodeTTL("ttl", ttl); err != nil {
+		return IssuedPhoneCode{}, err
+	}
+	code, expiry := NewPhoneCode(), StoredTime(a.policy.Now().Add(ttl))
+	user, err := a.repository.IssuePhoneCode(ctx, id, code.Digest(id), expiry)
+	if err != nil {
+		return IssuedPhoneCode{}, err
+	}
+	return IssuedPhoneCode{Code: code, Phone: user.Phone(), ExpiresAt: expiry}, nil
+}
+
+// ConfirmPhone records that the number that the code was sent to is confirmed. It is for the signed-in owner of the account, whose id it
+// takes, since a code is short. The code is used up: a second call learns that it was done already. It returns [ErrNotFound],
+// [ErrInactive], [ErrTokenExpired], or [ErrTokenInvalid] on the field "code", also after [MaxPhoneCodeAttempts].
+func (a *Authenticator) ConfirmPhone(ctx context.Context, id ID, code PhoneCode) (PhoneConfirmation, error) {
+	if code.IsZero() {
+		return PhoneConfirmation{}, codeInvalid()
+	}
+	return a.repository.ConsumePhoneCode(ctx, id, code.Digest(id))
 }
 
 // find returns ErrBadCredentials for an identifier that no account has.

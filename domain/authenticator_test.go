@@ -44,6 +44,7 @@ func (j *journal) take() []string {
 type accounts struct {
 	domain.UserReader
 	domain.CredentialStore
+	domain.PhoneStore
 	*journal
 	clock func() time.Time
 
@@ -231,6 +232,27 @@ func (a *accounts) ConsumeVerification(ctx context.Context, digest domain.TokenD
 		return domain.Confirmation{}, tokenInvalidIfNotFound(err)
 	}
 	return domain.Confirmation{User: user, Email: user.Email(), Already: already}, nil
+}
+
+func (a *accounts) IssuePhoneCode(ctx context.Context, id domain.ID, digest domain.TokenDigest, expiry time.Time) (*domain.User, error) {
+	return a.change(ctx, "issue phone code", is(id), func(s *domain.UserState) error {
+		s.PhoneCode, s.PhoneCodeExpiry = digest, expiry
+		return nil
+	})
+}
+
+func (a *accounts) ConsumePhoneCode(ctx context.Context, id domain.ID, digest domain.TokenDigest) (domain.PhoneConfirmation, error) {
+	u, err := a.change(ctx, "confirm phone", is(id), func(s *domain.UserState) error {
+		if s.PhoneCode != digest {
+			return domain.ErrTokenInvalid
+		}
+		s.PhoneVerifiedAt = a.clock()
+		return nil
+	})
+	if err != nil {
+		return domain.PhoneConfirmation{}, err
+	}
+	return domain.PhoneConfirmation{User: u, Phone: u.Phone()}, nil
 }
 
 func tokenInvalidIfNotFound(err error) error {
@@ -921,6 +943,40 @@ func TestAnIssuedTokenBelongsToTheAddressOfTheStepThatStoredIt(t *testing.T) {
 	}
 }
 
+// The number is the one that the step that stored the code has seen, and a code is good for its account alone.
+func TestPhoneCode(t *testing.T) {
+	f := newFixture(t)
+	numbers := make([]domain.Phone, 2)
+	for i, text := range []string{"+573001112233", "+573001112234"} {
+		var err error
+		if numbers[i], err = domain.ParsePhone(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.set(func(s *domain.UserState) { s.Phone = numbers[0] })
+	f.store.before["issue phone code"] = func() { f.set(func(s *domain.UserState) { s.Phone = numbers[1] }) }
+	issued, err := f.IssuePhoneCode(t.Context(), f.ana, 0)
+	wantKind(t, err, "")
+	if issued.Phone != numbers[1] || issued.ExpiresAt != start.Add(10*time.Minute) || f.state().PhoneCode != issued.Code.Digest(f.ana) {
+		t.Errorf("issued for %s until %v", issued.Phone, issued.ExpiresAt)
+	}
+	confirmed, err := f.ConfirmPhone(t.Context(), f.ana, issued.Code)
+	wantKind(t, err, "")
+	if confirmed.Phone != numbers[1] || confirmed.User.PhoneVerifiedAt() != start {
+		t.Errorf("confirmed %+v", confirmed)
+	}
+	f.wantJournal(t, "issue phone code", "confirm phone")
+	_, err = f.ConfirmPhone(t.Context(), f.ana, domain.PhoneCode{})
+	wantKind(t, err, domain.ErrTokenInvalid)
+	for _, ttl := range []time.Duration{-1, 10*time.Minute + 1} {
+		_, err = f.IssuePhoneCode(t.Context(), f.ana, ttl)
+		wantInvalid(t, err, "ttl", "is not more than 0 and at most 10 minutes")
+	}
+	f.wantJournal(t)
+	_, err = f.IssuePhoneCode(t.Context(), domain.NewID(), 0)
+	wantKind(t, err, domain.ErrNotFound)
+}
+
 func TestTokenTTL(t *testing.T) {
 	f := newFixture(t)
 	issuers := []func(context.Context, domain.ID, time.Duration) (domain.IssuedToken, error){
@@ -1010,6 +1066,8 @@ func TestAuthenticationPolicyBounds(t *testing.T) {
 		{domain.AuthenticationPolicy{RefusalTime: 10*time.Second + 1}, "refusal_time"},
 		{domain.AuthenticationPolicy{ResetTTL: 8 * 24 * time.Hour}, "reset_ttl"},
 		{domain.AuthenticationPolicy{VerificationTTL: 8 * 24 * time.Hour}, "verification_ttl"},
+		{domain.AuthenticationPolicy{PhoneCodeTTL: 10*time.Minute + 1}, "phone_code_ttl"},
+		{domain.AuthenticationPolicy{PhoneCodeTTL: -1}, "phone_code_ttl"},
 	}
 	for _, test := range tests {
 		_, err := domain.NewAuthenticator(&accounts{}, &hasher{}, test.policy)

@@ -46,7 +46,7 @@ func (t OneTimeToken) Digest() TokenDigest {
 // IsZero tells whether the token is absent.
 func (t OneTimeToken) IsZero() bool { return t == OneTimeToken{} }
 
-// TokenDigest is the SHA-256 digest of a [OneTimeToken], in hexadecimal, as it is stored. Since the token is random, the
+// TokenDigest is the SHA-256 digest of a [OneTimeToken] or a [PhoneCode], in hexadecimal, as it is stored. Since a token is random, its
 // digest needs no salt, and looking it up in an index tells a guesser nothing. It redacts itself like the token. The zero
 // value means "absent"; TokenDigests are comparable.
 type TokenDigest struct {

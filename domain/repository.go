@@ -23,6 +23,7 @@ type Repository interface {
 	UserReader
 	UserWriter
 	CredentialStore
+	PhoneStore
 	IdentityStore
 	SessionStore
 }
@@ -68,7 +69,8 @@ type UserWriter interface {
 	// one of them if several are taken; and ErrConflict if the ID exists.
 	Create(ctx context.Context, user *User) error
 
-	// Update reads the account, lets change work on it, and stores the columns that change made different, and no others. If
+	// Update reads the account, lets change work on it, and stores the columns that change made different, and what must go with them: what was
+	// issued meanwhile for an address or a number that change replaces is dropped, and so are the sessions of an account that it deactivates. If
 	// the account was edited meanwhile, which is to say that its version is another one, it starts again, so that change may be called
 	// more than once. If change fails, its error is returned and nothing is stored. It returns ErrTaken as Create does, and ErrConflict
 	// when the account keeps being edited. With [User.ExpectVersion] in change it stores an edit of a certain version only.
@@ -83,7 +85,7 @@ type UserWriter interface {
 	// SetNames sets the first and the last name; "" removes one.
 	SetNames(ctx context.Context, id ID, names Names) (*User, error)
 
-	// SetPhone sets the telephone number; the zero Phone removes it. It returns ErrTaken.
+	// SetPhone does what [User.ChangePhone] does. It returns ErrTaken.
 	SetPhone(ctx context.Context, id ID, phone Phone) (*User, error)
 
 	// Activate allows the account to sign in.
@@ -141,7 +143,7 @@ type CredentialStore interface {
 	// with every sign-in would take a fifth of the statement's time.
 	RecordSuccess(ctx context.Context, id ID, checked, better PasswordHash) (time.Time, error)
 
-	// SetPassword stores another hash, ends all sessions but keep, drops all that is pending, address and tokens, and clears
+	// SetPassword stores another hash, ends all sessions but keep, drops all that is pending, address, tokens and code, and clears
 	// counter and lock. The zero SessionID keeps none. Unless checked is absent, it must still be the stored hash:
 	// otherwise ErrConflict. With [NoPassword] as checked it thus adds a password once; as hash it is ErrInvalid.
 	SetPassword(ctx context.Context, id ID, checked, hash PasswordHash, keep SessionID) (*User, error)
@@ -187,6 +189,29 @@ type CredentialStore interface {
 	// returns ErrTokenInvalid or ErrTokenExpired, or ErrTaken on the field "email" if another account has got the address
 	// meanwhile, and then changes nothing.
 	ConsumeVerification(ctx context.Context, digest TokenDigest) (Confirmation, error)
+}
+
+// PhoneStore confirms telephone numbers by a short code, which the owner of the number types.
+type PhoneStore interface {
+	// IssuePhoneCode stores the digest of a code in place of an earlier one's. The code belongs to the number of the account that is returned,
+	// which is read in the same step. It returns ErrNotFound, ErrInactive, or ErrInvalid on the field "phone" if the account has no number.
+	IssuePhoneCode(ctx context.Context, id ID, digest TokenDigest, expiry time.Time) (*User, error)
+
+	// ConsumePhoneCode confirms the number if that is the digest of the account's code. Every call counts, also of many at once, until the code
+	// was used: after [MaxPhoneCodeAttempts] none is accepted before another code is issued. Of several calls with the right code one
+	// confirms; the others, until another code is issued or this one is dropped, get the same account, with Already set, and change
+	// nothing. It returns ErrNotFound, ErrInactive, ErrTokenExpired, or ErrTokenInvalid on the field "code".
+	ConsumePhoneCode(ctx context.Context, id ID, digest TokenDigest) (PhoneConfirmation, error)
+
+	// CancelPhoneCode drops the code, if there is one. A confirmation stays. It returns ErrNotFound.
+	CancelPhoneCode(ctx context.Context, id ID) (*User, error)
+}
+
+// PhoneConfirmation is the outcome of a confirmed telephone number.
+type PhoneConfirmation struct {
+	User    *User
+	Phone   Phone // the number that was confirmed
+	Already bool  // it was confirmed before, with the same code
 }
 
 // Confirmation is the outcome of a confirmed address.

@@ -43,6 +43,10 @@ type UserState struct {
 	ResetTokenExpiry        time.Time
 	VerificationToken       TokenDigest // belongs to PendingEmail if there is one, else to Email
 	VerificationTokenExpiry time.Time   // absent beside a token: it was used
+	PhoneCode               TokenDigest // belongs to Phone
+	PhoneCodeExpiry         time.Time   // absent beside a code: it was used
+	PhoneCodeAttempts       int         // how often the code was presented
+	PhoneVerifiedAt         time.Time   // when Phone was confirmed last
 	Version                 int64
 	CreatedAt               time.Time
 	UpdatedAt               time.Time
@@ -129,6 +133,9 @@ func (u *User) LastName() string { return u.state.LastName }
 
 // Phone returns the telephone number; the zero Phone if none is known.
 func (u *User) Phone() Phone { return u.state.Phone }
+
+// PhoneVerifiedAt returns when the present telephone number was confirmed last; the zero time if it was not.
+func (u *User) PhoneVerifiedAt() time.Time { return u.state.PhoneVerifiedAt }
 
 // HasPassword is false for an account whose owner can sign in by other means only; see [NoPassword].
 func (u *User) HasPassword() bool { return u.state.PasswordHash != NoPassword() }
@@ -240,8 +247,14 @@ func (u *User) Rename(first, last string) error {
 	return nil
 }
 
-// ChangePhone sets another telephone number; the zero Phone removes it.
-func (u *User) ChangePhone(phone Phone) { u.state.Phone = phone }
+// ChangePhone sets another telephone number, which is not confirmed; the zero Phone removes it. A code that was sent to the old one
+// confirms nothing any more. The same number changes nothing.
+func (u *User) ChangePhone(phone Phone) {
+	if phone != u.state.Phone {
+		u.state.Phone, u.state.PhoneVerifiedAt = phone, time.Time{}
+		u.dropPhoneCode()
+	}
+}
 
 // Verify records that the present e-mail address was confirmed. A pending one stays pending, and so does its token.
 func (u *User) Verify() {
@@ -271,11 +284,16 @@ func (u *User) signedIn(at time.Time, better PasswordHash) {
 	}
 }
 
-// dropPending drops the pending address and all one-time tokens.
+// dropPending drops the pending address, all one-time tokens and the telephone code.
 func (u *User) dropPending() {
 	u.state.PendingEmail = Email{}
 	u.state.ResetToken, u.state.ResetTokenExpiry = TokenDigest{}, time.Time{}
 	u.dropVerification()
+	u.dropPhoneCode()
+}
+
+func (u *User) dropPhoneCode() {
+	u.state.PhoneCode, u.state.PhoneCodeExpiry, u.state.PhoneCodeAttempts = TokenDigest{}, time.Time{}, 0
 }
 
 func (u *User) dropVerification() {

@@ -42,6 +42,8 @@ func fullState(t *testing.T) UserState {
 	s.LockedUntil = s.CreatedAt.Add(time.Hour)
 	s.ResetToken, s.ResetTokenExpiry = NewOneTimeToken().Digest(), s.CreatedAt.Add(time.Minute)
 	s.VerificationToken, s.VerificationTokenExpiry = NewOneTimeToken().Digest(), s.CreatedAt.Add(time.Hour)
+	s.PhoneCode, s.PhoneCodeExpiry, s.PhoneCodeAttempts = NewPhoneCode().Digest(s.ID), s.CreatedAt.Add(time.Minute), 2
+	s.PhoneVerifiedAt = s.CreatedAt.Add(time.Second)
 	for i, v := 0, reflect.ValueOf(s); i < v.NumField(); i++ {
 		if v.Field(i).IsZero() {
 			t.Fatalf("%s is absent", v.Type().Field(i).Name)
@@ -139,6 +141,7 @@ func TestUserTellsItsState(t *testing.T) {
 		"FirstName":           {u.FirstName(), s.FirstName},
 		"LastName":            {u.LastName(), s.LastName},
 		"Phone":               {u.Phone(), s.Phone},
+		"PhoneVerifiedAt":     {u.PhoneVerifiedAt(), s.PhoneVerifiedAt},
 		"IsActive":            {u.IsActive(), s.Active},
 		"IsVerified":          {u.IsVerified(), s.Verified},
 		"LastLogin":           {u.LastLogin(), s.LastLogin},
@@ -177,6 +180,13 @@ func TestChangesOfAUser(t *testing.T) {
 		s.PendingEmail = Email{}
 		s.ResetToken, s.ResetTokenExpiry = TokenDigest{}, time.Time{}
 		s.VerificationToken, s.VerificationTokenExpiry = TokenDigest{}, time.Time{}
+		s.PhoneCode, s.PhoneCodeExpiry, s.PhoneCodeAttempts = TokenDigest{}, time.Time{}, 0
+	}
+	setPhone := func(phone Phone) func(s *UserState) {
+		return func(s *UserState) {
+			s.Phone, s.PhoneVerifiedAt = phone, time.Time{}
+			s.PhoneCode, s.PhoneCodeExpiry, s.PhoneCodeAttempts = TokenDigest{}, time.Time{}, 0
+		}
 	}
 	for name, test := range map[string]struct {
 		change func(*User) error
@@ -201,11 +211,15 @@ func TestChangesOfAUser(t *testing.T) {
 		},
 		"another number": {
 			func(u *User) error { u.ChangePhone(otherPhone); return nil },
-			func(s *UserState) { s.Phone = otherPhone },
+			setPhone(otherPhone),
+		},
+		"the same number": {
+			func(u *User) error { u.ChangePhone(u.Phone()); return nil },
+			func(*UserState) {},
 		},
 		"no number": {
 			func(u *User) error { u.ChangePhone(Phone{}); return nil },
-			func(s *UserState) { s.Phone = Phone{} },
+			setPhone(Phone{}),
 		},
 		"verified": {
 			func(u *User) error { u.Verify(); return nil },
@@ -322,7 +336,7 @@ func TestPrintedUserTellsNothingButItsID(t *testing.T) {
 		if !strings.Contains(printed, s.ID.String()) {
 			t.Errorf("%q does not tell the ID", printed)
 		}
-		for _, private := range []string{s.Email.String(), s.LastName, s.Phone.String(), s.PasswordHash.Stored(), s.ResetToken.Stored(), s.Sessions[0]} {
+		for _, private := range []string{s.Email.String(), s.LastName, s.Phone.String(), s.PasswordHash.Stored(), s.ResetToken.Stored(), s.PhoneCode.Stored(), s.Sessions[0]} {
 			if strings.Contains(printed, private) {
 				t.Errorf("%q tells %q", printed, private)
 			}

@@ -679,6 +679,11 @@ type UserMutation struct {
 	reset_token_expiry        *time.Time
 	verification_token        *string
 	verification_token_expiry *time.Time
+	phone_code                *string
+	phone_code_expiry         *time.Time
+	phone_code_attempts       *int
+	addphone_code_attempts    *int
+	phone_verified_at         *time.Time
 	version                   *int64
 	addversion                *int64
 	created_at                *time.Time
@@ -1573,6 +1578,209 @@ func (m *UserMutation) ResetVerificationTokenExpiry() {
 	delete(m.clearedFields, user.FieldVerificationTokenExpiry)
 }
 
+// SetPhoneCode sets the "phone_code" field.
+func (m *UserMutation) SetPhoneCode(s string) {
+	m.phone_code = &s
+}
+
+// PhoneCode returns the value of the "phone_code" field in the mutation.
+func (m *UserMutation) PhoneCode() (r string, exists bool) {
+	v := m.phone_code
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPhoneCode returns the old "phone_code" field's value of the User entity.
+// If the User object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UserMutation) OldPhoneCode(ctx context.Context) (v *string, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPhoneCode is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPhoneCode requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPhoneCode: %w", err)
+	}
+	return oldValue.PhoneCode, nil
+}
+
+// ClearPhoneCode clears the value of the "phone_code" field.
+func (m *UserMutation) ClearPhoneCode() {
+	m.phone_code = nil
+	m.clearedFields[user.FieldPhoneCode] = struct{}{}
+}
+
+// PhoneCodeCleared returns if the "phone_code" field was cleared in this mutation.
+func (m *UserMutation) PhoneCodeCleared() bool {
+	_, ok := m.clearedFields[user.FieldPhoneCode]
+	return ok
+}
+
+// ResetPhoneCode resets all changes to the "phone_code" field.
+func (m *UserMutation) ResetPhoneCode() {
+	m.phone_code = nil
+	delete(m.clearedFields, user.FieldPhoneCode)
+}
+
+// SetPhoneCodeExpiry sets the "phone_code_expiry" field.
+func (m *UserMutation) SetPhoneCodeExpiry(t time.Time) {
+	m.phone_code_expiry = &t
+}
+
+// PhoneCodeExpiry returns the value of the "phone_code_expiry" field in the mutation.
+func (m *UserMutation) PhoneCodeExpiry() (r time.Time, exists bool) {
+	v := m.phone_code_expiry
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPhoneCodeExpiry returns the old "phone_code_expiry" field's value of the User entity.
+// If the User object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UserMutation) OldPhoneCodeExpiry(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPhoneCodeExpiry is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPhoneCodeExpiry requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPhoneCodeExpiry: %w", err)
+	}
+	return oldValue.PhoneCodeExpiry, nil
+}
+
+// ClearPhoneCodeExpiry clears the value of the "phone_code_expiry" field.
+func (m *UserMutation) ClearPhoneCodeExpiry() {
+	m.phone_code_expiry = nil
+	m.clearedFields[user.FieldPhoneCodeExpiry] = struct{}{}
+}
+
+// PhoneCodeExpiryCleared returns if the "phone_code_expiry" field was cleared in this mutation.
+func (m *UserMutation) PhoneCodeExpiryCleared() bool {
+	_, ok := m.clearedFields[user.FieldPhoneCodeExpiry]
+	return ok
+}
+
+// ResetPhoneCodeExpiry resets all changes to the "phone_code_expiry" field.
+func (m *UserMutation) ResetPhoneCodeExpiry() {
+	m.phone_code_expiry = nil
+	delete(m.clearedFields, user.FieldPhoneCodeExpiry)
+}
+
+// SetPhoneCodeAttempts sets the "phone_code_attempts" field.
+func (m *UserMutation) SetPhoneCodeAttempts(i int) {
+	m.phone_code_attempts = &i
+	m.addphone_code_attempts = nil
+}
+
+// PhoneCodeAttempts returns the value of the "phone_code_attempts" field in the mutation.
+func (m *UserMutation) PhoneCodeAttempts() (r int, exists bool) {
+	v := m.phone_code_attempts
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPhoneCodeAttempts returns the old "phone_code_attempts" field's value of the User entity.
+// If the User object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UserMutation) OldPhoneCodeAttempts(ctx context.Context) (v int, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPhoneCodeAttempts is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPhoneCodeAttempts requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPhoneCodeAttempts: %w", err)
+	}
+	return oldValue.PhoneCodeAttempts, nil
+}
+
+// AddPhoneCodeAttempts adds i to the "phone_code_attempts" field.
+func (m *UserMutation) AddPhoneCodeAttempts(i int) {
+	if m.addphone_code_attempts != nil {
+		*m.addphone_code_attempts += i
+	} else {
+		m.addphone_code_attempts = &i
+	}
+}
+
+// AddedPhoneCodeAttempts returns the value that was added to the "phone_code_attempts" field in this mutation.
+func (m *UserMutation) AddedPhoneCodeAttempts() (r int, exists bool) {
+	v := m.addphone_code_attempts
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// ResetPhoneCodeAttempts resets all changes to the "phone_code_attempts" field.
+func (m *UserMutation) ResetPhoneCodeAttempts() {
+	m.phone_code_attempts = nil
+	m.addphone_code_attempts = nil
+}
+
+// SetPhoneVerifiedAt sets the "phone_verified_at" field.
+func (m *UserMutation) SetPhoneVerifiedAt(t time.Time) {
+	m.phone_verified_at = &t
+}
+
+// PhoneVerifiedAt returns the value of the "phone_verified_at" field in the mutation.
+func (m *UserMutation) PhoneVerifiedAt() (r time.Time, exists bool) {
+	v := m.phone_verified_at
+	if v == nil {
+		return
+	}
+	return *v, true
+}
+
+// OldPhoneVerifiedAt returns the old "phone_verified_at" field's value of the User entity.
+// If the User object wasn't provided to the builder, the object is fetched from the database.
+// An error is returned if the mutation operation is not UpdateOne, or the database query fails.
+func (m *UserMutation) OldPhoneVerifiedAt(ctx context.Context) (v *time.Time, err error) {
+	if !m.op.Is(OpUpdateOne) {
+		return v, errors.New("OldPhoneVerifiedAt is only allowed on UpdateOne operations")
+	}
+	if m.id == nil || m.oldValue == nil {
+		return v, errors.New("OldPhoneVerifiedAt requires an ID field in the mutation")
+	}
+	oldValue, err := m.oldValue(ctx)
+	if err != nil {
+		return v, fmt.Errorf("querying old value for OldPhoneVerifiedAt: %w", err)
+	}
+	return oldValue.PhoneVerifiedAt, nil
+}
+
+// ClearPhoneVerifiedAt clears the value of the "phone_verified_at" field.
+func (m *UserMutation) ClearPhoneVerifiedAt() {
+	m.phone_verified_at = nil
+	m.clearedFields[user.FieldPhoneVerifiedAt] = struct{}{}
+}
+
+// PhoneVerifiedAtCleared returns if the "phone_verified_at" field was cleared in this mutation.
+func (m *UserMutation) PhoneVerifiedAtCleared() bool {
+	_, ok := m.clearedFields[user.FieldPhoneVerifiedAt]
+	return ok
+}
+
+// ResetPhoneVerifiedAt resets all changes to the "phone_verified_at" field.
+func (m *UserMutation) ResetPhoneVerifiedAt() {
+	m.phone_verified_at = nil
+	delete(m.clearedFields, user.FieldPhoneVerifiedAt)
+}
+
 // SetVersion sets the "version" field.
 func (m *UserMutation) SetVersion(i int64) {
 	m.version = &i
@@ -1789,7 +1997,7 @@ func (m *UserMutation) Type() string {
 // order to get all numeric fields that were incremented/decremented, call
 // AddedFields().
 func (m *UserMutation) Fields() []string {
-	fields := make([]string, 0, 20)
+	fields := make([]string, 0, 24)
 	if m.email != nil {
 		fields = append(fields, user.FieldEmail)
 	}
@@ -1840,6 +2048,18 @@ func (m *UserMutation) Fields() []string {
 	}
 	if m.verification_token_expiry != nil {
 		fields = append(fields, user.FieldVerificationTokenExpiry)
+	}
+	if m.phone_code != nil {
+		fields = append(fields, user.FieldPhoneCode)
+	}
+	if m.phone_code_expiry != nil {
+		fields = append(fields, user.FieldPhoneCodeExpiry)
+	}
+	if m.phone_code_attempts != nil {
+		fields = append(fields, user.FieldPhoneCodeAttempts)
+	}
+	if m.phone_verified_at != nil {
+		fields = append(fields, user.FieldPhoneVerifiedAt)
 	}
 	if m.version != nil {
 		fields = append(fields, user.FieldVersion)
@@ -1892,6 +2112,14 @@ func (m *UserMutation) Field(name string) (ent.Value, bool) {
 		return m.VerificationToken()
 	case user.FieldVerificationTokenExpiry:
 		return m.VerificationTokenExpiry()
+	case user.FieldPhoneCode:
+		return m.PhoneCode()
+	case user.FieldPhoneCodeExpiry:
+		return m.PhoneCodeExpiry()
+	case user.FieldPhoneCodeAttempts:
+		return m.PhoneCodeAttempts()
+	case user.FieldPhoneVerifiedAt:
+		return m.PhoneVerifiedAt()
 	case user.FieldVersion:
 		return m.Version()
 	case user.FieldCreatedAt:
@@ -1941,6 +2169,14 @@ func (m *UserMutation) OldField(ctx context.Context, name string) (ent.Value, er
 		return m.OldVerificationToken(ctx)
 	case user.FieldVerificationTokenExpiry:
 		return m.OldVerificationTokenExpiry(ctx)
+	case user.FieldPhoneCode:
+		return m.OldPhoneCode(ctx)
+	case user.FieldPhoneCodeExpiry:
+		return m.OldPhoneCodeExpiry(ctx)
+	case user.FieldPhoneCodeAttempts:
+		return m.OldPhoneCodeAttempts(ctx)
+	case user.FieldPhoneVerifiedAt:
+		return m.OldPhoneVerifiedAt(ctx)
 	case user.FieldVersion:
 		return m.OldVersion(ctx)
 	case user.FieldCreatedAt:
@@ -2075,6 +2311,34 @@ func (m *UserMutation) SetField(name string, value ent.Value) error {
 		}
 		m.SetVerificationTokenExpiry(v)
 		return nil
+	case user.FieldPhoneCode:
+		v, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPhoneCode(v)
+		return nil
+	case user.FieldPhoneCodeExpiry:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPhoneCodeExpiry(v)
+		return nil
+	case user.FieldPhoneCodeAttempts:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPhoneCodeAttempts(v)
+		return nil
+	case user.FieldPhoneVerifiedAt:
+		v, ok := value.(time.Time)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.SetPhoneVerifiedAt(v)
+		return nil
 	case user.FieldVersion:
 		v, ok := value.(int64)
 		if !ok {
@@ -2107,6 +2371,9 @@ func (m *UserMutation) AddedFields() []string {
 	if m.addfailed_login_attempts != nil {
 		fields = append(fields, user.FieldFailedLoginAttempts)
 	}
+	if m.addphone_code_attempts != nil {
+		fields = append(fields, user.FieldPhoneCodeAttempts)
+	}
 	if m.addversion != nil {
 		fields = append(fields, user.FieldVersion)
 	}
@@ -2120,6 +2387,8 @@ func (m *UserMutation) AddedField(name string) (ent.Value, bool) {
 	switch name {
 	case user.FieldFailedLoginAttempts:
 		return m.AddedFailedLoginAttempts()
+	case user.FieldPhoneCodeAttempts:
+		return m.AddedPhoneCodeAttempts()
 	case user.FieldVersion:
 		return m.AddedVersion()
 	}
@@ -2137,6 +2406,13 @@ func (m *UserMutation) AddField(name string, value ent.Value) error {
 			return fmt.Errorf("unexpected type %T for field %s", value, name)
 		}
 		m.AddFailedLoginAttempts(v)
+		return nil
+	case user.FieldPhoneCodeAttempts:
+		v, ok := value.(int)
+		if !ok {
+			return fmt.Errorf("unexpected type %T for field %s", value, name)
+		}
+		m.AddPhoneCodeAttempts(v)
 		return nil
 	case user.FieldVersion:
 		v, ok := value.(int64)
@@ -2183,6 +2459,15 @@ func (m *UserMutation) ClearedFields() []string {
 	if m.FieldCleared(user.FieldVerificationTokenExpiry) {
 		fields = append(fields, user.FieldVerificationTokenExpiry)
 	}
+	if m.FieldCleared(user.FieldPhoneCode) {
+		fields = append(fields, user.FieldPhoneCode)
+	}
+	if m.FieldCleared(user.FieldPhoneCodeExpiry) {
+		fields = append(fields, user.FieldPhoneCodeExpiry)
+	}
+	if m.FieldCleared(user.FieldPhoneVerifiedAt) {
+		fields = append(fields, user.FieldPhoneVerifiedAt)
+	}
 	return fields
 }
 
@@ -2226,6 +2511,15 @@ func (m *UserMutation) ClearField(name string) error {
 		return nil
 	case user.FieldVerificationTokenExpiry:
 		m.ClearVerificationTokenExpiry()
+		return nil
+	case user.FieldPhoneCode:
+		m.ClearPhoneCode()
+		return nil
+	case user.FieldPhoneCodeExpiry:
+		m.ClearPhoneCodeExpiry()
+		return nil
+	case user.FieldPhoneVerifiedAt:
+		m.ClearPhoneVerifiedAt()
 		return nil
 	}
 	return fmt.Errorf("unknown User nullable field %s", name)
@@ -2285,6 +2579,18 @@ func (m *UserMutation) ResetField(name string) error {
 		return nil
 	case user.FieldVerificationTokenExpiry:
 		m.ResetVerificationTokenExpiry()
+		return nil
+	case user.FieldPhoneCode:
+		m.ResetPhoneCode()
+		return nil
+	case user.FieldPhoneCodeExpiry:
+		m.ResetPhoneCodeExpiry()
+		return nil
+	case user.FieldPhoneCodeAttempts:
+		m.ResetPhoneCodeAttempts()
+		return nil
+	case user.FieldPhoneVerifiedAt:
+		m.ResetPhoneVerifiedAt()
 		return nil
 	case user.FieldVersion:
 		m.ResetVersion()

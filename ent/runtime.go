@@ -43,16 +43,20 @@ func init() {
 	userDescFailedLoginAttempts := userFields[12].Descriptor()
 	// user.DefaultFailedLoginAttempts holds the default value on creation for the failed_login_attempts field.
 	user.DefaultFailedLoginAttempts = userDescFailedLoginAttempts.Default.(int)
+	// userDescPhoneCodeAttempts is the schema descriptor for phone_code_attempts field.
+	userDescPhoneCodeAttempts := userFields[20].Descriptor()
+	// user.DefaultPhoneCodeAttempts holds the default value on creation for the phone_code_attempts field.
+	user.DefaultPhoneCodeAttempts = userDescPhoneCodeAttempts.Default.(int)
 	// userDescVersion is the schema descriptor for version field.
-	userDescVersion := userFields[18].Descriptor()
+	userDescVersion := userFields[22].Descriptor()
 	// user.DefaultVersion holds the default value on creation for the version field.
 	user.DefaultVersion = userDescVersion.Default.(int64)
 	// userDescCreatedAt is the schema descriptor for created_at field.
-	userDescCreatedAt := userFields[19].Descriptor()
+	userDescCreatedAt := userFields[23].Descriptor()
 	// user.DefaultCreatedAt holds the default value on creation for the created_at field.
 	user.DefaultCreatedAt = userDescCreatedAt.Default.(func() time.Time)
 	// userDescUpdatedAt is the schema descriptor for updated_at field.
-	userDescUpdatedAt := userFields[20].Descriptor()
+	userDescUpdatedAt := userFields[24].Descriptor()
 	// user.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	user.DefaultUpdatedAt = userDescUpdatedAt.Default.(func() time.Time)
 	// user.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.

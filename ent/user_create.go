@@ -228,6 +228,62 @@ func (_c *UserCreate) SetNillableVerificationTokenExpiry(v *time.Time) *UserCrea
 	return _c
 }
 
+// SetPhoneCode sets the "phone_code" field.
+func (_c *UserCreate) SetPhoneCode(v string) *UserCreate {
+	_c.mutation.SetPhoneCode(v)
+	return _c
+}
+
+// SetNillablePhoneCode sets the "phone_code" field if the given value is not nil.
+func (_c *UserCreate) SetNillablePhoneCode(v *string) *UserCreate {
+	if v != nil {
+		_c.SetPhoneCode(*v)
+	}
+	return _c
+}
+
+// SetPhoneCodeExpiry sets the "phone_code_expiry" field.
+func (_c *UserCreate) SetPhoneCodeExpiry(v time.Time) *UserCreate {
+	_c.mutation.SetPhoneCodeExpiry(v)
+	return _c
+}
+
+// SetNillablePhoneCodeExpiry sets the "phone_code_expiry" field if the given value is not nil.
+func (_c *UserCreate) SetNillablePhoneCodeExpiry(v *time.Time) *UserCreate {
+	if v != nil {
+		_c.SetPhoneCodeExpiry(*v)
+	}
+	return _c
+}
+
+// SetPhoneCodeAttempts sets the "phone_code_attempts" field.
+func (_c *UserCreate) SetPhoneCodeAttempts(v int) *UserCreate {
+	_c.mutation.SetPhoneCodeAttempts(v)
+	return _c
+}
+
+// SetNillablePhoneCodeAttempts sets the "phone_code_attempts" field if the given value is not nil.
+func (_c *UserCreate) SetNillablePhoneCodeAttempts(v *int) *UserCreate {
+	if v != nil {
+		_c.SetPhoneCodeAttempts(*v)
+	}
+	return _c
+}
+
+// SetPhoneVerifiedAt sets the "phone_verified_at" field.
+func (_c *UserCreate) SetPhoneVerifiedAt(v time.Time) *UserCreate {
+	_c.mutation.SetPhoneVerifiedAt(v)
+	return _c
+}
+
+// SetNillablePhoneVerifiedAt sets the "phone_verified_at" field if the given value is not nil.
+func (_c *UserCreate) SetNillablePhoneVerifiedAt(v *time.Time) *UserCreate {
+	if v != nil {
+		_c.SetPhoneVerifiedAt(*v)
+	}
+	return _c
+}
+
 // SetVersion sets the "version" field.
 func (_c *UserCreate) SetVersion(v int64) *UserCreate {
 	_c.mutation.SetVersion(v)
@@ -350,6 +406,10 @@ func (_c *UserCreate) defaults() {
 		v := user.DefaultFailedLoginAttempts
 		_c.mutation.SetFailedLoginAttempts(v)
 	}
+	if _, ok := _c.mutation.PhoneCodeAttempts(); !ok {
+		v := user.DefaultPhoneCodeAttempts
+		_c.mutation.SetPhoneCodeAttempts(v)
+	}
 	if _, ok := _c.mutation.Version(); !ok {
 		v := user.DefaultVersion
 		_c.mutation.SetVersion(v)
@@ -387,6 +447,9 @@ func (_c *UserCreate) check() error {
 	}
 	if _, ok := _c.mutation.FailedLoginAttempts(); !ok {
 		return &ValidationError{Name: "failed_login_attempts", err: errors.New(`ent: missing required field "User.failed_login_attempts"`)}
+	}
+	if _, ok := _c.mutation.PhoneCodeAttempts(); !ok {
+		return &ValidationError{Name: "phone_code_attempts", err: errors.New(`ent: missing required field "User.phone_code_attempts"`)}
 	}
 	if _, ok := _c.mutation.Version(); !ok {
 		return &ValidationError{Name: "version", err: errors.New(`ent: missing required field "User.version"`)}
@@ -499,6 +562,22 @@ func (_c *UserCreate) createSpec() (*User, *sqlgraph.CreateSpec) {
 	if value, ok := _c.mutation.VerificationTokenExpiry(); ok {
 		_spec.SetField(user.FieldVerificationTokenExpiry, field.TypeTime, value)
 		_node.VerificationTokenExpiry = &value
+	}
+	if value, ok := _c.mutation.PhoneCode(); ok {
+		_spec.SetField(user.FieldPhoneCode, field.TypeString, value)
+		_node.PhoneCode = &value
+	}
+	if value, ok := _c.mutation.PhoneCodeExpiry(); ok {
+		_spec.SetField(user.FieldPhoneCodeExpiry, field.TypeTime, value)
+		_node.PhoneCodeExpiry = &value
+	}
+	if value, ok := _c.mutation.PhoneCodeAttempts(); ok {
+		_spec.SetField(user.FieldPhoneCodeAttempts, field.TypeInt, value)
+		_node.PhoneCodeAttempts = value
+	}
+	if value, ok := _c.mutation.PhoneVerifiedAt(); ok {
+		_spec.SetField(user.FieldPhoneVerifiedAt, field.TypeTime, value)
+		_node.PhoneVerifiedAt = &value
 	}
 	if value, ok := _c.mutation.Version(); ok {
 		_spec.SetField(user.FieldVersion, field.TypeInt64, value)

@@ -334,6 +334,87 @@ func (_u *UserUpdate) ClearVerificationTokenExpiry() *UserUpdate {
 	return _u
 }
 
+// SetPhoneCode sets the "phone_code" field.
+func (_u *UserUpdate) SetPhoneCode(v string) *UserUpdate {
+	_u.mutation.SetPhoneCode(v)
+	return _u
+}
+
+// SetNillablePhoneCode sets the "phone_code" field if the given value is not nil.
+func (_u *UserUpdate) SetNillablePhoneCode(v *string) *UserUpdate {
+	if v != nil {
+		_u.SetPhoneCode(*v)
+	}
+	return _u
+}
+
+// ClearPhoneCode clears the value of the "phone_code" field.
+func (_u *UserUpdate) ClearPhoneCode() *UserUpdate {
+	_u.mutation.ClearPhoneCode()
+	return _u
+}
+
+// SetPhoneCodeExpiry sets the "phone_code_expiry" field.
+func (_u *UserUpdate) SetPhoneCodeExpiry(v time.Time) *UserUpdate {
+	_u.mutation.SetPhoneCodeExpiry(v)
+	return _u
+}
+
+// SetNillablePhoneCodeExpiry sets the "phone_code_expiry" field if the given value is not nil.
+func (_u *UserUpdate) SetNillablePhoneCodeExpiry(v *time.Time) *UserUpdate {
+	if v != nil {
+		_u.SetPhoneCodeExpiry(*v)
+	}
+	return _u
+}
+
+// ClearPhoneCodeExpiry clears the value of the "phone_code_expiry" field.
+func (_u *UserUpdate) ClearPhoneCodeExpiry() *UserUpdate {
+	_u.mutation.ClearPhoneCodeExpiry()
+	return _u
+}
+
+// SetPhoneCodeAttempts sets the "phone_code_attempts" field.
+func (_u *UserUpdate) SetPhoneCodeAttempts(v int) *UserUpdate {
+	_u.mutation.ResetPhoneCodeAttempts()
+	_u.mutation.SetPhoneCodeAttempts(v)
+	return _u
+}
+
+// SetNillablePhoneCodeAttempts sets the "phone_code_attempts" field if the given value is not nil.
+func (_u *UserUpdate) SetNillablePhoneCodeAttempts(v *int) *UserUpdate {
+	if v != nil {
+		_u.SetPhoneCodeAttempts(*v)
+	}
+	return _u
+}
+
+// AddPhoneCodeAttempts adds value to the "phone_code_attempts" field.
+func (_u *UserUpdate) AddPhoneCodeAttempts(v int) *UserUpdate {
+	_u.mutation.AddPhoneCodeAttempts(v)
+	return _u
+}
+
+// SetPhoneVerifiedAt sets the "phone_verified_at" field.
+func (_u *UserUpdate) SetPhoneVerifiedAt(v time.Time) *UserUpdate {
+	_u.mutation.SetPhoneVerifiedAt(v)
+	return _u
+}
+
+// SetNillablePhoneVerifiedAt sets the "phone_verified_at" field if the given value is not nil.
+func (_u *UserUpdate) SetNillablePhoneVerifiedAt(v *time.Time) *UserUpdate {
+	if v != nil {
+		_u.SetPhoneVerifiedAt(*v)
+	}
+	return _u
+}
+
+// ClearPhoneVerifiedAt clears the value of the "phone_verified_at" field.
+func (_u *UserUpdate) ClearPhoneVerifiedAt() *UserUpdate {
+	_u.mutation.ClearPhoneVerifiedAt()
+	return _u
+}
+
 // SetVersion sets the "version" field.
 func (_u *UserUpdate) SetVersion(v int64) *UserUpdate {
 	_u.mutation.ResetVersion()
@@ -535,6 +616,30 @@ func (_u *UserUpdate) sqlSave(ctx context.Context) (_node int, err error) {
 	}
 	if _u.mutation.VerificationTokenExpiryCleared() {
 		_spec.ClearField(user.FieldVerificationTokenExpiry, field.TypeTime)
+	}
+	if value, ok := _u.mutation.PhoneCode(); ok {
+		_spec.SetField(user.FieldPhoneCode, field.TypeString, value)
+	}
+	if _u.mutation.PhoneCodeCleared() {
+		_spec.ClearField(user.FieldPhoneCode, field.TypeString)
+	}
+	if value, ok := _u.mutation.PhoneCodeExpiry(); ok {
+		_spec.SetField(user.FieldPhoneCodeExpiry, field.TypeTime, value)
+	}
+	if _u.mutation.PhoneCodeExpiryCleared() {
+		_spec.ClearField(user.FieldPhoneCodeExpiry, field.TypeTime)
+	}
+	if value, ok := _u.mutation.PhoneCodeAttempts(); ok {
+		_spec.SetField(user.FieldPhoneCodeAttempts, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedPhoneCodeAttempts(); ok {
+		_spec.AddField(user.FieldPhoneCodeAttempts, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.PhoneVerifiedAt(); ok {
+		_spec.SetField(user.FieldPhoneVerifiedAt, field.TypeTime, value)
+	}
+	if _u.mutation.PhoneVerifiedAtCleared() {
+		_spec.ClearField(user.FieldPhoneVerifiedAt, field.TypeTime)
 	}
 	if value, ok := _u.mutation.Version(); ok {
 		_spec.SetField(user.FieldVersion, field.TypeInt64, value)
@@ -913,6 +1018,87 @@ func (_u *UserUpdateOne) ClearVerificationTokenExpiry() *UserUpdateOne {
 	return _u
 }
 
+// SetPhoneCode sets the "phone_code" field.
+func (_u *UserUpdateOne) SetPhoneCode(v string) *UserUpdateOne {
+	_u.mutation.SetPhoneCode(v)
+	return _u
+}
+
+// SetNillablePhoneCode sets the "phone_code" field if the given value is not nil.
+func (_u *UserUpdateOne) SetNillablePhoneCode(v *string) *UserUpdateOne {
+	if v != nil {
+		_u.SetPhoneCode(*v)
+	}
+	return _u
+}
+
+// ClearPhoneCode clears the value of the "phone_code" field.
+func (_u *UserUpdateOne) ClearPhoneCode() *UserUpdateOne {
+	_u.mutation.ClearPhoneCode()
+	return _u
+}
+
+// SetPhoneCodeExpiry sets the "phone_code_expiry" field.
+func (_u *UserUpdateOne) SetPhoneCodeExpiry(v time.Time) *UserUpdateOne {
+	_u.mutation.SetPhoneCodeExpiry(v)
+	return _u
+}
+
+// SetNillablePhoneCodeExpiry sets the "phone_code_expiry" field if the given value is not nil.
+func (_u *UserUpdateOne) SetNillablePhoneCodeExpiry(v *time.Time) *UserUpdateOne {
+	if v != nil {
+		_u.SetPhoneCodeExpiry(*v)
+	}
+	return _u
+}
+
+// ClearPhoneCodeExpiry clears the value of the "phone_code_expiry" field.
+func (_u *UserUpdateOne) ClearPhoneCodeExpiry() *UserUpdateOne {
+	_u.mutation.ClearPhoneCodeExpiry()
+	return _u
+}
+
+// SetPhoneCodeAttempts sets the "phone_code_attempts" field.
+func (_u *UserUpdateOne) SetPhoneCodeAttempts(v int) *UserUpdateOne {
+	_u.mutation.ResetPhoneCodeAttempts()
+	_u.mutation.SetPhoneCodeAttempts(v)
+	return _u
+}
+
+// SetNillablePhoneCodeAttempts sets the "phone_code_attempts" field if the given value is not nil.
+func (_u *UserUpdateOne) SetNillablePhoneCodeAttempts(v *int) *UserUpdateOne {
+	if v != nil {
+		_u.SetPhoneCodeAttempts(*v)
+	}
+	return _u
+}
+
+// AddPhoneCodeAttempts adds value to the "phone_code_attempts" field.
+func (_u *UserUpdateOne) AddPhoneCodeAttempts(v int) *UserUpdateOne {
+	_u.mutation.AddPhoneCodeAttempts(v)
+	return _u
+}
+
+// SetPhoneVerifiedAt sets the "phone_verified_at" field.
+func (_u *UserUpdateOne) SetPhoneVerifiedAt(v time.Time) *UserUpdateOne {
+	_u.mutation.SetPhoneVerifiedAt(v)
+	return _u
+}
+
+// SetNillablePhoneVerifiedAt sets the "phone_verified_at" field if the given value is not nil.
+func (_u *UserUpdateOne) SetNillablePhoneVerifiedAt(v *time.Time) *UserUpdateOne {
+	if v != nil {
+		_u.SetPhoneVerifiedAt(*v)
+	}
+	return _u
+}
+
+// ClearPhoneVerifiedAt clears the value of the "phone_verified_at" field.
+func (_u *UserUpdateOne) ClearPhoneVerifiedAt() *UserUpdateOne {
+	_u.mutation.ClearPhoneVerifiedAt()
+	return _u
+}
+
 // SetVersion sets the "version" field.
 func (_u *UserUpdateOne) SetVersion(v int64) *UserUpdateOne {
 	_u.mutation.ResetVersion()
@@ -1144,6 +1330,30 @@ func (_u *UserUpdateOne) sqlSave(ctx context.Context) (_node *User, err error) {
 	}
 	if _u.mutation.VerificationTokenExpiryCleared() {
 		_spec.ClearField(user.FieldVerificationTokenExpiry, field.TypeTime)
+	}
+	if value, ok := _u.mutation.PhoneCode(); ok {
+		_spec.SetField(user.FieldPhoneCode, field.TypeString, value)
+	}
+	if _u.mutation.PhoneCodeCleared() {
+		_spec.ClearField(user.FieldPhoneCode, field.TypeString)
+	}
+	if value, ok := _u.mutation.PhoneCodeExpiry(); ok {
+		_spec.SetField(user.FieldPhoneCodeExpiry, field.TypeTime, value)
+	}
+	if _u.mutation.PhoneCodeExpiryCleared() {
+		_spec.ClearField(user.FieldPhoneCodeExpiry, field.TypeTime)
+	}
+	if value, ok := _u.mutation.PhoneCodeAttempts(); ok {
+		_spec.SetField(user.FieldPhoneCodeAttempts, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.AddedPhoneCodeAttempts(); ok {
+		_spec.AddField(user.FieldPhoneCodeAttempts, field.TypeInt, value)
+	}
+	if value, ok := _u.mutation.PhoneVerifiedAt(); ok {
+		_spec.SetField(user.FieldPhoneVerifiedAt, field.TypeTime, value)
+	}
+	if _u.mutation.PhoneVerifiedAtCleared() {
+		_spec.ClearField(user.FieldPhoneVerifiedAt, field.TypeTime)
 	}
 	if value, ok := _u.mutation.Version(); ok {
 		_spec.SetField(user.FieldVersion, field.TypeInt64, value)

@@ -152,6 +152,57 @@ func (r *repository) IssueVerification(ctx context.Context, id domain.ID, digest
 	return r.issue(ctx, op, id, r.texts.issueVerify, digest.Stored(), domain.StoredTime(expiry), r.present())
 }
 
+// IssuePhoneCode implements [domain.PhoneStore].
+func (r *repository) IssuePhoneCode(ctx context.Context, id domain.ID, digest domain.TokenDigest, expiry time.Time) (*domain.User, error) {
+	const op = "issue telephone code"
+	if digest.IsZero() {
+		return nil, wrap(op, required(user.FieldPhoneCode))
+	}
+	return r.issue(ctx, op, id, r.texts.issueCode, digest.Stored(), domain.StoredTime(expiry), r.present())
+}
+
+// ConsumePhoneCode implements [domain.PhoneStore].
+func (r *repository) ConsumePhoneCode(ctx context.Context, id domain.ID, digest domain.TokenDigest) (domain.PhoneConfirmation, error) {
+	const op = "confirm telephone number"
+	stored, now := digest.Stored(), r.present()
+	u, err := r.one(ctx, op, r.texts.consumeCode, stored, now, stored, stored, now, id.UUID(), now)
+	switch {
+	case err != nil:
+		return domain.PhoneConfirmation{}, err
+	case u != nil && u.State().PhoneCodeExpiry.IsZero():
+		return domain.PhoneConfirmation{User: u, Phone: u.Phone()}, nil
+	case u != nil:
+		return domain.PhoneConfirmation{}, wrap(op, codeInvalid("is not valid"))
+	}
+	if u, err = r.find(ctx, op, user.FieldID, id.UUID()); err != nil {
+		return domain.PhoneConfirmation{}, err
+	}
+	switch state := u.State(); {
+	case !u.IsActive():
+		err = inactive()
+	case state.PhoneCode.IsZero():
+		err = codeInvalid("is not valid")
+	case state.PhoneCodeExpiry.IsZero() && state.PhoneCode == digest:
+		return domain.PhoneConfirmation{User: u, Phone: u.Phone(), Already: true}, nil
+	case state.PhoneCodeExpiry.IsZero():
+		err = codeInvalid("is not valid")
+	case !state.PhoneCodeExpiry.After(now):
+		err = &domain.Error{Kind: domain.ErrTokenExpired, Field: "code", Reason: "has expired"}
+	default:
+		err = codeInvalid("was tried too often; another one is needed")
+	}
+	return domain.PhoneConfirmation{}, wrap(op, err)
+}
+
+// CancelPhoneCode implements [domain.PhoneStore].
+func (r *repository) CancelPhoneCode(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return r.update(ctx, "cancel telephone code", id, r.texts.cancelCode, r.present())
+}
+
+func codeInvalid(reason string) error {
+	return &domain.Error{Kind: domain.ErrTokenInvalid, Field: "code", Reason: reason}
+}
+
 // issue runs a statement that stores a one-time token of an active account.
 func (r *repository) issue(ctx context.Context, op string, id domain.ID, query string, args ...any) (*domain.User, error) {
 	updated, err := r.one(ctx, op, query, append(args, id.UUID())...)
@@ -164,6 +215,8 @@ func (r *repository) issue(ctx context.Context, op string, id domain.ID, query s
 		return nil, err
 	case !u.IsActive():
 		return nil, wrap(op, inactive())
+	case query == r.texts.issueCode && u.Phone().IsZero():
+		return nil, wrap(op, required(user.FieldPhone))
 	}
 	return nil, wrap(op, conflict()) // the condition cleared concurrently; the caller may retry
 }

@@ -143,14 +143,15 @@ func plain(u *domain.User) any {
 	state := u.State()
 	return struct {
 		domain.UserState
-		PasswordHash, ResetToken, VerificationToken string
-		Sessions                                    []string
-		LiveSessions                                int
+		PasswordHash, ResetToken, VerificationToken, PhoneCode string
+		Sessions                                               []string
+		LiveSessions                                           int
 	}{
 		UserState:         state,
 		PasswordHash:      state.PasswordHash.Stored(),
 		ResetToken:        state.ResetToken.Stored(),
 		VerificationToken: state.VerificationToken.Stored(),
+		PhoneCode:         state.PhoneCode.Stored(),
 		Sessions:          state.Sessions,
 		LiveSessions:      len(u.Sessions(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))),
 	}

@@ -90,7 +90,7 @@ func (r *repository) page(ctx context.Context, op string, query domain.ListQuery
 		switch name := columns[i].name; {
 		case name == user.FieldHashedPassword && !withHashes:
 			selector.AppendSelectExpr(sql.Raw("CASE WHEN " + withoutPassword + " THEN hashed_password ELSE '' END"))
-		case name == user.FieldResetToken, name == user.FieldVerificationToken:
+		case name == user.FieldResetToken, name == user.FieldVerificationToken, name == user.FieldPhoneCode:
 			selector.AppendSelectExpr(sql.Raw("NULL"))
 		default:
 			selector.AppendSelect(name)

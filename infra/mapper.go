@@ -88,6 +88,18 @@ var columns = []column{
 	{user.FieldVerificationTokenExpiry,
 		func(s *domain.UserState) any { return orNull(s.VerificationTokenExpiry) },
 		func(s *domain.UserState, v any) error { return instant(&s.VerificationTokenExpiry, v) }},
+	{user.FieldPhoneCode,
+		func(s *domain.UserState) any { return orNull(s.PhoneCode.Stored()) },
+		func(s *domain.UserState, v any) error { return digest(&s.PhoneCode, user.FieldPhoneCode, v) }},
+	{user.FieldPhoneCodeExpiry,
+		func(s *domain.UserState) any { return orNull(s.PhoneCodeExpiry) },
+		func(s *domain.UserState, v any) error { return instant(&s.PhoneCodeExpiry, v) }},
+	{user.FieldPhoneCodeAttempts,
+		func(s *domain.UserState) any { return int64(s.PhoneCodeAttempts) },
+		func(s *domain.UserState, v any) error { return integer(&s.PhoneCodeAttempts, v) }},
+	{user.FieldPhoneVerifiedAt,
+		func(s *domain.UserState) any { return orNull(s.PhoneVerifiedAt) },
+		func(s *domain.UserState, v any) error { return instant(&s.PhoneVerifiedAt, v) }},
 	{user.FieldVersion,
 		func(s *domain.UserState) any { return s.Version },
 		func(s *domain.UserState, v any) error { return integer(&s.Version, v) }},
@@ -103,6 +115,21 @@ var columns = []column{
 var editedColumns = []string{
 	user.FieldEmail, user.FieldPendingEmail, user.FieldUsername, user.FieldHashedPassword, user.FieldFirstName, user.FieldLastName,
 	user.FieldPhone, user.FieldIsActive, user.FieldIsVerified,
+}
+
+// dependentColumns are those that go with a change of another, also where they were empty when the account was read: what was issued since
+// belongs to the value that is replaced.
+var dependentColumns = map[string][]string{
+	user.FieldEmail: {
+		user.FieldPendingEmail, user.FieldResetToken, user.FieldResetTokenExpiry, user.FieldVerificationToken, user.FieldVerificationTokenExpiry,
+		user.FieldPhoneCode, user.FieldPhoneCodeExpiry, user.FieldPhoneCodeAttempts,
+	},
+	user.FieldPendingEmail: {user.FieldVerificationToken, user.FieldVerificationTokenExpiry},
+	user.FieldPhone:        {user.FieldPhoneCode, user.FieldPhoneCodeExpiry, user.FieldPhoneCodeAttempts, user.FieldPhoneVerifiedAt},
+	user.FieldIsActive: {
+		user.FieldPendingEmail, user.FieldRefreshTokens, user.FieldResetToken, user.FieldResetTokenExpiry, user.FieldVerificationToken,
+		user.FieldVerificationTokenExpiry, user.FieldPhoneCode, user.FieldPhoneCodeExpiry, user.FieldPhoneCodeAttempts,
+	},
 }
 
 // userColumns are the names of columns, as a statement lists them.
@@ -126,11 +153,23 @@ func rowValues(u *domain.User) []any {
 	return values
 }
 
-// changes returns the columns in which two states differ, and the values of the second.
+// changes returns the columns in which two states differ, and those that depend on them, with their values of the second.
 func changes(before, after *domain.UserState) (names []string, values []any) {
+	written := make(map[string]bool)
 	for i := range columns {
-		if value := columns[i].get(after); columns[i].get(before) != value {
-			names, values = append(names, columns[i].name), append(values, value)
+		if name := columns[i].name; columns[i].get(before) != columns[i].get(after) {
+			written[name] = true
+			if name == user.FieldIsActive && after.Active { // an inactive account has been issued nothing
+				continue
+			}
+			for _, dependent := range dependentColumns[name] {
+				written[dependent] = true
+			}
+		}
+	}
+	for i := range columns {
+		if written[columns[i].name] {
+			names, values = append(names, columns[i].name), append(values, columns[i].get(after))
 		}
 	}
 	return names, values

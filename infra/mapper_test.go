@@ -32,6 +32,7 @@ func sample(t *testing.T, typ reflect.Type, field string, which int) reflect.Val
 		user.FieldPhone:             {"+573001112233", "+573001112234"},
 		user.FieldResetToken:        {strings.Repeat("a", 64), strings.Repeat("b", 64)},
 		user.FieldVerificationToken: {strings.Repeat("c", 64), strings.Repeat("d", 64)},
+		user.FieldPhoneCode:         {strings.Repeat("e", 64), strings.Repeat("f", 64)},
 	}
 	switch typ {
 	case reflect.TypeFor[uuid.UUID]():

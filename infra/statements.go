@@ -39,6 +39,9 @@ type statements struct {
 	cancelEmail  string // now
 	cancelReset  string // now
 	cancelVerify string // now
+	issueCode    string // the digest, its expiry, now
+	consumeCode  string // the digest, now, the digest, the digest, now, the ID, now
+	cancelCode   string // now
 
 	lockAccount      string
 	findByIdentity   string // the issuer, the subject
@@ -88,7 +91,8 @@ const (
 	notLocked = "(locked_until IS NULL OR locked_until <= ?)"
 	noReset   = "reset_token = NULL, reset_token_expiry = NULL"
 	noVerify  = "verification_token = NULL, verification_token_expiry = NULL"
-	noPending = "pending_email = NULL, " + noReset + ", " + noVerify
+	noCode    = "phone_code = NULL, phone_code_expiry = NULL, phone_code_attempts = 0"
+	noPending = "pending_email = NULL, " + noReset + ", " + noVerify + ", " + noCode
 	unlocked  = "failed_login_attempts = 0, locked_until = NULL"
 	someToken = "refresh_tokens <> '[]'"
 
@@ -120,7 +124,7 @@ func newStatements(d *dialect, schema string) *statements {
 		activate   = "UPDATE {users} SET is_active = true" + edited + " WHERE NOT is_active"
 		deactivate = "UPDATE {users} SET is_active = false, refresh_tokens = '[]', " + noPending +
 			raisedIf + "is_active OR pending_email IS NOT NULL THEN 1 ELSE 0 END" + booked + " WHERE (is_active OR " + someToken +
-			" OR pending_email IS NOT NULL OR reset_token IS NOT NULL OR verification_token IS NOT NULL)"
+			" OR pending_email IS NOT NULL OR reset_token IS NOT NULL OR verification_token IS NOT NULL OR phone_code IS NOT NULL)"
 		revokeAll = "UPDATE {users} SET refresh_tokens = '[]'" + booked + " WHERE " + someToken
 	)
 	changingMany := " AND id " + d.inIDs + " RETURNING id"
@@ -141,7 +145,7 @@ func newStatements(d *dialect, schema string) *statements {
 		setUsername: fill("UPDATE {users} SET username = ?", edited, " WHERE username <> ?", changing),
 		setNames: fill("UPDATE {users} SET first_name = ?, last_name = ?", edited,
 			" WHERE (first_name IS DISTINCT FROM ? OR last_name IS DISTINCT FROM ?)", changing),
-		setPhone:       fill("UPDATE {users} SET phone = ?", edited, " WHERE phone IS DISTINCT FROM ?", changing),
+		setPhone:       fill("UPDATE {users} SET phone = ?, phone_verified_at = NULL, ", noCode, edited, " WHERE phone IS DISTINCT FROM ?", changing),
 		activate:       fill(activate, changing),
 		activateMany:   fill(activate, changingMany),
 		deactivate:     fill(deactivate, changing),
@@ -169,6 +173,16 @@ func newStatements(d *dialect, schema string) *statements {
 		cancelEmail:  fill("UPDATE {users} SET pending_email = NULL, ", noVerify, edited, " WHERE pending_email IS NOT NULL", changing),
 		cancelReset:  fill("UPDATE {users} SET ", noReset, booked, " WHERE reset_token IS NOT NULL", changing),
 		cancelVerify: fill("UPDATE {users} SET ", noVerify, booked, " WHERE verification_token IS NOT NULL", changing),
+		issueCode: fill("UPDATE {users} SET phone_code = ?, phone_code_expiry = ?, phone_code_attempts = 0", booked,
+			" WHERE is_active AND phone IS NOT NULL", changing),
+		// It counts before it compares, in one statement, so that guesses at once are no more than guesses one after the other.
+		consumeCode: fill("UPDATE {users} SET phone_code_attempts = phone_code_attempts + 1, ",
+			"phone_verified_at = CASE WHEN phone_code = ? THEN {time} ELSE phone_verified_at END, ",
+			"phone_code_expiry = CASE WHEN phone_code = ? THEN NULL ELSE phone_code_expiry END",
+			raisedIf, "phone_code = ? AND phone_verified_at IS NULL THEN 1 ELSE 0 END", booked,
+			" WHERE id = ? AND is_active AND phone IS NOT NULL AND phone_code_expiry > ?",
+			fmt.Sprintf(" AND phone_code_attempts < %d RETURNING {columns}", domain.MaxPhoneCodeAttempts)),
+		cancelCode: fill("UPDATE {users} SET ", noCode, booked, " WHERE phone_code IS NOT NULL", changing),
 
 		// What is read after it, of this account and of its identities, stays until the transaction ends.
 		lockAccount:    fill("UPDATE {users} SET version = version WHERE id = ?"),

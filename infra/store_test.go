@@ -158,6 +158,9 @@ func TestReturnedRowsAreTheStoredOnes(t *testing.T) {
 			"verification": func() (*domain.User, error) {
 				return store.IssueVerification(ctx, id, domain.NewOneTimeToken().Digest(), hour)
 			},
+			"phone code": func() (*domain.User, error) {
+				return store.IssuePhoneCode(ctx, id, domain.NewPhoneCode().Digest(id), hour)
+			},
 			"session": func() (*domain.User, error) {
 				grant, err := store.IssueToken(ctx, id, domain.SessionPolicy{})
 				if err != nil {
@@ -173,7 +176,7 @@ func TestReturnedRowsAreTheStoredOnes(t *testing.T) {
 				return store.SetPassword(ctx, id, domain.PasswordHash{}, other, domain.SessionID{})
 			},
 		}
-		for _, name := range []string{"names", "phone", "e-mail", "sign-in", "reset", "verification", "session", "failure", "update", "password"} {
+		for _, name := range []string{"names", "phone", "e-mail", "sign-in", "reset", "verification", "phone code", "session", "failure", "update", "password"} {
 			returned, err := steps[name]()
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -236,9 +239,12 @@ func TestRowsThatCouldNotBeReadAreRefused(t *testing.T) {
 		refused := map[string][]string{
 			"id":    {"'00000000-0000-0000-0000-000000000000'"},
 			"email": {"''", "'nothing'", "'@b'", "'a@'", "'A@x.org'"}, "pending_email": {"''", "'nothing'", "'A@x.org'"},
-			"username": {"''", "'Ana'"}, "failed_login_attempts": {"-1", "2147483648"}, "version": {"0"}, "refresh_tokens": {"'{}'"},
+			"username": {"''", "'Ana'"}, "failed_login_attempts": {"-1", "2147483648"}, "phone_code_attempts": {"-1", "2147483648"},
+			"version": {"0"}, "refresh_tokens": {"'{}'"},
 		}
-		times := []string{"last_login", "locked_until", "reset_token_expiry", "verification_token_expiry", "created_at", "updated_at"}
+		times := []string{
+			"last_login", "locked_until", "reset_token_expiry", "verification_token_expiry", "phone_code_expiry", "phone_verified_at", "created_at", "updated_at",
+		}
 		for _, column := range times {
 			if store.Schema() == "" { // SQLite
 				refused[column] = []string{"''", "'soon'", "5", "'2026-13-01 00:00:00'", "'2026-01-01T00:00:00Z'", "'0000-12-31 00:00:00'", "'10000-01-01 00:00:00'"}

@@ -6,7 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -242,4 +246,60 @@ func (p *program) userConfirmCommand() *cobra.Command {
 				return p.printUser(confirmed.User)
 			})
 		})
+}
+
+func (p *program) userLockCommand() *cobra.Command {
+	var duration time.Duration
+	const example = `accounts user lock ann --for 24h`
+	c := p.command("lock REF --for D", "Refuse passwords for some time, as failed sign-ins do", example, cobra.ExactArgs(1),
+		func(ctx context.Context, args []string) error {
+			if err := positive("for", duration); err != nil {
+				return err
+			}
+			return p.change(ctx, args[0], func(ctx context.Context, store *infra.Store, id domain.ID) (*domain.User, error) {
+				return store.LockUntil(ctx, id, time.Now().Add(duration))
+			})
+		})
+	c.Flags().DurationVar(&duration, "for", 0, "how long the lock lasts")
+	require(c, "for")
+	return c
+}
+
+// withdrawals are what can be withdrawn that was sent to somebody.
+var withdrawals = map[string]func(*infra.Store, context.Context, domain.ID) (*domain.User, error){
+	"email":        (*infra.Store).CancelEmail,
+	"phone-code":   (*infra.Store).CancelPhoneCode,
+	"reset":        (*infra.Store).CancelReset,
+	"verification": (*infra.Store).CancelVerification,
+}
+
+func (p *program) userCancelCommand() *cobra.Command {
+	const example = `accounts user cancel ann reset
+accounts --json user cancel ann email`
+	names := slices.Sorted(maps.Keys(withdrawals))
+	short := "Withdraw what was issued and not yet used: " + strings.Join(names, ", ")
+	c := p.command("cancel REF WHAT", short, example, cobra.ExactArgs(2),
+		func(ctx context.Context, args []string) error {
+			withdraw, ok := withdrawals[args[1]]
+			if !ok {
+				return usageError{"expected one of " + strings.Join(names, ", ") + ", found " + strconv.Quote(args[1])}
+			}
+			return p.change(ctx, args[0], func(ctx context.Context, store *infra.Store, id domain.ID) (*domain.User, error) {
+				return withdraw(store, ctx, id)
+			})
+		})
+	return c
+}
+
+func (p *program) userRemovePasswordCommand() *cobra.Command {
+	var force bool
+	const example = `accounts user remove-password ann`
+	c := p.command("remove-password REF", "Leave an account with its linked identities alone; all sessions end", example, cobra.ExactArgs(1),
+		func(ctx context.Context, args []string) error {
+			return p.change(ctx, args[0], func(ctx context.Context, store *infra.Store, id domain.ID) (*domain.User, error) {
+				return store.RemovePassword(ctx, id, domain.SessionID{}, force)
+			})
+		})
+	c.Flags().BoolVar(&force, "force", false, "also where it is the last way into the account")
+	return c
 }

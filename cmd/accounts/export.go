@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Fo
 	comma := csv.NewWriter(&lines)
 	now := time.Now()
 	if format == bulk.CSV {
-		_ = comma.Write(names(exportRecord(new(domain.User), now, withHashes))) // a buffer takes everything
+		_ = comma.Write(names(exportRecord(new(domain.User), now, withHashes, true))) // a buffer takes everything
 	}
 	batch := make([]*domain.User, 0, 500)
 	printBatch := func() error {
@@ -51,7 +52,7 @@ func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Fo
 			}
 		}
 		for _, user := range batch {
-			r := exportRecord(user, now, withHashes)
+			r := exportRecord(user, now, withHashes, format == bulk.CSV || !user.PhoneVerifiedAt().IsZero())
 			if format == bulk.CSV {
 				_ = comma.Write(cells(r))
 				continue
@@ -96,9 +97,13 @@ func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Fo
 	return &domain.Error{Kind: domain.ErrInvalid, Reason: fmt.Sprintf("%d of the accounts were left out; the lines above say why", skipped)}
 }
 
-// exportRecord is the one place where a hash is printed.
-func exportRecord(u *domain.User, now time.Time, withHash bool) record {
+// exportRecord is an account as the other commands print it, with what they leave out. It is the one place where a hash is printed.
+func exportRecord(u *domain.User, now time.Time, withHash, withPhoneVerified bool) record {
 	r := userRecord(u, now)
+	if withPhoneVerified {
+		phone := slices.IndexFunc(r, func(f field) bool { return f.name == "phone" })
+		r = slices.Insert(r, phone+1, field{"phone_verified_at", orNull(u.PhoneVerifiedAt())})
+	}
 	if withHash {
 		r = append(r, field{"hashed_password", u.State().PasswordHash.Stored()})
 	}

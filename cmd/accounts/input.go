@@ -78,9 +78,12 @@ func (in input) newPassword(ctx context.Context, fromStdin bool) (string, error)
 }
 
 // token returns the text of a token.
-func (in input) token(ctx context.Context) (string, error) {
+func (in input) token(ctx context.Context) (string, error) { return in.secret(ctx, "Token") }
+
+// secret returns a line of standard input, or the answer to a question on the terminal.
+func (in input) secret(ctx context.Context, question string) (string, error) {
 	if in.terminal != nil {
-		return in.prompt(ctx, "Token")
+		return in.prompt(ctx, question)
 	}
 	return in.line(ctx)
 }

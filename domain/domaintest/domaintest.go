@@ -39,6 +39,7 @@ var suite = []group{
 	{"Many", many},
 	{"Credentials", credentials},
 	{"Addresses", addresses},
+	{"Phones", phones},
 	{"Identities", identities},
 	{"Sessions", sessions},
 	{"Predecessor", predecessor},

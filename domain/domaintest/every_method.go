@@ -111,6 +111,14 @@ func (r *trial) changes() []call {
 			return r.RequestEmail(c, s.ID, pending, digest, expiry)
 		}},
 		{"CancelEmail", func(c ctx, r repo, s state, _ token) (user, error) { return r.CancelEmail(c, s.ID) }},
+		{"IssuePhoneCode", func(c ctx, r repo, s state, _ token) (user, error) {
+			return r.IssuePhoneCode(c, s.ID, digest, expiry)
+		}},
+		{"ConsumePhoneCode", func(c ctx, r repo, s state, _ token) (user, error) {
+			confirmed, err := r.ConsumePhoneCode(c, s.ID, s.PhoneCode)
+			return confirmed.User, err
+		}},
+		{"CancelPhoneCode", func(c ctx, r repo, s state, _ token) (user, error) { return r.CancelPhoneCode(c, s.ID) }},
 		{"LockUntil", func(c ctx, r repo, s state, _ token) (user, error) { return r.LockUntil(c, s.ID, expiry) }},
 		{"RemovePassword", func(c ctx, r repo, s state, t token) (user, error) {
 			return r.RemovePassword(c, s.ID, t.SessionID(), true)

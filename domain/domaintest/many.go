@@ -40,6 +40,7 @@ func (r *trial) sorts(prefix string) (ids []domain.ID) {
 			s.Active = false
 			s.PendingEmail, s.ResetToken, s.VerificationToken = domain.Email{}, domain.TokenDigest{}, domain.TokenDigest{}
 			s.ResetTokenExpiry, s.VerificationTokenExpiry = time.Time{}, time.Time{}
+			s.PhoneCode, s.PhoneCodeExpiry, s.PhoneCodeAttempts = domain.TokenDigest{}, time.Time{}, 0
 		}
 		if i%4 < 2 {
 			s.Sessions = nil

@@ -79,7 +79,7 @@ func (m *model) keepBooks(
 // edited tells whether two states differ in what people edit.
 func edited(a, b domain.UserState) bool {
 	return a.Email != b.Email || a.PendingEmail != b.PendingEmail || a.Username != b.Username || a.PasswordHash != b.PasswordHash || a.FirstName != b.FirstName ||
-		a.LastName != b.LastName || a.Phone != b.Phone || a.Active != b.Active || a.Verified != b.Verified
+		a.LastName != b.LastName || a.Phone != b.Phone || a.Active != b.Active || a.Verified != b.Verified || a.PhoneVerifiedAt.IsZero() != b.PhoneVerifiedAt.IsZero()
 }
 
 // write stores what rule makes of an account, unless that is the same.
@@ -280,7 +280,7 @@ func (m *model) List(ctx context.Context, query domain.ListQuery) (page domain.P
 		found := m.listed(query, now)
 		for i := range found {
 			s := &found[i]
-			s.ResetToken, s.VerificationToken = domain.TokenDigest{}, domain.TokenDigest{}
+			s.ResetToken, s.VerificationToken, s.PhoneCode = domain.TokenDigest{}, domain.TokenDigest{}, domain.TokenDigest{}
 			if s.PasswordHash != domain.NoPassword() {
 				s.PasswordHash = domain.PasswordHash{}
 			}
@@ -347,10 +347,13 @@ func (m *model) Update(ctx context.Context, id domain.ID, change func(*domain.Us
 			return nil, err
 		}
 		stored, err := m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
-			if s.Version != read.Version {
+			changed := u.State()
+			// What is issued for an address or a number goes with it, also if it was issued since the account was read.
+			replaces := changed.Email != read.Email || changed.PendingEmail != read.PendingEmail || changed.Phone != read.Phone || changed.Active != read.Active
+			if s.Version != read.Version || replaces && !same(*s, read) {
 				return refuse(domain.ErrConflict, "version")
 			}
-			merge(s, read, u.State())
+			merge(s, read, changed)
 			return nil
 		})
 		if !errors.Is(err, domain.ErrConflict) {
@@ -564,6 +567,7 @@ func newPassword(s *domain.UserState, now time.Time, hash domain.PasswordHash, k
 	s.Sessions = s.Sessions.RevokeOthers(keep, now).Prune(now)
 	s.ResetToken, s.ResetTokenExpiry = domain.TokenDigest{}, time.Time{}
 	s.VerificationToken, s.VerificationTokenExpiry = domain.TokenDigest{}, time.Time{}
+	s.PhoneCode, s.PhoneCodeExpiry, s.PhoneCodeAttempts = domain.TokenDigest{}, time.Time{}, 0
 	s.FailedLoginAttempts, s.LockedUntil = 0, time.Time{}
 }
 

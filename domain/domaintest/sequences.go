@@ -44,6 +44,7 @@ type sequence struct {
 	ids      []domain.ID           // of all accounts, those that were deleted too
 	tokens   []domain.RefreshToken // all that the repository granted
 	digests  []domain.TokenDigest  // of all one-time tokens
+	codes    []domain.TokenDigest  // of all telephone codes
 	hashes   []domain.PasswordHash
 	outcomes map[string]int
 }
@@ -284,6 +285,9 @@ func (q *sequence) step() string {
 	}
 	if q.most > 1 && q.random.IntN(10) == 0 && len(q.model.users) > 0 { // what ends all sessions of one account would hide its rules
 		return q.many()
+	}
+	if q.random.IntN(16) == 0 {
+		return q.onPhone(id)
 	}
 	switch n := q.random.IntN(100); {
 	case n < 5 && len(q.model.users) < q.most || len(q.model.users) == 0:

@@ -90,6 +90,8 @@ func (r *trial) full(name string) (domain.UserState, domain.RefreshToken) {
 	s.LockedUntil = now.Add(-time.Hour)
 	s.ResetToken, s.ResetTokenExpiry = domain.NewOneTimeToken().Digest(), now.Add(15*time.Minute)
 	s.VerificationToken, s.VerificationTokenExpiry = domain.NewOneTimeToken().Digest(), now.Add(24*time.Hour)
+	s.PhoneCode, s.PhoneCodeExpiry, s.PhoneCodeAttempts = domain.NewPhoneCode().Digest(s.ID), now.Add(10*time.Minute), 1
+	s.PhoneVerifiedAt = now.Add(-30 * time.Hour)
 	s.Version = 41
 	s.CreatedAt = now.Add(-1000*time.Hour - 999*time.Microsecond)
 	s.UpdatedAt = now.Add(-time.Microsecond)

@@ -13,7 +13,7 @@ import (
 // repeated are the changes that change something each time.
 var repeated = []string{
 	"RecordSignIn", "RecordFailure", "RecordSuccess", "RecordSuccess: better hash", "SetPassword", "SetPassword: keeping an unknown session",
-	"IssueReset", "IssueVerification", "RequestEmail", "RecordFailure: lock",
+	"IssueReset", "IssueVerification", "RequestEmail", "IssuePhoneCode", "RecordFailure: lock",
 }
 
 var writing = []behaviour{
@@ -244,6 +244,7 @@ var writing = []behaviour{
 		want.Email, want.PendingEmail, want.Verified = r.email("eva@example.org"), domain.Email{}, false
 		want.ResetToken, want.ResetTokenExpiry = domain.TokenDigest{}, time.Time{}
 		want.VerificationToken, want.VerificationTokenExpiry = domain.TokenDigest{}, time.Time{}
+		want.PhoneCode, want.PhoneCodeExpiry, want.PhoneCodeAttempts = domain.TokenDigest{}, time.Time{}, 0
 		want.Version, want.UpdatedAt = s.Version+1, r.clock.stored()
 		r.equal("after", u.State(), want)
 		hash := r.hash("other")
@@ -405,7 +406,7 @@ var writing = []behaviour{
 	{"people's edits raise the version, the machine's bookkeeping does not, and what changes nothing writes nothing", func(r *trial) {
 		books := []string{
 			"RecordSignIn", "RecordFailure", "RecordFailure: lock", "RecordSuccess", "RecordSuccess: better hash", "Unlock", "IssueReset",
-			"IssueVerification", "CancelReset", "CancelVerification", "LockUntil", "RevokeSession", "RevokeOtherSessions: than an unknown one", "RevokeSessions",
+			"IssueVerification", "CancelReset", "CancelVerification", "IssuePhoneCode", "CancelPhoneCode", "LockUntil", "RevokeSession", "RevokeOtherSessions: than an unknown one", "RevokeSessions",
 		}
 		nothing := []string{
 			"Update: nothing", "SetEmail: the same", "SetUsername: the same", "Activate", "RevokeSession: unknown", "RevokeSession: none",
@@ -415,6 +416,9 @@ var writing = []behaviour{
 			s, token := r.full(fmt.Sprintf("name-%d", i))
 			if c.name == "Verify" || c.name == "Update: Verify" || c.name == "ConsumeVerification" {
 				s.Verified = false
+			}
+			if c.name == "ConsumePhoneCode" {
+				s.PhoneVerifiedAt = time.Time{}
 			}
 			r.create(s)
 			r.clock.Advance(time.Minute)

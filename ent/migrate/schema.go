@@ -64,6 +64,10 @@ var (
 		{Name: "reset_token_expiry", Type: field.TypeTime, Nullable: true},
 		{Name: "verification_token", Type: field.TypeString, Unique: true, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(64)"}},
 		{Name: "verification_token_expiry", Type: field.TypeTime, Nullable: true},
+		{Name: "phone_code", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(64)"}},
+		{Name: "phone_code_expiry", Type: field.TypeTime, Nullable: true},
+		{Name: "phone_code_attempts", Type: field.TypeInt, Default: 0, SchemaType: map[string]string{"postgres": "integer"}},
+		{Name: "phone_verified_at", Type: field.TypeTime, Nullable: true},
 		{Name: "version", Type: field.TypeInt64, Default: 1},
 		{Name: "created_at", Type: field.TypeTime, Default: "CURRENT_TIMESTAMP"},
 		{Name: "updated_at", Type: field.TypeTime, Default: "CURRENT_TIMESTAMP"},
@@ -77,7 +81,7 @@ var (
 			{
 				Name:    "users_created_at",
 				Unique:  false,
-				Columns: []*schema.Column{UsersColumns[19], UsersColumns[0], UsersColumns[8], UsersColumns[9]},
+				Columns: []*schema.Column{UsersColumns[23], UsersColumns[0], UsersColumns[8], UsersColumns[9]},
 			},
 		},
 	}
@@ -102,6 +106,7 @@ func init() {
 	}
 	UsersTable.Annotation.Checks = map[string]string{
 		"users_failed_login_attempts_check": "failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647",
+		"users_phone_code_attempts_check":   "phone_code_attempts >= 0 AND phone_code_attempts <= 2147483647",
 		"users_version_check":               "version >= 1",
 	}
 }

@@ -57,6 +57,12 @@ func (User) Fields() []ent.Field {
 		field.String("verification_token").SchemaType(varchar("64")).Optional().Nillable().Unique().Sensitive(),
 		field.Time("verification_token_expiry").Optional().Nillable(),
 
+		// The digest of a short code for the phone. It is found by the account's id, and so has no index.
+		field.String("phone_code").SchemaType(varchar("64")).Optional().Nillable().Sensitive(),
+		field.Time("phone_code_expiry").Optional().Nillable(),
+		field.Int("phone_code_attempts").SchemaType(map[string]string{dialect.Postgres: "integer"}).Default(0),
+		field.Time("phone_verified_at").Optional().Nillable(),
+
 		field.Int64("version").Default(1),
 		field.Time("created_at").Default(now).Immutable().Annotations(currentTime),
 		field.Time("updated_at").Default(now).UpdateDefault(now).Annotations(currentTime),
@@ -93,6 +99,7 @@ func (User) Annotations() []schema.Annotation {
 		entsql.Annotation{Table: "users"},
 		entsql.Checks(map[string]string{
 			"users_failed_login_attempts_check": "failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647",
+			"users_phone_code_attempts_check":   "phone_code_attempts >= 0 AND phone_code_attempts <= 2147483647",
 			"users_version_check":               "version >= 1",
 		}),
 		Checks(dialect.Postgres, map[string]string{
@@ -109,7 +116,7 @@ func (User) Annotations() []schema.Annotation {
 			"users_username_check":       "username <> '' AND username = lower(username)",
 			"users_refresh_tokens_check": "json_type(refresh_tokens) = 'array'",
 		}),
-		timeChecks("users", "last_login", "locked_until", "reset_token_expiry", "verification_token_expiry", "created_at", "updated_at"),
+		timeChecks("users", "last_login", "locked_until", "reset_token_expiry", "verification_token_expiry", "phone_code_expiry", "phone_verified_at", "created_at", "updated_at"),
 		Statements(dialect.Postgres, `ALTER TABLE "users" SET (fillfactor = 85, toast_tuple_target = 4080)`),
 	}
 }

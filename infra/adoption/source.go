@@ -209,7 +209,7 @@ func absent(name string) string {
 		return "true"
 	case "is_verified":
 		return "false"
-	case "failed_login_attempts":
+	case "failed_login_attempts", "phone_code_attempts":
 		return "0"
 	case "refresh_tokens":
 		return "'[]'::jsonb"

@@ -52,7 +52,7 @@ const (
 )
 
 // Import stores the accounts of a file. Each must have the fields email, username and hashed_password, and may have id,
-// first_name, last_name, phone, is_active (default true), is_verified (default false), last_login, failed_login_attempts,
+// first_name, last_name, phone, phone_verified_at, is_active (default true), is_verified (default false), last_login, failed_login_attempts,
 // locked_until, created_at (default: now), updated_at (default: created_at), pending_email and, in JSON, identities. All are brought into the form that a new
 // account's have; a row that breaks a rule is refused, and the others go on. A line is at most 1 MiB.
 //

@@ -198,6 +198,8 @@ func TestHostileJSON(t *testing.T) {
 			`{"email":null,"username":null,"hashed_password":"` + hash + `"}`,
 			object("x32", `,"first_name":null,"id":null,"phone":"","is_active":null,"last_login":null,"sessions":3,"version":9`),
 			`{"email":"x33@example.org","username":"x33"`, // cut off
+			object("x34", `,"phone_verified_at":"2026-01-01T00:00:00Z"`),
+			object("x35", `,"phone":"+573001112277","phone_verified_at":true`),
 		}
 		summary, refusals := load(t, store, bulk.JSONLines, strings.Join(lines, "\n"))
 		want := []refusal{
@@ -209,7 +211,7 @@ func TestHostileJSON(t *testing.T) {
 			{26, "invalid", "phone"}, {27, "invalid", ""}, {28, "invalid", "first_name"}, {29, "invalid", ""}, {30, "invalid", ""},
 			{31, "invalid", "last_name"}, {32, "invalid", ""}, {33, "invalid", ""}, {34, "invalid", "hashed_password"},
 			{35, "invalid", "hashed_password"}, {36, "invalid", "email"}, {37, "invalid", "username"}, {38, "invalid", "email"},
-			{40, "invalid", ""},
+			{40, "invalid", ""}, {41, "invalid", "phone_verified_at"}, {42, "invalid", "phone_verified_at"},
 		}
 		expect(t, summary, bulk.Summary{Imported: 3, Failed: len(want)}, refusals, want)
 		if n := count(t, store); n != 3 {

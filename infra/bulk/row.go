@@ -29,6 +29,7 @@ type draft struct {
 	inactive, verified     bool
 	failures               int
 	lastLogin, lockedUntil time.Time
+	phoneVerifiedAt        time.Time
 	createdAt, updatedAt   time.Time
 }
 
@@ -61,6 +62,7 @@ var fields = byName(
 	field{name: "first_name", kind: text, set: func(d *draft, value string) error { d.FirstName = value; return nil }},
 	field{name: "last_name", kind: text, set: func(d *draft, value string) error { d.LastName = value; return nil }},
 	field{name: "phone", kind: text, set: func(d *draft, value string) (err error) { d.Phone, err = domain.ParsePhone(value); return err }},
+	field{name: "phone_verified_at", kind: text, set: func(d *draft, value string) error { return setTime("phone_verified_at", value, &d.phoneVerifiedAt) }},
 	field{name: "is_active", kind: flag, set: func(d *draft, value string) error { return setFlag("is_active", value, &d.inactive, false) }},
 	field{name: "is_verified", kind: flag, set: func(d *draft, value string) error { return setFlag("is_verified", value, &d.verified, true) }},
 	field{name: "last_login", kind: text, set: func(d *draft, value string) error { return setTime("last_login", value, &d.lastLogin) }},
@@ -146,6 +148,9 @@ func (d *draft) user(checkHash func(domain.PasswordHash) error, now time.Time) (
 			return nil, err
 		}
 	}
+	if d.Phone.IsZero() && !d.phoneVerifiedAt.IsZero() {
+		return nil, invalid("phone_verified_at", "is given without a phone")
+	}
 	created, err := domain.NewUser(d.Registration, now)
 	if err != nil {
 		return nil, err
@@ -157,7 +162,7 @@ func (d *draft) user(checkHash func(domain.PasswordHash) error, now time.Time) (
 	if d.pending != state.Email { // what was sent to it stays behind, so it has to be asked for again
 		state.PendingEmail = d.pending
 	}
-	state.Active, state.Verified = !d.inactive, d.verified
+	state.Active, state.Verified, state.PhoneVerifiedAt = !d.inactive, d.verified, d.phoneVerifiedAt
 	state.FailedLoginAttempts, state.LockedUntil, state.LastLogin = d.failures, d.lockedUntil, d.lastLogin
 	if !d.createdAt.IsZero() {
 		state.CreatedAt, state.UpdatedAt = d.createdAt, d.createdAt

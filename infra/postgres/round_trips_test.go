@@ -98,13 +98,7 @@ var calls = map[string]call{
 		_, err := a.store.SetNames(a.ctx, a.ID(), domain.Names{First: "Ada", Last: "Lovelace"})
 		return err
 	}},
-	"SetPhone": {statements: 1, roundTrips: 1, run: func(a *account) error {
-		phone, err := domain.ParsePhone(fmt.Sprintf("+4930%d", time.Now().UnixNano()%1e10))
-		if err == nil {
-			_, err = a.store.SetPhone(a.ctx, a.ID(), phone)
-		}
-		return err
-	}},
+	"SetPhone": {statements: 1, roundTrips: 1, run: setPhone},
 	"Activate": {statements: 1, roundTrips: 1, before: deactivate, run: func(a *account) error {
 		_, err := a.store.Activate(a.ctx, a.ID())
 		return err
@@ -179,6 +173,17 @@ var calls = map[string]call{
 		_, err := a.store.CancelVerification(a.ctx, a.ID())
 		return err
 	}},
+	"IssuePhoneCode":            {statements: 1, roundTrips: 1, before: setPhone, run: issuePhoneCode},
+	"ConsumePhoneCode":          {statements: 1, roundTrips: 1, before: func(a *account) error { return errors.Join(setPhone(a), issuePhoneCode(a)) }, run: consumePhoneCode},
+	"ConsumePhoneCode, refused": {statements: 2, roundTrips: 2, fails: domain.ErrTokenInvalid, run: consumePhoneCode},
+	"CancelPhoneCode": {
+		statements: 1, roundTrips: 1,
+		before: func(a *account) error { return errors.Join(setPhone(a), issuePhoneCode(a)) },
+		run: func(a *account) error {
+			_, err := a.store.CancelPhoneCode(a.ctx, a.ID())
+			return err
+		},
+	},
 	"LockUntil": {statements: 1, roundTrips: 1, run: func(a *account) error {
 		_, err := a.store.LockUntil(a.ctx, a.ID(), time.Now().Add(time.Hour))
 		return err
@@ -369,6 +374,24 @@ func issueVerification(a *account) error {
 
 func consumeVerification(a *account) error {
 	_, err := a.store.ConsumeVerification(a.ctx, a.reset.Digest())
+	return err
+}
+
+func setPhone(a *account) error {
+	phone, err := domain.ParsePhone(fmt.Sprintf("+4930%d", time.Now().UnixNano()%1e10))
+	if err == nil {
+		_, err = a.store.SetPhone(a.ctx, a.ID(), phone)
+	}
+	return err
+}
+
+func issuePhoneCode(a *account) error {
+	_, err := a.store.IssuePhoneCode(a.ctx, a.ID(), a.reset.Digest(), time.Now().Add(time.Minute))
+	return err
+}
+
+func consumePhoneCode(a *account) error {
+	_, err := a.store.ConsumePhoneCode(a.ctx, a.ID(), a.reset.Digest())
 	return err
 }
 

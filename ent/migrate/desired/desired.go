@@ -26,6 +26,10 @@ const Postgres = "" +
 	"  \"reset_token_expiry\" timestamptz NULL,\n" +
 	"  \"verification_token\" character varying(64) NULL,\n" +
 	"  \"verification_token_expiry\" timestamptz NULL,\n" +
+	"  \"phone_code\" character varying(64) NULL,\n" +
+	"  \"phone_code_expiry\" timestamptz NULL,\n" +
+	"  \"phone_code_attempts\" integer NOT NULL DEFAULT 0,\n" +
+	"  \"phone_verified_at\" timestamptz NULL,\n" +
 	"  \"version\" bigint NOT NULL DEFAULT 1,\n" +
 	"  \"created_at\" timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,\n" +
 	"  \"updated_at\" timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,\n" +
@@ -37,6 +41,9 @@ const Postgres = "" +
 	"  CONSTRAINT \"users_last_login_check\" CHECK (last_login >= '0001-01-01 00:00:00+00' AND last_login < '10000-01-01 00:00:00+00'),\n" +
 	"  CONSTRAINT \"users_locked_until_check\" CHECK (locked_until >= '0001-01-01 00:00:00+00' AND locked_until < '10000-01-01 00:00:00+00'),\n" +
 	"  CONSTRAINT \"users_pending_email_check\" CHECK (pending_email LIKE '_%@_%' AND pending_email = lower(pending_email COLLATE \"default\") AND pending_email IS NFC NORMALIZED),\n" +
+	"  CONSTRAINT \"users_phone_code_attempts_check\" CHECK (phone_code_attempts >= 0 AND phone_code_attempts <= 2147483647),\n" +
+	"  CONSTRAINT \"users_phone_code_expiry_check\" CHECK (phone_code_expiry >= '0001-01-01 00:00:00+00' AND phone_code_expiry < '10000-01-01 00:00:00+00'),\n" +
+	"  CONSTRAINT \"users_phone_verified_at_check\" CHECK (phone_verified_at >= '0001-01-01 00:00:00+00' AND phone_verified_at < '10000-01-01 00:00:00+00'),\n" +
 	"  CONSTRAINT \"users_refresh_tokens_check\" CHECK (jsonb_typeof(refresh_tokens) = 'array'),\n" +
 	"  CONSTRAINT \"users_reset_token_expiry_check\" CHECK (reset_token_expiry >= '0001-01-01 00:00:00+00' AND reset_token_expiry < '10000-01-01 00:00:00+00'),\n" +
 	"  CONSTRAINT \"users_updated_at_check\" CHECK (updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00'),\n" +
@@ -120,6 +127,10 @@ const SQLite = "" +
 	"  `reset_token_expiry` datetime NULL,\n" +
 	"  `verification_token` text NULL,\n" +
 	"  `verification_token_expiry` datetime NULL,\n" +
+	"  `phone_code` text NULL,\n" +
+	"  `phone_code_expiry` datetime NULL,\n" +
+	"  `phone_code_attempts` integer NOT NULL DEFAULT (0),\n" +
+	"  `phone_verified_at` datetime NULL,\n" +
 	"  `version` integer NOT NULL DEFAULT (1),\n" +
 	"  `created_at` datetime NOT NULL DEFAULT (CURRENT_TIMESTAMP),\n" +
 	"  `updated_at` datetime NOT NULL DEFAULT (CURRENT_TIMESTAMP),\n" +
@@ -131,6 +142,9 @@ const SQLite = "" +
 	"  CONSTRAINT `users_last_login_check` CHECK (last_login IS NULL OR last_login GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND last_login NOT GLOB '0000*' AND datetime(last_login) IS NOT NULL AND length(last_login) <= 26 AND substr(last_login, 20) NOT GLOB '*[^.0-9]*' AND last_login NOT GLOB '*.*0'),\n" +
 	"  CONSTRAINT `users_locked_until_check` CHECK (locked_until IS NULL OR locked_until GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND locked_until NOT GLOB '0000*' AND datetime(locked_until) IS NOT NULL AND length(locked_until) <= 26 AND substr(locked_until, 20) NOT GLOB '*[^.0-9]*' AND locked_until NOT GLOB '*.*0'),\n" +
 	"  CONSTRAINT `users_pending_email_check` CHECK (pending_email LIKE '_%@_%' AND pending_email = lower(pending_email)),\n" +
+	"  CONSTRAINT `users_phone_code_attempts_check` CHECK (phone_code_attempts >= 0 AND phone_code_attempts <= 2147483647),\n" +
+	"  CONSTRAINT `users_phone_code_expiry_check` CHECK (phone_code_expiry IS NULL OR phone_code_expiry GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND phone_code_expiry NOT GLOB '0000*' AND datetime(phone_code_expiry) IS NOT NULL AND length(phone_code_expiry) <= 26 AND substr(phone_code_expiry, 20) NOT GLOB '*[^.0-9]*' AND phone_code_expiry NOT GLOB '*.*0'),\n" +
+	"  CONSTRAINT `users_phone_verified_at_check` CHECK (phone_verified_at IS NULL OR phone_verified_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND phone_verified_at NOT GLOB '0000*' AND datetime(phone_verified_at) IS NOT NULL AND length(phone_verified_at) <= 26 AND substr(phone_verified_at, 20) NOT GLOB '*[^.0-9]*' AND phone_verified_at NOT GLOB '*.*0'),\n" +
 	"  CONSTRAINT `users_refresh_tokens_check` CHECK (json_type(refresh_tokens) = 'array'),\n" +
 	"  CONSTRAINT `users_reset_token_expiry_check` CHECK (reset_token_expiry IS NULL OR reset_token_expiry GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND reset_token_expiry NOT GLOB '0000*' AND datetime(reset_token_expiry) IS NOT NULL AND length(reset_token_expiry) <= 26 AND substr(reset_token_expiry, 20) NOT GLOB '*[^.0-9]*' AND reset_token_expiry NOT GLOB '*.*0'),\n" +
 	"  CONSTRAINT `users_updated_at_check` CHECK (updated_at IS NULL OR updated_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND updated_at NOT GLOB '0000*' AND datetime(updated_at) IS NOT NULL AND length(updated_at) <= 26 AND substr(updated_at, 20) NOT GLOB '*[^.0-9]*' AND updated_at NOT GLOB '*.*0'),\n" +

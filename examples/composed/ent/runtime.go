@@ -56,16 +56,20 @@ func init() {
 	userDescFailedLoginAttempts := userMixinFields0[12].Descriptor()
 	// user.DefaultFailedLoginAttempts holds the default value on creation for the failed_login_attempts field.
 	user.DefaultFailedLoginAttempts = userDescFailedLoginAttempts.Default.(int)
+	// userDescPhoneCodeAttempts is the schema descriptor for phone_code_attempts field.
+	userDescPhoneCodeAttempts := userMixinFields0[20].Descriptor()
+	// user.DefaultPhoneCodeAttempts holds the default value on creation for the phone_code_attempts field.
+	user.DefaultPhoneCodeAttempts = userDescPhoneCodeAttempts.Default.(int)
 	// userDescVersion is the schema descriptor for version field.
-	userDescVersion := userMixinFields0[18].Descriptor()
+	userDescVersion := userMixinFields0[22].Descriptor()
 	// user.DefaultVersion holds the default value on creation for the version field.
 	user.DefaultVersion = userDescVersion.Default.(int64)
 	// userDescCreatedAt is the schema descriptor for created_at field.
-	userDescCreatedAt := userMixinFields0[19].Descriptor()
+	userDescCreatedAt := userMixinFields0[23].Descriptor()
 	// user.DefaultCreatedAt holds the default value on creation for the created_at field.
 	user.DefaultCreatedAt = userDescCreatedAt.Default.(func() time.Time)
 	// userDescUpdatedAt is the schema descriptor for updated_at field.
-	userDescUpdatedAt := userMixinFields0[20].Descriptor()
+	userDescUpdatedAt := userMixinFields0[24].Descriptor()
 	// user.DefaultUpdatedAt holds the default value on creation for the updated_at field.
 	user.DefaultUpdatedAt = userDescUpdatedAt.Default.(func() time.Time)
 	// user.UpdateDefaultUpdatedAt holds the default value on update for the updated_at field.

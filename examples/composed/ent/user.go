@@ -54,6 +54,14 @@ type User struct {
 	VerificationToken *string `json:"-"`
 	// VerificationTokenExpiry holds the value of the "verification_token_expiry" field.
 	VerificationTokenExpiry *time.Time `json:"verification_token_expiry,omitempty"`
+	// PhoneCode holds the value of the "phone_code" field.
+	PhoneCode *string `json:"-"`
+	// PhoneCodeExpiry holds the value of the "phone_code_expiry" field.
+	PhoneCodeExpiry *time.Time `json:"phone_code_expiry,omitempty"`
+	// PhoneCodeAttempts holds the value of the "phone_code_attempts" field.
+	PhoneCodeAttempts int `json:"phone_code_attempts,omitempty"`
+	// PhoneVerifiedAt holds the value of the "phone_verified_at" field.
+	PhoneVerifiedAt *time.Time `json:"phone_verified_at,omitempty"`
 	// Version holds the value of the "version" field.
 	Version int64 `json:"version,omitempty"`
 	// CreatedAt holds the value of the "created_at" field.
@@ -110,11 +118,11 @@ func (*User) scanValues(columns []string) ([]any, error) {
 			values[i] = new([]byte)
 		case user.FieldIsActive, user.FieldIsVerified:
 			values[i] = new(sql.NullBool)
-		case user.FieldFailedLoginAttempts, user.FieldVersion:
+		case user.FieldFailedLoginAttempts, user.FieldPhoneCodeAttempts, user.FieldVersion:
 			values[i] = new(sql.NullInt64)
-		case user.FieldEmail, user.FieldPendingEmail, user.FieldUsername, user.FieldHashedPassword, user.FieldFirstName, user.FieldLastName, user.FieldPhone, user.FieldResetToken, user.FieldVerificationToken:
+		case user.FieldEmail, user.FieldPendingEmail, user.FieldUsername, user.FieldHashedPassword, user.FieldFirstName, user.FieldLastName, user.FieldPhone, user.FieldResetToken, user.FieldVerificationToken, user.FieldPhoneCode:
 			values[i] = new(sql.NullString)
-		case user.FieldLastLogin, user.FieldLockedUntil, user.FieldResetTokenExpiry, user.FieldVerificationTokenExpiry, user.FieldCreatedAt, user.FieldUpdatedAt:
+		case user.FieldLastLogin, user.FieldLockedUntil, user.FieldResetTokenExpiry, user.FieldVerificationTokenExpiry, user.FieldPhoneCodeExpiry, user.FieldPhoneVerifiedAt, user.FieldCreatedAt, user.FieldUpdatedAt:
 			values[i] = new(sql.NullTime)
 		case user.FieldID:
 			values[i] = new(uuid.UUID)
@@ -253,6 +261,33 @@ func (_m *User) assignValues(columns []string, values []any) error {
 				_m.VerificationTokenExpiry = new(time.Time)
 				*_m.VerificationTokenExpiry = value.Time
 			}
+		case user.FieldPhoneCode:
+			if value, ok := values[i].(*sql.NullString); !ok {
+				return fmt.Errorf("unexpected type %T for field phone_code", values[i])
+			} else if value.Valid {
+				_m.PhoneCode = new(string)
+				*_m.PhoneCode = value.String
+			}
+		case user.FieldPhoneCodeExpiry:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field phone_code_expiry", values[i])
+			} else if value.Valid {
+				_m.PhoneCodeExpiry = new(time.Time)
+				*_m.PhoneCodeExpiry = value.Time
+			}
+		case user.FieldPhoneCodeAttempts:
+			if value, ok := values[i].(*sql.NullInt64); !ok {
+				return fmt.Errorf("unexpected type %T for field phone_code_attempts", values[i])
+			} else if value.Valid {
+				_m.PhoneCodeAttempts = int(value.Int64)
+			}
+		case user.FieldPhoneVerifiedAt:
+			if value, ok := values[i].(*sql.NullTime); !ok {
+				return fmt.Errorf("unexpected type %T for field phone_verified_at", values[i])
+			} else if value.Valid {
+				_m.PhoneVerifiedAt = new(time.Time)
+				*_m.PhoneVerifiedAt = value.Time
+			}
 		case user.FieldVersion:
 			if value, ok := values[i].(*sql.NullInt64); !ok {
 				return fmt.Errorf("unexpected type %T for field version", values[i])
@@ -384,6 +419,21 @@ func (_m *User) String() string {
 	builder.WriteString(", ")
 	if v := _m.VerificationTokenExpiry; v != nil {
 		builder.WriteString("verification_token_expiry=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	builder.WriteString("phone_code=<sensitive>")
+	builder.WriteString(", ")
+	if v := _m.PhoneCodeExpiry; v != nil {
+		builder.WriteString("phone_code_expiry=")
+		builder.WriteString(v.Format(time.ANSIC))
+	}
+	builder.WriteString(", ")
+	builder.WriteString("phone_code_attempts=")
+	builder.WriteString(fmt.Sprintf("%v", _m.PhoneCodeAttempts))
+	builder.WriteString(", ")
+	if v := _m.PhoneVerifiedAt; v != nil {
+		builder.WriteString("phone_verified_at=")
 		builder.WriteString(v.Format(time.ANSIC))
 	}
 	builder.WriteString(", ")

@@ -75,6 +75,10 @@ var (
 		{Name: "reset_token_expiry", Type: field.TypeTime, Nullable: true},
 		{Name: "verification_token", Type: field.TypeString, Unique: true, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(64)"}},
 		{Name: "verification_token_expiry", Type: field.TypeTime, Nullable: true},
+		{Name: "phone_code", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(64)"}},
+		{Name: "phone_code_expiry", Type: field.TypeTime, Nullable: true},
+		{Name: "phone_code_attempts", Type: field.TypeInt, Default: 0, SchemaType: map[string]string{"postgres": "integer"}},
+		{Name: "phone_verified_at", Type: field.TypeTime, Nullable: true},
 		{Name: "version", Type: field.TypeInt64, Default: 1},
 		{Name: "created_at", Type: field.TypeTime, Default: "CURRENT_TIMESTAMP"},
 		{Name: "updated_at", Type: field.TypeTime, Default: "CURRENT_TIMESTAMP"},
@@ -88,7 +92,7 @@ var (
 		ForeignKeys: []*schema.ForeignKey{
 			{
 				Symbol:     "users_organizations_members",
-				Columns:    []*schema.Column{UsersColumns[21]},
+				Columns:    []*schema.Column{UsersColumns[25]},
 				RefColumns: []*schema.Column{OrganizationsColumns[0]},
 				OnDelete:   schema.Restrict,
 			},
@@ -97,7 +101,7 @@ var (
 			{
 				Name:    "users_created_at",
 				Unique:  false,
-				Columns: []*schema.Column{UsersColumns[19], UsersColumns[0], UsersColumns[8], UsersColumns[9]},
+				Columns: []*schema.Column{UsersColumns[23], UsersColumns[0], UsersColumns[8], UsersColumns[9]},
 			},
 		},
 	}
@@ -132,6 +136,9 @@ func init() {
 		"users_last_login_check":                "last_login >= '0001-01-01 00:00:00+00' AND last_login < '10000-01-01 00:00:00+00'",
 		"users_locked_until_check":              "locked_until >= '0001-01-01 00:00:00+00' AND locked_until < '10000-01-01 00:00:00+00'",
 		"users_pending_email_check":             "pending_email LIKE '_%@_%' AND pending_email = lower(pending_email COLLATE \"default\") AND pending_email IS NFC NORMALIZED",
+		"users_phone_code_attempts_check":       "phone_code_attempts >= 0 AND phone_code_attempts <= 2147483647",
+		"users_phone_code_expiry_check":         "phone_code_expiry >= '0001-01-01 00:00:00+00' AND phone_code_expiry < '10000-01-01 00:00:00+00'",
+		"users_phone_verified_at_check":         "phone_verified_at >= '0001-01-01 00:00:00+00' AND phone_verified_at < '10000-01-01 00:00:00+00'",
 		"users_refresh_tokens_check":            "jsonb_typeof(refresh_tokens) = 'array'",
 		"users_reset_token_expiry_check":        "reset_token_expiry >= '0001-01-01 00:00:00+00' AND reset_token_expiry < '10000-01-01 00:00:00+00'",
 		"users_updated_at_check":                "updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00'",

@@ -49,6 +49,14 @@ const (
 	FieldVerificationToken = "verification_token"
 	// FieldVerificationTokenExpiry holds the string denoting the verification_token_expiry field in the database.
 	FieldVerificationTokenExpiry = "verification_token_expiry"
+	// FieldPhoneCode holds the string denoting the phone_code field in the database.
+	FieldPhoneCode = "phone_code"
+	// FieldPhoneCodeExpiry holds the string denoting the phone_code_expiry field in the database.
+	FieldPhoneCodeExpiry = "phone_code_expiry"
+	// FieldPhoneCodeAttempts holds the string denoting the phone_code_attempts field in the database.
+	FieldPhoneCodeAttempts = "phone_code_attempts"
+	// FieldPhoneVerifiedAt holds the string denoting the phone_verified_at field in the database.
+	FieldPhoneVerifiedAt = "phone_verified_at"
 	// FieldVersion holds the string denoting the version field in the database.
 	FieldVersion = "version"
 	// FieldCreatedAt holds the string denoting the created_at field in the database.
@@ -99,6 +107,10 @@ var Columns = []string{
 	FieldResetTokenExpiry,
 	FieldVerificationToken,
 	FieldVerificationTokenExpiry,
+	FieldPhoneCode,
+	FieldPhoneCodeExpiry,
+	FieldPhoneCodeAttempts,
+	FieldPhoneVerifiedAt,
 	FieldVersion,
 	FieldCreatedAt,
 	FieldUpdatedAt,
@@ -124,6 +136,8 @@ var (
 	DefaultRefreshTokens []string
 	// DefaultFailedLoginAttempts holds the default value on creation for the "failed_login_attempts" field.
 	DefaultFailedLoginAttempts int
+	// DefaultPhoneCodeAttempts holds the default value on creation for the "phone_code_attempts" field.
+	DefaultPhoneCodeAttempts int
 	// DefaultVersion holds the default value on creation for the "version" field.
 	DefaultVersion int64
 	// DefaultCreatedAt holds the default value on creation for the "created_at" field.
@@ -222,6 +236,26 @@ func ByVerificationToken(opts ...sql.OrderTermOption) OrderOption {
 // ByVerificationTokenExpiry orders the results by the verification_token_expiry field.
 func ByVerificationTokenExpiry(opts ...sql.OrderTermOption) OrderOption {
 	return sql.OrderByField(FieldVerificationTokenExpiry, opts...).ToFunc()
+}
+
+// ByPhoneCode orders the results by the phone_code field.
+func ByPhoneCode(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPhoneCode, opts...).ToFunc()
+}
+
+// ByPhoneCodeExpiry orders the results by the phone_code_expiry field.
+func ByPhoneCodeExpiry(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPhoneCodeExpiry, opts...).ToFunc()
+}
+
+// ByPhoneCodeAttempts orders the results by the phone_code_attempts field.
+func ByPhoneCodeAttempts(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPhoneCodeAttempts, opts...).ToFunc()
+}
+
+// ByPhoneVerifiedAt orders the results by the phone_verified_at field.
+func ByPhoneVerifiedAt(opts ...sql.OrderTermOption) OrderOption {
+	return sql.OrderByField(FieldPhoneVerifiedAt, opts...).ToFunc()
 }
 
 // ByVersion orders the results by the version field.

@@ -136,6 +136,26 @@ func VerificationTokenExpiry(v time.Time) predicate.User {
 	return predicate.User(sql.FieldEQ(FieldVerificationTokenExpiry, v))
 }
 
+// PhoneCode applies equality check predicate on the "phone_code" field. It's identical to PhoneCodeEQ.
+func PhoneCode(v string) predicate.User {
+	return predicate.User(sql.FieldEQ(FieldPhoneCode, v))
+}
+
+// PhoneCodeExpiry applies equality check predicate on the "phone_code_expiry" field. It's identical to PhoneCodeExpiryEQ.
+func PhoneCodeExpiry(v time.Time) predicate.User {
+	return predicate.User(sql.FieldEQ(FieldPhoneCodeExpiry, v))
+}
+
+// PhoneCodeAttempts applies equality check predicate on the "phone_code_attempts" field. It's identical to PhoneCodeAttemptsEQ.
+func PhoneCodeAttempts(v int) predicate.User {
+	return predicate.User(sql.FieldEQ(FieldPhoneCodeAttempts, v))
+}
+
+// PhoneVerifiedAt applies equality check predicate on the "phone_verified_at" field. It's identical to PhoneVerifiedAtEQ.
+func PhoneVerifiedAt(v time.Time) predicate.User {
+	return predicate.User(sql.FieldEQ(FieldPhoneVerifiedAt, v))
+}
+
 // Version applies equality check predicate on the "version" field. It's identical to VersionEQ.
 func Version(v int64) predicate.User {
 	return predicate.User(sql.FieldEQ(FieldVersion, v))
@@ -1059,6 +1079,221 @@ func VerificationTokenExpiryIsNil() predicate.User {
 // VerificationTokenExpiryNotNil applies the NotNil predicate on the "verification_token_expiry" field.
 func VerificationTokenExpiryNotNil() predicate.User {
 	return predicate.User(sql.FieldNotNull(FieldVerificationTokenExpiry))
+}
+
+// PhoneCodeEQ applies the EQ predicate on the "phone_code" field.
+func PhoneCodeEQ(v string) predicate.User {
+	return predicate.User(sql.FieldEQ(FieldPhoneCode, v))
+}
+
+// PhoneCodeNEQ applies the NEQ predicate on the "phone_code" field.
+func PhoneCodeNEQ(v string) predicate.User {
+	return predicate.User(sql.FieldNEQ(FieldPhoneCode, v))
+}
+
+// PhoneCodeIn applies the In predicate on the "phone_code" field.
+func PhoneCodeIn(vs ...string) predicate.User {
+	return predicate.User(sql.FieldIn(FieldPhoneCode, vs...))
+}
+
+// PhoneCodeNotIn applies the NotIn predicate on the "phone_code" field.
+func PhoneCodeNotIn(vs ...string) predicate.User {
+	return predicate.User(sql.FieldNotIn(FieldPhoneCode, vs...))
+}
+
+// PhoneCodeGT applies the GT predicate on the "phone_code" field.
+func PhoneCodeGT(v string) predicate.User {
+	return predicate.User(sql.FieldGT(FieldPhoneCode, v))
+}
+
+// PhoneCodeGTE applies the GTE predicate on the "phone_code" field.
+func PhoneCodeGTE(v string) predicate.User {
+	return predicate.User(sql.FieldGTE(FieldPhoneCode, v))
+}
+
+// PhoneCodeLT applies the LT predicate on the "phone_code" field.
+func PhoneCodeLT(v string) predicate.User {
+	return predicate.User(sql.FieldLT(FieldPhoneCode, v))
+}
+
+// PhoneCodeLTE applies the LTE predicate on the "phone_code" field.
+func PhoneCodeLTE(v string) predicate.User {
+	return predicate.User(sql.FieldLTE(FieldPhoneCode, v))
+}
+
+// PhoneCodeContains applies the Contains predicate on the "phone_code" field.
+func PhoneCodeContains(v string) predicate.User {
+	return predicate.User(sql.FieldContains(FieldPhoneCode, v))
+}
+
+// PhoneCodeHasPrefix applies the HasPrefix predicate on the "phone_code" field.
+func PhoneCodeHasPrefix(v string) predicate.User {
+	return predicate.User(sql.FieldHasPrefix(FieldPhoneCode, v))
+}
+
+// PhoneCodeHasSuffix applies the HasSuffix predicate on the "phone_code" field.
+func PhoneCodeHasSuffix(v string) predicate.User {
+	return predicate.User(sql.FieldHasSuffix(FieldPhoneCode, v))
+}
+
+// PhoneCodeIsNil applies the IsNil predicate on the "phone_code" field.
+func PhoneCodeIsNil() predicate.User {
+	return predicate.User(sql.FieldIsNull(FieldPhoneCode))
+}
+
+// PhoneCodeNotNil applies the NotNil predicate on the "phone_code" field.
+func PhoneCodeNotNil() predicate.User {
+	return predicate.User(sql.FieldNotNull(FieldPhoneCode))
+}
+
+// PhoneCodeEqualFold applies the EqualFold predicate on the "phone_code" field.
+func PhoneCodeEqualFold(v string) predicate.User {
+	return predicate.User(sql.FieldEqualFold(FieldPhoneCode, v))
+}
+
+// PhoneCodeContainsFold applies the ContainsFold predicate on the "phone_code" field.
+func PhoneCodeContainsFold(v string) predicate.User {
+	return predicate.User(sql.FieldContainsFold(FieldPhoneCode, v))
+}
+
+// PhoneCodeExpiryEQ applies the EQ predicate on the "phone_code_expiry" field.
+func PhoneCodeExpiryEQ(v time.Time) predicate.User {
+	return predicate.User(sql.FieldEQ(FieldPhoneCodeExpiry, v))
+}
+
+// PhoneCodeExpiryNEQ applies the NEQ predicate on the "phone_code_expiry" field.
+func PhoneCodeExpiryNEQ(v time.Time) predicate.User {
+	return predicate.User(sql.FieldNEQ(FieldPhoneCodeExpiry, v))
+}
+
+// PhoneCodeExpiryIn applies the In predicate on the "phone_code_expiry" field.
+func PhoneCodeExpiryIn(vs ...time.Time) predicate.User {
+	return predicate.User(sql.FieldIn(FieldPhoneCodeExpiry, vs...))
+}
+
+// PhoneCodeExpiryNotIn applies the NotIn predicate on the "phone_code_expiry" field.
+func PhoneCodeExpiryNotIn(vs ...time.Time) predicate.User {
+	return predicate.User(sql.FieldNotIn(FieldPhoneCodeExpiry, vs...))
+}
+
+// PhoneCodeExpiryGT applies the GT predicate on the "phone_code_expiry" field.
+func PhoneCodeExpiryGT(v time.Time) predicate.User {
+	return predicate.User(sql.FieldGT(FieldPhoneCodeExpiry, v))
+}
+
+// PhoneCodeExpiryGTE applies the GTE predicate on the "phone_code_expiry" field.
+func PhoneCodeExpiryGTE(v time.Time) predicate.User {
+	return predicate.User(sql.FieldGTE(FieldPhoneCodeExpiry, v))
+}
+
+// PhoneCodeExpiryLT applies the LT predicate on the "phone_code_expiry" field.
+func PhoneCodeExpiryLT(v time.Time) predicate.User {
+	return predicate.User(sql.FieldLT(FieldPhoneCodeExpiry, v))
+}
+
+// PhoneCodeExpiryLTE applies the LTE predicate on the "phone_code_expiry" field.
+func PhoneCodeExpiryLTE(v time.Time) predicate.User {
+	return predicate.User(sql.FieldLTE(FieldPhoneCodeExpiry, v))
+}
+
+// PhoneCodeExpiryIsNil applies the IsNil predicate on the "phone_code_expiry" field.
+func PhoneCodeExpiryIsNil() predicate.User {
+	return predicate.User(sql.FieldIsNull(FieldPhoneCodeExpiry))
+}
+
+// PhoneCodeExpiryNotNil applies the NotNil predicate on the "phone_code_expiry" field.
+func PhoneCodeExpiryNotNil() predicate.User {
+	return predicate.User(sql.FieldNotNull(FieldPhoneCodeExpiry))
+}
+
+// PhoneCodeAttemptsEQ applies the EQ predicate on the "phone_code_attempts" field.
+func PhoneCodeAttemptsEQ(v int) predicate.User {
+	return predicate.User(sql.FieldEQ(FieldPhoneCodeAttempts, v))
+}
+
+// PhoneCodeAttemptsNEQ applies the NEQ predicate on the "phone_code_attempts" field.
+func PhoneCodeAttemptsNEQ(v int) predicate.User {
+	return predicate.User(sql.FieldNEQ(FieldPhoneCodeAttempts, v))
+}
+
+// PhoneCodeAttemptsIn applies the In predicate on the "phone_code_attempts" field.
+func PhoneCodeAttemptsIn(vs ...int) predicate.User {
+	return predicate.User(sql.FieldIn(FieldPhoneCodeAttempts, vs...))
+}
+
+// PhoneCodeAttemptsNotIn applies the NotIn predicate on the "phone_code_attempts" field.
+func PhoneCodeAttemptsNotIn(vs ...int) predicate.User {
+	return predicate.User(sql.FieldNotIn(FieldPhoneCodeAttempts, vs...))
+}
+
+// PhoneCodeAttemptsGT applies the GT predicate on the "phone_code_attempts" field.
+func PhoneCodeAttemptsGT(v int) predicate.User {
+	return predicate.User(sql.FieldGT(FieldPhoneCodeAttempts, v))
+}
+
+// PhoneCodeAttemptsGTE applies the GTE predicate on the "phone_code_attempts" field.
+func PhoneCodeAttemptsGTE(v int) predicate.User {
+	return predicate.User(sql.FieldGTE(FieldPhoneCodeAttempts, v))
+}
+
+// PhoneCodeAttemptsLT applies the LT predicate on the "phone_code_attempts" field.
+func PhoneCodeAttemptsLT(v int) predicate.User {
+	return predicate.User(sql.FieldLT(FieldPhoneCodeAttempts, v))
+}
+
+// PhoneCodeAttemptsLTE applies the LTE predicate on the "phone_code_attempts" field.
+func PhoneCodeAttemptsLTE(v int) predicate.User {
+	return predicate.User(sql.FieldLTE(FieldPhoneCodeAttempts, v))
+}
+
+// PhoneVerifiedAtEQ applies the EQ predicate on the "phone_verified_at" field.
+func PhoneVerifiedAtEQ(v time.Time) predicate.User {
+	return predicate.User(sql.FieldEQ(FieldPhoneVerifiedAt, v))
+}
+
+// PhoneVerifiedAtNEQ applies the NEQ predicate on the "phone_verified_at" field.
+func PhoneVerifiedAtNEQ(v time.Time) predicate.User {
+	return predicate.User(sql.FieldNEQ(FieldPhoneVerifiedAt, v))
+}
+
+// PhoneVerifiedAtIn applies the In predicate on the "phone_verified_at" field.
+func PhoneVerifiedAtIn(vs ...time.Time) predicate.User {
+	return predicate.User(sql.FieldIn(FieldPhoneVerifiedAt, vs...))
+}
+
+// PhoneVerifiedAtNotIn applies the NotIn predicate on the "phone_verified_at" field.
+func PhoneVerifiedAtNotIn(vs ...time.Time) predicate.User {
+	return predicate.User(sql.FieldNotIn(FieldPhoneVerifiedAt, vs...))
+}
+
+// PhoneVerifiedAtGT applies the GT predicate on the "phone_verified_at" field.
+func PhoneVerifiedAtGT(v time.Time) predicate.User {
+	return predicate.User(sql.FieldGT(FieldPhoneVerifiedAt, v))
+}
+
+// PhoneVerifiedAtGTE applies the GTE predicate on the "phone_verified_at" field.
+func PhoneVerifiedAtGTE(v time.Time) predicate.User {
+	return predicate.User(sql.FieldGTE(FieldPhoneVerifiedAt, v))
+}
+
+// PhoneVerifiedAtLT applies the LT predicate on the "phone_verified_at" field.
+func PhoneVerifiedAtLT(v time.Time) predicate.User {
+	return predicate.User(sql.FieldLT(FieldPhoneVerifiedAt, v))
+}
+
+// PhoneVerifiedAtLTE applies the LTE predicate on the "phone_verified_at" field.
+func PhoneVerifiedAtLTE(v time.Time) predicate.User {
+	return predicate.User(sql.FieldLTE(FieldPhoneVerifiedAt, v))
+}
+
+// PhoneVerifiedAtIsNil applies the IsNil predicate on the "phone_verified_at" field.
+func PhoneVerifiedAtIsNil() predicate.User {
+	return predicate.User(sql.FieldIsNull(FieldPhoneVerifiedAt))
+}
+
+// PhoneVerifiedAtNotNil applies the NotNil predicate on the "phone_verified_at" field.
+func PhoneVerifiedAtNotNil() predicate.User {
+	return predicate.User(sql.FieldNotNull(FieldPhoneVerifiedAt))
 }
 
 // VersionEQ applies the EQ predicate on the "version" field.
