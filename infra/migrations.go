@@ -10,7 +10,11 @@ import (
 
 // Migrations returns the runner of the migrations that are embedded in this program, in the store's schema.
 func (s *Store) Migrations() (*migration.Runner, error) {
-	return migration.New(s.database.DB, s.dialect.name, s.dialect.migrations, s.searched)
+	runner, err := migration.New(s.database.DB, s.dialect.name, s.dialect.migrations, s.searched)
+	if err == nil {
+		runner.Observe(s.observers...)
+	}
+	return runner, err
 }
 
 // Migrate applies the pending migrations, if there are any. Several programs may call it at once: one applies them, the

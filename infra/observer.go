@@ -3,7 +3,6 @@ package infra
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/internal/fault"
@@ -17,27 +16,22 @@ func WithObserver(observers ...domain.Observer) Option {
 
 // observe calls work, which tells how often it tried, how many rows it got, and the driver's error beside the one for the caller.
 func (r *repository) observe(ctx context.Context, op string, work func(context.Context) (outcome, error)) error {
-	if len(r.observers) == 0 {
-		_, err := work(ctx)
-		return err
+	return domain.Observe(ctx, r.observers, op, func(ctx context.Context) (domain.Observation, error) {
+		done, err := work(ctx)
+		observation := domain.Observation{Database: r.dialect.system, Attempts: done.attempts, Rows: done.rows}
+		if err != nil && done.cause != nil {
+			observation.Cause = fault.Cause(done.cause)
+		}
+		return observation, err
+	})
+}
+
+// refused tells the observers of a refusal that follows from what a statement has found, and returns it.
+func (r *repository) refused(ctx context.Context, op string, refusal error) error {
+	if refusal == nil || len(r.observers) == 0 {
+		return refusal
 	}
-	contexts := make([]context.Context, len(r.observers))
-	for i, o := range r.observers {
-		ctx = o.Begin(ctx, op)
-		contexts[i] = ctx
-	}
-	start := time.Now()
-	done, err := work(ctx)
-	observation := domain.Observation{
-		Operation: op, Database: r.dialect.system, Duration: time.Since(start), Attempts: done.attempts, Rows: done.rows, Err: err,
-	}
-	if err != nil && done.cause != nil {
-		observation.Cause = fault.Cause(done.cause)
-	}
-	for i := len(r.observers) - 1; i >= 0; i-- {
-		r.observers[i].End(contexts[i], observation) //nolint:contextcheck // the one that its Begin returned
-	}
-	return err
+	return r.observe(ctx, op, func(context.Context) (outcome, error) { return outcome{}, refusal })
 }
 
 // outcome is what an operation has to tell an observer.

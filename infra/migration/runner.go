@@ -26,6 +26,7 @@ import (
 	"ariga.io/atlas/sql/migrate"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/fault"
 	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
@@ -35,6 +36,7 @@ type Runner struct {
 	db      *sql.DB
 	dialect string
 	dir     *script.Directory
+	watch   []domain.Observer
 
 	mu     sync.Mutex
 	schema Schema // once it is known
@@ -63,6 +65,10 @@ func New(db *sql.DB, dialect string, dir fs.FS, schema Schema) (*Runner, error) 
 	}
 	return &Runner{db: db, dialect: dialect, dir: directory, schema: schema}, nil
 }
+
+// Observe has observers see each run of Up that finds something to do, and each file of it: "migrate" and "apply migration". Call it before the
+// runner is used.
+func (r *Runner) Observe(observers ...domain.Observer) { r.watch = append(r.watch, observers...) }
 
 // UpOptions are the choices of [Runner.Up]; the zero value applies everything.
 type UpOptions struct {
@@ -143,11 +149,22 @@ func (r *Runner) Up(ctx context.Context, options UpOptions) ([]File, error) {
 	}
 
 	var applied []File
-	err = r.withLock(ctx, limits, func(s *Session) error {
-		applied, err = r.applyPending(ctx, s, options)
-		return err
+	err = r.observe(ctx, "migrate", func(ctx context.Context) error {
+		return r.withLock(ctx, limits, func(s *Session) error {
+			applied, err = r.applyPending(ctx, s, options)
+			return err
+		})
 	})
 	return applied, err
+}
+
+func (r *Runner) observe(ctx context.Context, operation string, work func(context.Context) error) error {
+	return domain.Observe(ctx, r.watch, operation, func(ctx context.Context) (seen domain.Observation, err error) {
+		if err = work(ctx); err != nil {
+			seen.Cause = fault.Cause(err)
+		}
+		return seen, err
+	})
 }
 
 // checkEncoding refuses a database of PostgreSQL that cannot store every text, and in which Unicode's functions fail.
@@ -175,7 +192,9 @@ func (r *Runner) applyPending(ctx context.Context, s *Session, options UpOptions
 		return nil, err
 	}
 	for i, p := range pending {
-		if err := r.apply(ctx, s, p, options.Progress); err != nil {
+		if err := r.observe(ctx, "apply migration", func(ctx context.Context) error {
+			return r.apply(ctx, s, p, options.Progress)
+		}); err != nil {
 			return planned(pending[:i]), err
 		}
 	}

@@ -5,6 +5,7 @@ package otel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -18,10 +19,13 @@ import (
 
 const scope = "github.com/softbee/accounts/infra/otel"
 
-// Observer returns an observer for [infra.WithObserver]. Each operation is a span of the kind client and a value of the histogram
-// db.client.operation.duration (seconds), with db.system.name, db.operation.name and, where it ended with an error, error.type, which is
-// the error's kind. Only the kinds unavailable, internal and pending_migrations, which are faults and no answers, give the span the status
-// error; its description is the cause. Neither has an argument of an operation, nor an account's id.
+// Observer returns an observer for [infra.WithObserver], for the authenticator and for the hasher. Each operation of the store is a span of the kind
+// client and a value of the histogram db.client.operation.duration (seconds), with db.system.name, db.operation.name and, where it ended with an
+// error, error.type, which is the error's kind. Only the kinds unavailable, internal and pending_migrations, which are faults and no answers, give
+// the span the status error; its description is the cause. Neither has an argument of an operation, nor an account's id.
+//
+// What is no statement, such as a sign-in, is a span and a value of accounts.operation.duration, with accounts.operation.name and
+// error.type. accounts.hash.wait is how long hashes waited for their turn. accounts.refusals counts what ended with an error.
 //
 // A nil provider leaves out the spans, or the metrics.
 func Observer(tracers trace.TracerProvider, meters metric.MeterProvider) (domain.Observer, error) {
@@ -30,11 +34,17 @@ func Observer(tracers trace.TracerProvider, meters metric.MeterProvider) (domain
 		o.tracer = tracers.Tracer(scope)
 	}
 	if meters != nil {
-		var err error
-		o.duration, err = meters.Meter(scope).Float64Histogram("db.client.operation.duration", metric.WithUnit("s"),
-			metric.WithDescription("Duration of database client operations."),
-			metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)) // as the conventions have them
-		if err != nil {
+		meter := meters.Meter(scope)
+		histogram := func(name, description string) (metric.Float64Histogram, error) {
+			return meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
+				metric.WithExplicitBucketBoundaries(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)) // as the conventions have them
+		}
+		var errs [4]error
+		o.statement, errs[0] = histogram("db.client.operation.duration", "Duration of database client operations.")
+		o.operation, errs[1] = histogram("accounts.operation.duration", "Duration of sign-ins and of what else is more than a statement.")
+		o.wait, errs[2] = histogram("accounts.hash.wait", "Time that hashes waited for their turn.")
+		o.refusals, errs[3] = meter.Int64Counter("accounts.refusals", metric.WithUnit("{refusal}"), metric.WithDescription("Operations that ended with an error."))
+		if err := errors.Join(errs[:]...); err != nil {
 			return nil, internal(err)
 		}
 	}
@@ -42,8 +52,9 @@ func Observer(tracers trace.TracerProvider, meters metric.MeterProvider) (domain
 }
 
 type observer struct {
-	tracer   trace.Tracer
-	duration metric.Float64Histogram
+	tracer                     trace.Tracer
+	statement, operation, wait metric.Float64Histogram // nil without metrics
+	refusals                   metric.Int64Counter
 }
 
 // Begin implements [domain.Observer].
@@ -57,9 +68,12 @@ func (o observer) Begin(ctx context.Context, operation string) context.Context {
 
 // End implements [domain.Observer].
 func (o observer) End(ctx context.Context, done domain.Observation) {
-	attributes := []attribute.KeyValue{
+	attributes, duration := []attribute.KeyValue{
 		attribute.String("db.system.name", done.Database),
 		attribute.String("db.operation.name", done.Operation),
+	}, o.statement
+	if done.Database == "" {
+		attributes, duration = []attribute.KeyValue{attribute.String("accounts.operation.name", done.Operation)}, o.operation
 	}
 	kind := domain.KindOf(done.Err)
 	if done.Err != nil {
@@ -68,15 +82,24 @@ func (o observer) End(ctx context.Context, done domain.Observation) {
 		}
 		attributes = append(attributes, attribute.String("error.type", string(kind)))
 	}
-	if o.duration != nil {
-		o.duration.Record(ctx, done.Duration.Seconds(), metric.WithAttributes(attributes...))
+	if duration != nil {
+		with := metric.WithAttributes(attributes...)
+		duration.Record(ctx, done.Duration.Seconds(), with)
+		if done.Err != nil {
+			o.refusals.Add(ctx, 1, with)
+		}
+		if done.Operation == domain.OperationHash || done.Operation == domain.OperationVerify {
+			o.wait.Record(ctx, done.Waited.Seconds())
+		}
 	}
 	if o.tracer == nil {
 		return
 	}
 	span := trace.SpanFromContext(ctx)
 	span.SetAttributes(attributes...)
-	span.SetAttributes(attribute.Int64("db.response.returned_rows", done.Rows))
+	if done.Database != "" {
+		span.SetAttributes(attribute.Int64("db.response.returned_rows", done.Rows))
+	}
 	if done.Attempts > 1 {
 		span.SetAttributes(attribute.Int("accounts.attempts", done.Attempts))
 	}
@@ -117,6 +140,34 @@ func ObservePool(store *infra.Store, name string, meters metric.MeterProvider) (
 		o.ObserveFloat64(waited, s.WaitDuration.Seconds(), metric.WithAttributes(pool))
 		return nil
 	}, count, most, waits, waited)
+	if err != nil {
+		return nil, internal(err)
+	}
+	return registration.Unregister, nil
+}
+
+// ObserveHashing reports a hasher's queue, each time that the metrics are read: accounts.hash.running and accounts.hash.waiting. stats is such
+// as
+//
+//	func() (running, waiting int) { s := hasher.Stats(); return s.Running, s.Waiting }
+//
+// The function that it returns ends that.
+func ObserveHashing(stats func() (running, waiting int), meters metric.MeterProvider) (stop func() error, err error) {
+	if stats == nil || meters == nil {
+		return nil, &domain.Error{Kind: domain.ErrInvalid, Field: "stats", Reason: "stats and provider are required"}
+	}
+	meter := meters.Meter(scope)
+	running, err1 := meter.Int64ObservableGauge("accounts.hash.running", metric.WithUnit("{hash}"), metric.WithDescription("Hashes that are computed."))
+	waiting, err2 := meter.Int64ObservableGauge("accounts.hash.waiting", metric.WithUnit("{hash}"), metric.WithDescription("Hashes that wait for their turn."))
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, internal(err)
+	}
+	registration, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		r, w := stats()
+		o.ObserveInt64(running, int64(r))
+		o.ObserveInt64(waiting, int64(w))
+		return nil
+	}, running, waiting)
 	if err != nil {
 		return nil, internal(err)
 	}

@@ -42,6 +42,7 @@ type Hasher struct {
 	params    argon2Params
 	allowWeak bool
 	turns     *turns
+	observers []domain.Observer
 	whole     atomic.Int64 // how long a hash of the policy takes, in nanoseconds: a running median; 0 before the first
 }
 
@@ -64,13 +65,21 @@ func New(policy Policy) (*Hasher, error) {
 }
 
 func newHasherOf(params argon2Params, policy Policy) *Hasher {
-	return &Hasher{params: params, allowWeak: policy.AllowWeakImports, turns: newTurns(policy.Concurrency, params.bytes())}
+	return &Hasher{params: params, allowWeak: policy.AllowWeakImports, turns: newTurns(policy.Concurrency, params.bytes()), observers: policy.Observers}
 }
 
 // Hash returns a new hash of password, taken in Unicode normal form C, so that it matches however a keyboard composes its
 // letters. It waits its turn, and returns the error of ctx if that ends first; once begun, a hash is finished. A password
 // over 1024 bytes is [domain.ErrInvalid] on the field "password"; every other rule for passwords is the caller's.
-func (h *Hasher) Hash(ctx context.Context, password string) (domain.PasswordHash, error) {
+func (h *Hasher) Hash(ctx context.Context, password string) (hash domain.PasswordHash, err error) {
+	err = domain.Observe(ctx, h.observers, domain.OperationHash, func(ctx context.Context) (seen domain.Observation, err error) {
+		hash, err = h.hash(ctx, password, &seen.Waited)
+		return seen, err
+	})
+	return hash, err
+}
+
+func (h *Hasher) hash(ctx context.Context, password string, waited *time.Duration) (domain.PasswordHash, error) {
 	if err := checkLength(password); err != nil {
 		return domain.PasswordHash{}, err
 	}
@@ -78,7 +87,9 @@ func (h *Hasher) Hash(ctx context.Context, password string) (domain.PasswordHash
 	_, _ = rand.Read(salt) // never fails: it ends the program instead
 
 	var tag []byte
+	begin := time.Now()
 	if err := h.turns.run(ctx, h.params.bytes(), func() {
+		*waited = time.Since(begin)
 		tag = h.derive([]byte(norm.NFC.String(password)), salt)
 	}); err != nil {
 		return domain.PasswordHash{}, err
@@ -128,7 +139,15 @@ func (h *Hasher) note(took time.Duration) {
 // unknown, malformed, too weak or too costly, and on the field "password" for a password that is over 1024 bytes or that
 // the hash's scheme cannot carry: bcrypt and crypt(3) stop at a NUL. In a sign-in all of these are a wrong password, and
 // should take as long as one.
-func (h *Hasher) Verify(ctx context.Context, hash domain.PasswordHash, password string) (domain.Verification, error) {
+func (h *Hasher) Verify(ctx context.Context, hash domain.PasswordHash, password string) (verification domain.Verification, err error) {
+	err = domain.Observe(ctx, h.observers, domain.OperationVerify, func(ctx context.Context) (seen domain.Observation, err error) {
+		verification, err = h.verify(ctx, hash, password, &seen.Waited)
+		return seen, err
+	})
+	return verification, err
+}
+
+func (h *Hasher) verify(ctx context.Context, hash domain.PasswordHash, password string, waited *time.Duration) (domain.Verification, error) {
 	d, err := parse(hash.Stored(), h.allowWeak)
 	if err != nil {
 		return domain.Verification{}, err
@@ -150,7 +169,9 @@ func (h *Hasher) Verify(ctx context.Context, hash domain.PasswordHash, password 
 	}
 	var match bool
 	var failed error
+	queued := time.Now()
 	err = h.turns.run(ctx, max(d.memory, h.params.bytes()), func() {
+		*waited = time.Since(queued)
 		begin := time.Now()
 		for _, candidate := range candidates {
 			if match, failed = d.matches([]byte(candidate)); match || failed != nil {

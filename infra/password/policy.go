@@ -28,6 +28,9 @@ type Policy struct {
 	// Django before 4.0 (md5$, sha1$) and of Werkzeug before 3.0, which a graphics card tries at billions a second. They are
 	// always stale. Turn it on for an import, and off when the accounts that have not signed in since are due for a reset.
 	AllowWeakImports bool
+
+	// Observers see each hash and each verification, and how long it waited for its turn.
+	Observers []domain.Observer
 }
 
 // RFC9106 returns the second recommended option of RFC 9106 section 4, for environments short of memory: 64 MiB, three
