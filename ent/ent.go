@@ -12,6 +12,7 @@ import (
 	"entgo.io/ent"
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
+	"github.com/softbee/accounts/ent/accountevent"
 	"github.com/softbee/accounts/ent/identity"
 	"github.com/softbee/accounts/ent/user"
 )
@@ -74,8 +75,9 @@ var (
 func checkColumn(t, c string) error {
 	initCheck.Do(func() {
 		columnCheck = sql.NewColumnCheck(map[string]func(string) bool{
-			identity.Table: identity.ValidColumn,
-			user.Table:     user.ValidColumn,
+			accountevent.Table: accountevent.ValidColumn,
+			identity.Table:     identity.ValidColumn,
+			user.Table:         user.ValidColumn,
 		})
 	})
 	return columnCheck(t, c)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/softbee/accounts/ent/accountevent"
 	"github.com/softbee/accounts/ent/identity"
 	"github.com/softbee/accounts/ent/schema"
 	"github.com/softbee/accounts/ent/user"
@@ -15,6 +16,12 @@ import (
 // (default values, validators, hooks and policies) and stitches it
 // to their package variables.
 func init() {
+	accounteventFields := schema.AccountEvent{}.Fields()
+	_ = accounteventFields
+	// accounteventDescOccurredAt is the schema descriptor for occurred_at field.
+	accounteventDescOccurredAt := accounteventFields[3].Descriptor()
+	// accountevent.DefaultOccurredAt holds the default value on creation for the occurred_at field.
+	accountevent.DefaultOccurredAt = accounteventDescOccurredAt.Default.(func() time.Time)
 	identityFields := schema.Identity{}.Fields()
 	_ = identityFields
 	// identityDescCreatedAt is the schema descriptor for created_at field.

@@ -18,6 +18,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/domain/domaintest"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/audit"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/pgx"
 	"github.com/softbee/accounts/infra/postgres"
@@ -86,6 +87,15 @@ var bindings = []struct {
 	}},
 	{"pgx, serializable by default", func(t *testing.T, clock func() time.Time) domain.Repository {
 		return openPGX(t, storetest.PostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
+	}},
+	{"lib-pq with an audit trail", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock), infra.WithHook(audit.Hook(audit.Options{})))
+	}},
+	{"pgx with an audit trail", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock), infra.WithHook(audit.Hook(audit.Options{})))
+	}},
+	{"sqlite with an audit trail", func(t *testing.T, clock func() time.Time) domain.Repository {
+		return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(clock), infra.WithHook(audit.Hook(audit.Options{})))
 	}},
 	{"in the schema My App beside another table users", func(t *testing.T, clock func() time.Time) domain.Repository {
 		address := postgrestest.Clone(t, "foreign users", func(url string) error {

@@ -52,9 +52,10 @@ func (r *repository) createMany(ctx context.Context, users []*domain.User, refus
 	// A check fails the statement as a whole. Halves find the account that it is about.
 	clear(refusals)
 	if len(users) == 1 {
-		var refused *domain.Error
-		errors.As(err, &refused)
-		refusals[0] = refused
+		refusals[0] = err
+		if refused := new(domain.Error); errors.As(err, &refused) && !isOfHook(err) {
+			refusals[0] = refused
+		}
 		return nil
 	}
 	half := len(users) / 2
@@ -75,7 +76,14 @@ func (t *Tx) createAtOnce(ctx context.Context, users []*domain.User) error {
 	for i := range all {
 		all[i] = i
 	}
-	return t.copyUsers(ctx, usersTable, columnNames(), users, all)
+	if err := t.copyUsers(ctx, usersTable, columnNames(), users, all); err != nil || !t.told(imported) {
+		return err
+	}
+	ids := make([]domain.ID, len(users))
+	for i, u := range users {
+		ids[i] = u.ID()
+	}
+	return t.tellAll(ctx, "create users", imported, ids)
 }
 
 // copyUsers writes the accounts at some places into a table that has the columns, which are those of users and, in the
@@ -224,12 +232,15 @@ func (t *Tx) createTurn(ctx context.Context, users []*domain.User, turn []int, k
 	if err := t.copyUsers(ctx, staging, stagingColumns(), users, turn); err != nil {
 		return err
 	}
-	created, err := collect(ctx, &t.repository, op, t.texts.insertStaged, nil, scanned[uuid.UUID])
+	created, err := collect(ctx, &t.repository, op, t.texts.insertStaged, nil, scanID)
 	if err != nil {
 		return err
 	}
 	for _, id := range created {
-		known[domain.IDFromUUID(id)] = true
+		known[id] = true
+	}
+	if err := t.tellAll(ctx, op, imported, created); err != nil {
+		return err
 	}
 	if len(created) == len(turn) {
 		return nil

@@ -21,7 +21,7 @@ func (r *repository) RecordFailure(ctx context.Context, id domain.ID, policy dom
 	if policy.Attempts != domain.NoLock {
 		until = domain.StoredTime(now.Add(policy.Duration))
 	}
-	updated, err := r.one(ctx, op, r.texts.failure, policy.Attempts, until, now, id.UUID(), now)
+	updated, err := r.changeOne(ctx, op, signInFailed, r.texts.failure, policy.Attempts, until, now, id.UUID(), now)
 	if err != nil || updated != nil {
 		return updated, err
 	}
@@ -39,7 +39,7 @@ func (r *repository) RecordSuccess(ctx context.Context, id domain.ID, checked, b
 	if !better.IsZero() {
 		next = better
 	}
-	n, err := r.execute(ctx, op, r.texts.success, now, next.Stored(), now, id.UUID(), checked.Stored(), now)
+	n, err := r.changeRow(ctx, op, signedIn, id, r.texts.success, now, next.Stored(), now, id.UUID(), checked.Stored(), now)
 	if err == nil && n == 0 {
 		err = r.refusal(ctx, op, id, &checked)
 	}
@@ -109,7 +109,7 @@ func (r *repository) setPassword(
 	if !checked.IsZero() {
 		query, args = checking, append(args, checked.Stored())
 	}
-	updated, err := r.one(ctx, op, query, args...)
+	updated, err := r.changeOne(ctx, op, passwordChanged, query, args...)
 	if err != nil || updated != nil {
 		return updated, err
 	}
@@ -121,7 +121,7 @@ func (r *repository) setPassword(
 
 // Unlock implements [domain.CredentialStore].
 func (r *repository) Unlock(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "unlock user", id, r.texts.unlock, r.present())
+	return r.update(ctx, "unlock user", unlockedNow, id, r.texts.unlock, r.present())
 }
 
 // LockUntil implements [domain.CredentialStore].
@@ -131,7 +131,11 @@ func (r *repository) LockUntil(ctx context.Context, id domain.ID, until time.Tim
 	if until.IsZero() {
 		return nil, wrap(op, required(user.FieldLockedUntil))
 	}
-	return r.update(ctx, op, id, r.texts.lockUntil, until, r.present(), until)
+	what := lockSet
+	if !until.After(r.present()) { // which ends a lock, if there is one
+		what = lockMoved
+	}
+	return r.update(ctx, op, what, id, r.texts.lockUntil, until, r.present(), until)
 }
 
 // IssueReset implements [domain.CredentialStore].
@@ -140,7 +144,7 @@ func (r *repository) IssueReset(ctx context.Context, id domain.ID, digest domain
 	if digest.IsZero() {
 		return nil, wrap(op, required(user.FieldResetToken))
 	}
-	return r.issue(ctx, op, id, r.texts.issueReset, digest.Stored(), domain.StoredTime(expiry), r.present())
+	return r.issue(ctx, op, nil, id, r.texts.issueReset, digest.Stored(), domain.StoredTime(expiry), r.present())
 }
 
 // IssueVerification implements [domain.CredentialStore].
@@ -149,7 +153,7 @@ func (r *repository) IssueVerification(ctx context.Context, id domain.ID, digest
 	if digest.IsZero() {
 		return nil, wrap(op, required(user.FieldVerificationToken))
 	}
-	return r.issue(ctx, op, id, r.texts.issueVerify, digest.Stored(), domain.StoredTime(expiry), r.present())
+	return r.issue(ctx, op, nil, id, r.texts.issueVerify, digest.Stored(), domain.StoredTime(expiry), r.present())
 }
 
 // IssuePhoneCode implements [domain.PhoneStore].
@@ -158,7 +162,7 @@ func (r *repository) IssuePhoneCode(ctx context.Context, id domain.ID, digest do
 	if digest.IsZero() {
 		return nil, wrap(op, required(user.FieldPhoneCode))
 	}
-	return r.issue(ctx, op, id, r.texts.issueCode, digest.Stored(), domain.StoredTime(expiry), r.present())
+	return r.issue(ctx, op, nil, id, r.texts.issueCode, digest.Stored(), domain.StoredTime(expiry), r.present())
 }
 
 // ConsumePhoneCode implements [domain.PhoneStore].
@@ -196,7 +200,7 @@ func (r *repository) ConsumePhoneCode(ctx context.Context, id domain.ID, digest 
 
 // CancelPhoneCode implements [domain.PhoneStore].
 func (r *repository) CancelPhoneCode(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "cancel telephone code", id, r.texts.cancelCode, r.present())
+	return r.update(ctx, "cancel telephone code", nil, id, r.texts.cancelCode, r.present())
 }
 
 func codeInvalid(reason string) error {
@@ -204,8 +208,8 @@ func codeInvalid(reason string) error {
 }
 
 // issue runs a statement that stores a one-time token of an active account.
-func (r *repository) issue(ctx context.Context, op string, id domain.ID, query string, args ...any) (*domain.User, error) {
-	updated, err := r.one(ctx, op, query, append(args, id.UUID())...)
+func (r *repository) issue(ctx context.Context, op string, what *change, id domain.ID, query string, args ...any) (*domain.User, error) {
+	updated, err := r.changeOne(ctx, op, what, query, append(args, id.UUID())...)
 	if err != nil || updated != nil {
 		return updated, err
 	}
@@ -223,12 +227,12 @@ func (r *repository) issue(ctx context.Context, op string, id domain.ID, query s
 
 // CancelReset implements [domain.CredentialStore].
 func (r *repository) CancelReset(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "cancel reset", id, r.texts.cancelReset, r.present())
+	return r.update(ctx, "cancel reset", nil, id, r.texts.cancelReset, r.present())
 }
 
 // CancelVerification implements [domain.CredentialStore].
 func (r *repository) CancelVerification(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "cancel verification", id, r.texts.cancelVerify, r.present())
+	return r.update(ctx, "cancel verification", nil, id, r.texts.cancelVerify, r.present())
 }
 
 // RequestEmail implements [domain.CredentialStore].
@@ -243,8 +247,8 @@ func (r *repository) RequestEmail(
 		return nil, wrap(op, required(user.FieldVerificationToken))
 	}
 	e := email.String()
-	updated, err := r.issue(ctx, op, id, r.texts.requestEmail, e, digest.Stored(), domain.StoredTime(expiry), e, r.present(), e, e)
-	if !errors.Is(err, domain.ErrConflict) {
+	updated, err := r.issue(ctx, op, emailRequested, id, r.texts.requestEmail, e, digest.Stored(), domain.StoredTime(expiry), e, r.present(), e, e)
+	if !errors.Is(err, domain.ErrConflict) || isOfHook(err) {
 		return updated, err
 	}
 	switch holder, findErr := r.find(ctx, op, user.FieldEmail, e); {
@@ -260,7 +264,7 @@ func (r *repository) RequestEmail(
 
 // CancelEmail implements [domain.CredentialStore].
 func (r *repository) CancelEmail(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "cancel e-mail", id, r.texts.cancelEmail, r.present())
+	return r.update(ctx, "cancel e-mail", nil, id, r.texts.cancelEmail, r.present())
 }
 
 // ConsumeReset implements [domain.CredentialStore].
@@ -269,7 +273,7 @@ func (r *repository) ConsumeReset(ctx context.Context, digest domain.TokenDigest
 	if err := checkHash(hash); err != nil {
 		return nil, wrap(op, err)
 	}
-	updated, held, err := r.consume(ctx, op, r.texts.consumeReset, user.FieldResetToken, digest, hash.Stored())
+	updated, held, err := r.consume(ctx, op, passwordReset, r.texts.consumeReset, user.FieldResetToken, digest, hash.Stored())
 	if held != nil {
 		return nil, wrap(op, tokenExpired())
 	}
@@ -279,7 +283,7 @@ func (r *repository) ConsumeReset(ctx context.Context, digest domain.TokenDigest
 // ConsumeVerification implements [domain.CredentialStore].
 func (r *repository) ConsumeVerification(ctx context.Context, digest domain.TokenDigest) (domain.Confirmation, error) {
 	const op = "confirm e-mail"
-	updated, held, err := r.consume(ctx, op, r.texts.confirm, user.FieldVerificationToken, digest)
+	updated, held, err := r.consume(ctx, op, confirmed, r.texts.confirm, user.FieldVerificationToken, digest)
 	switch {
 	case err != nil:
 		return domain.Confirmation{}, err
@@ -294,13 +298,13 @@ func (r *repository) ConsumeVerification(ctx context.Context, digest domain.Toke
 // consume changes the account that has the token in a column, unless it has expired or was used: of two calls with one token, the
 // second waits for the first and then finds that. held is the account of such a token.
 func (r *repository) consume(
-	ctx context.Context, op, query, column string, digest domain.TokenDigest, args ...any,
+	ctx context.Context, op string, what *change, query, column string, digest domain.TokenDigest, args ...any,
 ) (updated, held *domain.User, err error) {
 	if digest.IsZero() {
 		return nil, nil, wrap(op, tokenInvalid())
 	}
 	now := r.present()
-	updated, err = r.one(ctx, op, query, append(args, now, digest.Stored(), now)...)
+	updated, err = r.changeOne(ctx, op, what, query, append(args, now, digest.Stored(), now)...)
 	if err != nil || updated != nil {
 		return updated, nil, err
 	}

@@ -45,6 +45,8 @@ var checkFields = map[string]string{
 	"users_version_check":                   "version",
 	"users_created_at_check":                "created_at",
 	"users_updated_at_check":                "updated_at",
+	"account_events_kind_check":             "kind",
+	"account_events_occurred_at_check":      "occurred_at",
 }
 
 // notDoneError is an error before anything was sent to the database that could change it.

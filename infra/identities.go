@@ -58,9 +58,9 @@ func (r *repository) LinkIdentity(ctx context.Context, id domain.ID, who domain.
 		return domain.LinkedIdentity{}, wrap(op, required("identity"))
 	}
 	link := domain.LinkedIdentity{Identity: who, UserID: id, CreatedAt: r.present()}
-	n, err := r.execute(ctx, op, r.texts.link, who.Issuer(), who.Subject(), link.CreatedAt, id.UUID())
+	n, err := r.changeRow(ctx, op, linked, id, r.texts.link, who.Issuer(), who.Subject(), link.CreatedAt, id.UUID())
 	switch {
-	case errors.Is(err, domain.ErrReferenced), err == nil && n == 0: // the former where it is deleted meanwhile
+	case errors.Is(err, domain.ErrReferenced) && !isOfHook(err), err == nil && n == 0: // the former where it is deleted meanwhile
 		return domain.LinkedIdentity{}, wrap(op, notFound())
 	case err != nil:
 		return domain.LinkedIdentity{}, err
@@ -73,7 +73,7 @@ func (r *repository) LinkIdentity(ctx context.Context, id domain.ID, who domain.
 func (r *repository) UnlinkIdentity(ctx context.Context, id domain.ID, who domain.Identity, force bool) error {
 	const op = "unlink identity"
 	if force {
-		n, err := r.execute(ctx, op, r.texts.unlink, who.Issuer(), who.Subject(), id.UUID())
+		n, err := r.changeRow(ctx, op, unlinked, id, r.texts.unlink, who.Issuer(), who.Subject(), id.UUID())
 		if err != nil || n > 0 {
 			return err
 		}
@@ -85,8 +85,11 @@ func (r *repository) UnlinkIdentity(ctx context.Context, id domain.ID, who domai
 		}
 		n, err := tx.execute(ctx, op, tx.texts.unlinkUnlessLast,
 			who.Issuer(), who.Subject(), id.UUID(), id.UUID(), id.UUID(), who.Issuer(), who.Subject())
-		if err != nil || n > 0 {
+		switch {
+		case err != nil:
 			return err
+		case n > 0:
+			return tx.tell(ctx, op, domain.EventIdentityUnlinked, id)
 		}
 		return tx.notLinked(ctx, op, id, who)
 	})
@@ -129,7 +132,10 @@ func (r *repository) RecordIdentitySignIn(ctx context.Context, who domain.Identi
 			if err == nil && n == 0 { // it was unlinked meanwhile
 				err = wrap(op, notFound())
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return tx.tell(ctx, op, domain.EventSignedIn, u.ID())
 		}
 		if _, err := tx.FindByIdentity(ctx, who); err != nil {
 			return err

@@ -34,6 +34,7 @@ var mayImport = map[string][]string{
 	"infra/pgx":                   {module + "/domain", module + "/infra", module + "/infra/migration", module + "/infra/internal/copytext", "github.com/jackc/pgx/v5"},
 	"infra/sqlite":                {module + "/domain", module + "/infra", module + "/infra/internal/fault", module + "/infra/migration", "modernc.org/sqlite"},
 	"infra/internal/postgrestest": {"github.com/lib/pq"},
+	"infra/audit":                 {module + "/domain", module + "/ent/accountevent", module + "/infra", module + "/infra/migration"},
 	"infra/otel":                  {module + "/domain", module + "/infra", "go.opentelemetry.io/otel"},
 	"infra/storetest":             {module + "/domain", module + "/infra", module + "/infra/postgres", module + "/infra/sqlite", module + "/infra/internal/postgrestest"},
 	"infra/password":              {module + "/domain", "golang.org/x/crypto", "golang.org/x/text", "github.com/go-crypt", "golang.org/x/sync"},

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"entgo.io/ent/dialect/sql"
-	"github.com/google/uuid"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/user"
@@ -95,21 +94,21 @@ func findMany[K key](
 
 // ActivateMany implements [domain.UserWriter].
 func (r *repository) ActivateMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
-	return r.changeMany(ctx, "activate users", r.texts.activateMany, ids)
+	return r.changeMany(ctx, "activate users", activated, r.texts.activateMany, ids)
 }
 
 // DeactivateMany implements [domain.UserWriter].
 func (r *repository) DeactivateMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
-	return r.changeMany(ctx, "deactivate users", r.texts.deactivateMany, ids)
+	return r.changeMany(ctx, "deactivate users", deactivated, r.texts.deactivateMany, ids)
 }
 
 // RevokeMany implements [domain.SessionStore].
 func (r *repository) RevokeMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
-	return r.changeMany(ctx, "revoke users' sessions", r.texts.revokeMany, ids)
+	return r.changeMany(ctx, "revoke users' sessions", sessionEnded, r.texts.revokeMany, ids)
 }
 
 // changeMany runs a statement that changes accounts and returns the IDs of those that it changed.
-func (r *repository) changeMany(ctx context.Context, op, query string, ids []domain.ID) ([]domain.ID, error) {
+func (r *repository) changeMany(ctx context.Context, op string, what *change, query string, ids []domain.ID) ([]domain.ID, error) {
 	wanted, err := texts(user.FieldID, ids)
 	if err != nil {
 		return nil, wrap(op, err)
@@ -117,13 +116,13 @@ func (r *repository) changeMany(ctx context.Context, op, query string, ids []dom
 	if len(wanted) == 0 {
 		return nil, r.ended(ctx, op)
 	}
-	returned, err := collect(ctx, r, op, query, []any{r.present(), r.dialect.list(wanted)}, scanned[uuid.UUID])
+	returned, err := r.changeListed(ctx, op, what, query, r.dialect.list(wanted))
 	if err != nil {
 		return nil, err
 	}
 	changed := make(map[domain.ID]bool, len(returned))
 	for _, id := range returned {
-		changed[domain.IDFromUUID(id)] = true
+		changed[id] = true
 	}
 	var inOrder []domain.ID
 	for _, id := range ids {
@@ -150,7 +149,7 @@ func (r *repository) Purge(ctx context.Context, query domain.ListQuery) (domain.
 		whereIn(selector, r.dialect.inQuery, page)
 	})
 	switch {
-	case errors.Is(err, domain.ErrReferenced):
+	case errors.Is(err, domain.ErrReferenced) && !isOfHook(err):
 		var purged domain.Purged
 		err := r.nested(ctx, func(tx *Tx) (err error) {
 			purged, err = tx.purgeEach(ctx, op, query)
@@ -180,7 +179,7 @@ func (r *repository) purgeEach(ctx context.Context, op string, query domain.List
 	for _, l := range rows {
 		deleted, err := r.purge(ctx, op, query, func(selector *sql.Selector) { selector.Where(sql.EQ(selector.C(user.FieldID), l.id().UUID())) })
 		switch {
-		case errors.Is(err, domain.ErrReferenced):
+		case errors.Is(err, domain.ErrReferenced) && !isOfHook(err):
 			purged.Referenced = append(purged.Referenced, l.id())
 		case err != nil:
 			return domain.Purged{}, err
@@ -209,7 +208,27 @@ func (r *repository) delete(ctx context.Context, op string, query domain.ListQue
 	selector := r.selectFiltered(query.Filter)
 	condition(selector)
 	text, args := sql.Dialect(r.dialect.name).Delete(usersTable).Schema(r.builderSchema()).FromSelect(selector).Query()
-	return collect(ctx, r, op, text+" RETURNING "+userColumns, args, scanListed(query))
+	read := func(r *repository) ([]listed, error) {
+		return collect(ctx, r, op, text+" RETURNING "+userColumns, args, scanListed(query))
+	}
+	if !r.told(purged) {
+		return read(r)
+	}
+	var rows []listed
+	err := r.nested(ctx, func(tx *Tx) (err error) {
+		if rows, err = read(&tx.repository); err != nil {
+			return err
+		}
+		ids := make([]domain.ID, len(rows))
+		for i, l := range rows {
+			ids[i] = l.id()
+		}
+		return tx.tellAll(ctx, op, purged, ids)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rows, nil
 }
 
 // whereIn adds the condition that the account is in what a query returns.

@@ -24,6 +24,7 @@ type repository struct {
 	staged    *atomic.Int32 // of the next calls of CreateMany, how many expect collisions
 	inside    bool          // a transaction, in which a statement that failed cannot be executed again
 	observers []domain.Observer
+	hooks     []chosenHook
 	nested    func(ctx context.Context, fn func(*Tx) error) error // runs fn in a transaction, or in a savepoint of this one
 }
 
@@ -175,9 +176,10 @@ func collect[T any](ctx context.Context, r *repository, op, query string, args [
 }
 
 // update runs a statement of the texts that changes one account, given its last argument, the ID, and returns it; where it matched none,
-// there is nothing to change, and the account is returned as it is. It returns ErrNotFound if there is no account of that ID.
-func (r *repository) update(ctx context.Context, op string, id domain.ID, query string, args ...any) (*domain.User, error) {
-	updated, err := r.one(ctx, op, query, append(args, id.UUID())...)
+// there is nothing to change, and the account is returned as it is. It returns ErrNotFound if there is no account of that ID. what is the
+// event of the change.
+func (r *repository) update(ctx context.Context, op string, what *change, id domain.ID, query string, args ...any) (*domain.User, error) {
+	updated, err := r.changeOne(ctx, op, what, query, append(args, id.UUID())...)
 	if err != nil || updated != nil {
 		return updated, err
 	}

@@ -53,9 +53,9 @@ func (r *repository) IssueToken(ctx context.Context, id domain.ID, policy domain
 	if err != nil {
 		return domain.Grant{}, wrap(op, err)
 	}
-	n, err := r.execute(ctx, op, r.texts.issueToken, issue.Entry(), now, id.UUID(), issue.Cap())
+	n, err := r.changeRow(ctx, op, sessionStarted, id, r.texts.issueToken, issue.Entry(), now, id.UUID(), issue.Cap())
 	if err == nil && n == 0 {
-		err = r.rewrite(ctx, op, id, func(list domain.SessionList) (domain.SessionList, error) { return list.Issue(issue), nil })
+		err = r.rewrite(ctx, op, sessionStarted, id, func(list domain.SessionList) (domain.SessionList, error) { return list.Issue(issue), nil })
 	}
 	if err != nil {
 		return domain.Grant{}, err
@@ -80,7 +80,7 @@ func (r *repository) RotateToken(ctx context.Context, token domain.RefreshToken,
 			return domain.Granted(successor), nil
 		}
 	}
-	err = r.rewrite(ctx, op, token.UserID(), func(list domain.SessionList) (_ domain.SessionList, err error) {
+	err = r.rewrite(ctx, op, nil, token.UserID(), func(list domain.SessionList) (_ domain.SessionList, err error) {
 		list, token, err = list.Rotate(rotation)
 		return list, err
 	})
@@ -97,9 +97,11 @@ func (r *repository) RotateToken(ctx context.Context, token domain.RefreshToken,
 // round.
 const rewriteTries = 200
 
-// rewrite reads an active account's list and stores what change makes of it, unless that is the same, and returns the error of change. Where
-// another list was stored meanwhile it starts again. It returns ErrNotFound and ErrInactive.
-func (r *repository) rewrite(ctx context.Context, op string, id domain.ID, change func(domain.SessionList) (domain.SessionList, error)) error {
+// rewrite reads an active account's list and stores what the rules make of it, unless that is the same, and returns their error. Where
+// another list was stored meanwhile it starts again. It returns ErrNotFound and ErrInactive. what is the event of a change without an error.
+func (r *repository) rewrite(
+	ctx context.Context, op string, what *change, id domain.ID, rules func(domain.SessionList) (domain.SessionList, error),
+) error {
 	for try := range rewriteTries {
 		if err := backOff(ctx, try); err != nil {
 			return r.failure(ctx, op, err)
@@ -123,19 +125,23 @@ func (r *repository) rewrite(ctx context.Context, op string, id domain.ID, chang
 		case !found[0].active:
 			return wrap(op, inactive())
 		}
-		next, outcome := change(found[0].list)
+		next, outcome := rules(found[0].list)
 		if outcome != nil {
 			outcome = wrap(op, outcome)
 		}
-		if slices.Equal(next, found[0].list) {
-			return outcome
+		meaning := what
+		if errors.Is(outcome, domain.ErrTokenReused) {
+			meaning = sessionReused
 		}
-		n, err := r.execute(ctx, op, r.texts.rewriteSessions, list(next), r.present(), id.UUID(), found[0].stored)
+		if slices.Equal(next, found[0].list) {
+			return r.refused(ctx, op, outcome)
+		}
+		n, err := r.changeRow(ctx, op, meaning, id, r.texts.rewriteSessions, list(next), r.present(), id.UUID(), found[0].stored)
 		switch {
 		case err != nil:
 			return err
 		case n > 0:
-			return outcome
+			return r.refused(ctx, op, outcome)
 		}
 	}
 	return wrap(op, conflict())
@@ -173,18 +179,18 @@ func (r *repository) Sessions(ctx context.Context, id domain.ID) ([]domain.Sessi
 // RevokeSession implements [domain.SessionStore].
 func (r *repository) RevokeSession(ctx context.Context, id domain.ID, session domain.SessionID) (*domain.User, error) {
 	now := r.present()
-	return r.update(ctx, "revoke session", id, r.texts.revoke, domain.EntryTime(now), session.String(), now, session.String())
+	return r.update(ctx, "revoke session", sessionEnded, id, r.texts.revoke, domain.EntryTime(now), session.String(), now, session.String())
 }
 
 // RevokeOtherSessions implements [domain.SessionStore].
 func (r *repository) RevokeOtherSessions(ctx context.Context, id domain.ID, keep domain.SessionID) (*domain.User, error) {
 	now := r.present()
-	return r.update(ctx, "revoke other sessions", id, r.texts.revokeOthers, domain.EntryTime(now), keep.String(), now, keep.String())
+	return r.update(ctx, "revoke other sessions", sessionEnded, id, r.texts.revokeOthers, domain.EntryTime(now), keep.String(), now, keep.String())
 }
 
 // RevokeSessions implements [domain.SessionStore].
 func (r *repository) RevokeSessions(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "revoke sessions", id, r.texts.revokeAll, r.present())
+	return r.update(ctx, "revoke sessions", sessionEnded, id, r.texts.revokeAll, r.present())
 }
 
 // liveSessions is the number of an account's live sessions by a time, its argument.
@@ -230,7 +236,31 @@ func (r *repository) SweepSessions(ctx context.Context, after domain.ID, limit i
 
 // RevokeEverybody implements [domain.SessionStore].
 func (r *repository) RevokeEverybody(ctx context.Context, after domain.ID, limit int) (domain.Sweep, error) {
-	return r.sweep(ctx, "revoke everybody's sessions", after, limit, r.texts.revokeEverybody, nil)
+	const op = "revoke everybody's sessions"
+	if !r.told(sessionEnded) {
+		return r.sweep(ctx, op, after, limit, r.texts.revokeEverybody, nil)
+	}
+	var sweep domain.Sweep
+	err := r.nested(ctx, func(tx *Tx) (err error) {
+		next, err := tx.next(ctx, op, after, limit)
+		if err != nil || next.Visited == 0 {
+			sweep = next
+			return err
+		}
+		now := tx.present()
+		ended, err := tx.changeIDs(ctx, op, sessionEnded, tx.texts.endEverybody, now, after.UUID(), next.Next.UUID(), domain.EntryTime(now))
+		if err != nil {
+			return err
+		}
+		rest, err := tx.execute(ctx, op, tx.texts.revokeEverybody, now, after.UUID(), next.Next.UUID()) // what has expired
+		next.Swept = len(ended) + int(rest)
+		sweep = next
+		return err
+	})
+	if err != nil {
+		return domain.Sweep{}, err
+	}
+	return sweep, nil
 }
 
 // sweep runs a statement on the next accounts behind after. Its arguments are those of the new list, now, the ID to begin after, the last ID,
@@ -238,24 +268,31 @@ func (r *repository) RevokeEverybody(ctx context.Context, after domain.ID, limit
 func (r *repository) sweep(
 	ctx context.Context, op string, after domain.ID, limit int, query string, newList []any, condition ...any,
 ) (domain.Sweep, error) {
-	if err := checkLimit(limit); err != nil {
-		return domain.Sweep{}, wrap(op, err)
+	sweep, err := r.next(ctx, op, after, limit)
+	if err != nil || sweep.Visited == 0 {
+		return sweep, err
 	}
-	ids, err := collect(ctx, r, op, r.texts.nextIDs, []any{after.UUID(), limit}, scanned[uuid.UUID])
-	if err != nil {
-		return domain.Sweep{}, err
-	}
-	sweep := domain.Sweep{Next: after, Visited: len(ids), Done: len(ids) < limit}
-	if len(ids) == 0 {
-		return sweep, nil
-	}
-	last := ids[len(ids)-1]
-	sweep.Next = domain.IDFromUUID(last)
-	swept, err := r.execute(ctx, op, query, slices.Concat(newList, []any{r.present(), after.UUID(), last}, condition)...)
+	swept, err := r.execute(ctx, op, query, slices.Concat(newList, []any{r.present(), after.UUID(), sweep.Next.UUID()}, condition)...)
 	if err != nil {
 		return domain.Sweep{}, err
 	}
 	sweep.Swept = int(swept)
+	return sweep, nil
+}
+
+// next finds the accounts of one step.
+func (r *repository) next(ctx context.Context, op string, after domain.ID, limit int) (domain.Sweep, error) {
+	if err := checkLimit(limit); err != nil {
+		return domain.Sweep{}, wrap(op, err)
+	}
+	ids, err := collect(ctx, r, op, r.texts.nextIDs, []any{after.UUID(), limit}, scanID)
+	if err != nil {
+		return domain.Sweep{}, err
+	}
+	sweep := domain.Sweep{Next: after, Visited: len(ids), Done: len(ids) < limit}
+	if len(ids) > 0 {
+		sweep.Next = ids[len(ids)-1]
+	}
 	return sweep, nil
 }
 

@@ -11,8 +11,10 @@ import (
 // statements are the fixed texts, filled in once for a database and a schema. The comment of each lists its arguments. All that
 // change one account and return it have the ID as their last, unless it says otherwise. What would change nothing matches no account.
 type statements struct {
-	find   map[string]string // by a unique column; its value
-	exists map[string]string // likewise
+	find     map[string]string // by a unique column; its value
+	exists   map[string]string // likewise
+	lock     map[string]string // likewise, for a change in the same transaction
+	lockMany string            // the list of IDs
 
 	create       string // rowValues
 	delete       string // the ID
@@ -69,6 +71,7 @@ type statements struct {
 	nextIDs         string // the ID to begin after, the limit
 	sweep           string // now, now, the ID to begin after, the last ID, now
 	revokeEverybody string // now, the ID to begin after, the last ID
+	endEverybody    string // those, and now: of the accounts that have live sessions, which it returns
 
 	storedIDs      string            // the list of IDs
 	linksOf        string            // the list of IDs
@@ -128,9 +131,15 @@ func newStatements(d *dialect, schema string) *statements {
 		revokeAll = "UPDATE {users} SET refresh_tokens = '[]'" + booked + " WHERE " + someToken
 	)
 	changingMany := " AND id " + d.inIDs + " RETURNING id"
+	forUpdate := ""
+	if d.locking {
+		forUpdate = " FOR UPDATE"
+	}
 	s := &statements{
-		find:   make(map[string]string),
-		exists: make(map[string]string),
+		find:     make(map[string]string),
+		exists:   make(map[string]string),
+		lock:     make(map[string]string),
+		lockMany: fill("SELECT {columns} FROM {users} WHERE id ", d.inIDs, " ORDER BY id", forUpdate),
 		findMany: map[string]string{
 			user.FieldID:       fill("SELECT {columns} FROM {users} WHERE id ", d.inIDs),
 			user.FieldEmail:    fill("SELECT {columns} FROM {users} WHERE email ", d.inTexts),
@@ -216,6 +225,8 @@ func newStatements(d *dialect, schema string) *statements {
 		nextIDs:         fill("SELECT id FROM {users} WHERE id > ? ORDER BY id LIMIT ?"),
 		sweep:           fill("UPDATE {users} SET refresh_tokens = ", d.kept("true"), booked, " WHERE id > ? AND id <= ? AND ", d.hasStale()),
 		revokeEverybody: fill("UPDATE {users} SET refresh_tokens = '[]'", booked, " WHERE id > ? AND id <= ? AND ", someToken),
+		endEverybody: fill("UPDATE {users} SET refresh_tokens = '[]'", booked, " WHERE id > ? AND id <= ? AND ",
+			d.liveSessions(), " > 0 RETURNING id"),
 
 		storedIDs:     fill("SELECT id FROM {users} WHERE id ", d.inIDs),
 		linksOf:       fill("SELECT user_id, issuer, subject, created_at, last_used_at FROM {identities} WHERE user_id ", d.inIDs, " ORDER BY created_at, issuer, subject"),
@@ -230,6 +241,7 @@ func newStatements(d *dialect, schema string) *statements {
 	s.changeKeeping = fill("UPDATE {users} SET ", password, ", refresh_tokens = ", d.kept("s = ?"), edited, checked)
 	for _, column := range []string{user.FieldID, user.FieldEmail, user.FieldUsername, user.FieldPhone, user.FieldResetToken, user.FieldVerificationToken} {
 		s.find[column] = fill(fmt.Sprintf("SELECT {columns} FROM {users} WHERE %s = ?", column))
+		s.lock[column] = s.find[column] + forUpdate
 		s.exists[column] = fill(fmt.Sprintf("SELECT 1 FROM {users} WHERE %s = ?", column))
 	}
 	return s

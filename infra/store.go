@@ -37,6 +37,7 @@ type settings struct {
 	now       func() time.Time
 	schema    string
 	observers []domain.Observer
+	hooks     []chosenHook
 }
 
 // WithClock makes the store take the time from now instead of time.Now.
@@ -76,6 +77,8 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 		return nil, wrap(op, required("clock"))
 	case slices.Contains(chosen.observers, nil):
 		return nil, wrap(op, required("observer"))
+	case slices.ContainsFunc(chosen.hooks, func(h chosenHook) bool { return h.hook == nil }):
+		return nil, wrap(op, required("hook"))
 	}
 	if database.Handle == nil {
 		database.Handle = sqlHandle{database.DB}
@@ -88,6 +91,7 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 		now:       chosen.now,
 		staged:    new(atomic.Int32),
 		observers: chosen.observers,
+		hooks:     chosen.hooks,
 	}}
 	s.nested = func(ctx context.Context, fn func(*Tx) error) error { return s.InTx(ctx, fn, Retry(maxRetries)) }
 	var err error

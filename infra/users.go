@@ -74,7 +74,7 @@ func (r *repository) CreateWith(ctx context.Context, u *domain.User, more ...Col
 		}
 		query = r.dialect.fill(r.schema, insertUsers(names))
 	}
-	_, err := r.execute(ctx, op, query, values...)
+	_, err := r.changeRow(ctx, op, registered, u.ID(), query, values...)
 	return err
 }
 
@@ -101,7 +101,7 @@ func (r *repository) Update(ctx context.Context, id domain.ID, change func(*doma
 			return nil, err
 		}
 		updated, err := r.replace(ctx, read, u.State())
-		if !errors.Is(err, domain.ErrConflict) {
+		if !errors.Is(err, domain.ErrConflict) || isOfHook(err) {
 			return updated, err
 		}
 	}
@@ -125,11 +125,32 @@ func (r *repository) replace(ctx context.Context, read, state domain.UserState) 
 	query, args := update.Set(user.FieldUpdatedAt, r.present()).
 		Where(sql.And(sql.EQ(user.FieldID, read.ID.UUID()), sql.EQ(user.FieldVersion, read.Version))).
 		Returning(columnNames()...).Query()
-	updated, err := r.one(ctx, op, query, args...)
-	if err == nil && updated == nil {
+	after, err := r.storeEdit(ctx, op, read, query, args)
+	if err == nil && after == nil {
 		return nil, wrap(op, conflict())
 	}
-	return updated, err
+	return after, err
+}
+
+// storeEdit runs the statement of an edit, which holds the version that was read, and tells the hooks what was edited.
+func (r *repository) storeEdit(ctx context.Context, op string, read domain.UserState, query string, args []any) (after *domain.User, err error) {
+	if !r.told(updated) {
+		return r.one(ctx, op, query, args...)
+	}
+	before, err := domain.RestoreUser(read)
+	if err != nil {
+		return nil, err
+	}
+	err = r.nested(ctx, func(tx *Tx) (err error) {
+		if after, err = tx.one(ctx, op, query, args...); err != nil || after == nil {
+			return err
+		}
+		return tx.tellChange(ctx, op, updated, before, after)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return after, nil
 }
 
 // SetEmail implements [domain.UserWriter].
@@ -138,7 +159,7 @@ func (r *repository) SetEmail(ctx context.Context, id domain.ID, email domain.Em
 	if email.IsZero() {
 		return nil, wrap(op, required(user.FieldEmail))
 	}
-	return r.update(ctx, op, id, r.texts.setEmail, email.String(), r.present(), email.String())
+	return r.update(ctx, op, emailChanged, id, r.texts.setEmail, email.String(), r.present(), email.String())
 }
 
 // SetUsername implements [domain.UserWriter].
@@ -147,7 +168,7 @@ func (r *repository) SetUsername(ctx context.Context, id domain.ID, username dom
 	if username.IsZero() {
 		return nil, wrap(op, required(user.FieldUsername))
 	}
-	return r.update(ctx, op, id, r.texts.setUsername, username.String(), r.present(), username.String())
+	return r.update(ctx, op, usernameChanged, id, r.texts.setUsername, username.String(), r.present(), username.String())
 }
 
 // SetNames implements [domain.UserWriter].
@@ -158,34 +179,34 @@ func (r *repository) SetNames(ctx context.Context, id domain.ID, names domain.Na
 		return nil, wrap(op, err)
 	}
 	first, last := orNull(names.First), orNull(names.Last)
-	return r.update(ctx, op, id, r.texts.setNames, first, last, r.present(), first, last)
+	return r.update(ctx, op, nil, id, r.texts.setNames, first, last, r.present(), first, last)
 }
 
 // SetPhone implements [domain.UserWriter].
 func (r *repository) SetPhone(ctx context.Context, id domain.ID, phone domain.Phone) (*domain.User, error) {
-	return r.update(ctx, "set phone", id, r.texts.setPhone, orNull(phone.String()), r.present(), orNull(phone.String()))
+	return r.update(ctx, "set phone", nil, id, r.texts.setPhone, orNull(phone.String()), r.present(), orNull(phone.String()))
 }
 
 // Activate implements [domain.UserWriter].
 func (r *repository) Activate(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "activate user", id, r.texts.activate, r.present())
+	return r.update(ctx, "activate user", activated, id, r.texts.activate, r.present())
 }
 
 // Deactivate implements [domain.UserWriter].
 func (r *repository) Deactivate(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "deactivate user", id, r.texts.deactivate, r.present())
+	return r.update(ctx, "deactivate user", deactivated, id, r.texts.deactivate, r.present())
 }
 
 // Verify implements [domain.UserWriter].
 func (r *repository) Verify(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return r.update(ctx, "verify user", id, r.texts.verify, r.present())
+	return r.update(ctx, "verify user", verified, id, r.texts.verify, r.present())
 }
 
 // RecordSignIn implements [domain.UserWriter].
 func (r *repository) RecordSignIn(ctx context.Context, id domain.ID) (time.Time, error) {
 	const op = "record sign-in"
 	now := r.present()
-	n, err := r.execute(ctx, op, r.texts.signIn, now, now, id.UUID())
+	n, err := r.changeRow(ctx, op, signedIn, id, r.texts.signIn, now, now, id.UUID())
 	switch {
 	case err != nil:
 		return time.Time{}, err
@@ -198,7 +219,7 @@ func (r *repository) RecordSignIn(ctx context.Context, id domain.ID) (time.Time,
 // Delete implements [domain.UserWriter].
 func (r *repository) Delete(ctx context.Context, id domain.ID) error {
 	const op = "delete user"
-	n, err := r.execute(ctx, op, r.texts.delete, id.UUID())
+	n, err := r.changeRow(ctx, op, deleted, id, r.texts.delete, id.UUID())
 	if err == nil && n == 0 {
 		return wrap(op, notFound())
 	}
@@ -208,7 +229,7 @@ func (r *repository) Delete(ctx context.Context, id domain.ID) error {
 // DeleteAt implements [domain.UserWriter].
 func (r *repository) DeleteAt(ctx context.Context, id domain.ID, version int64) error {
 	const op = "delete user"
-	n, err := r.execute(ctx, op, r.texts.deleteAt, id.UUID(), version)
+	n, err := r.changeRow(ctx, op, deleted, id, r.texts.deleteAt, id.UUID(), version)
 	if err != nil || n > 0 {
 		return err
 	}

@@ -75,9 +75,9 @@ func (p *program) open(ctx context.Context) (*infra.Store, error) {
 		return nil, err
 	}
 	if kind == onSQLite {
-		return sqlite.Open(ctx, address)
+		return sqlite.Open(ctx, address, p.audited())
 	}
-	return postgres.Open(ctx, address)
+	return postgres.Open(ctx, address, p.audited())
 }
 
 // withStore calls work with a store whose schema is the program's. A SQLite file is migrated if it is not: it belongs to

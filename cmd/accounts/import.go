@@ -23,7 +23,7 @@ const fromStdin = "-"
 
 func (p *program) userImportCommand() *cobra.Command {
 	var format, refused string
-	var anyHash bool
+	var anyHash, events bool
 	const example = `accounts user import users.csv
 accounts user export --with-hashes | accounts --database sqlite:copy.db user import
 accounts user import legacy.jsonl --any-hash --errors refused.jsonl`
@@ -37,6 +37,9 @@ accounts user import legacy.jsonl --any-hash --errors refused.jsonl`
 			return err
 		}
 		defer func() { _ = file.Close() }() // it was only read
+		if !events {
+			p.silent = []domain.EventKind{domain.EventImported, domain.EventIdentityLinked}
+		}
 		return p.withStore(ctx, func(store *infra.Store) (err error) {
 			refusals, err := p.openRefusals(file, refused)
 			if err != nil {
@@ -68,6 +71,7 @@ one: a line of JSON says why. If there are any, the exit status is 1.`
 	c.Flags().StringVar(&refused, "errors", "", "where to write why accounts are refused (default FILE.errors.jsonl, or standard error)")
 	c.Flags().BoolVar(&anyHash, "any-hash", false,
 		"also accounts whose hash is weak, unknown or absent; they cannot sign in here until their password is reset")
+	c.Flags().BoolVar(&events, "events", false, "write an event for each account, which takes several times as long")
 	complete(c, "format", string(bulk.JSONLines), string(bulk.CSV))
 	return c
 }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/softbee/accounts/domain"
 )
 
 func main() {
@@ -31,6 +33,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		output: output{results: stdout, messages: stderr},
 	}
 	root := p.rootCommand() //nolint:contextcheck // the commands get theirs when they are executed
+	ctx = domain.WithOrigin(ctx, domain.Origin{Actor: actor()})
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -52,6 +55,7 @@ type program struct {
 	input
 	output
 	database string // the flag
+	silent   []domain.EventKind // that the audit trail does not get
 	began    bool   // the command line was understood
 }
 
@@ -71,7 +75,7 @@ const rootExample = `  # an account in a new SQLite file, accounts.db
 func (p *program) rootCommand() *cobra.Command {
 	root := group("accounts", "Administer user accounts in your own database",
 		p.userCommand(), p.identityCommand(), p.sessionCommand(), p.migrateCommand(),
-		p.healthCommand(), p.versionCommand())
+		p.eventsCommand(), p.healthCommand(), p.versionCommand())
 	root.Long = `Administer user accounts in your own database.
 
 Results go to standard output, everything else to standard error. Passwords and tokens are read from standard input,

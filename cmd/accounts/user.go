@@ -40,6 +40,7 @@ func (p *program) userCommand() *cobra.Command {
 		p.userCancelCommand(),
 		p.userImportCommand(),
 		p.userExportCommand(),
+		p.userEventsCommand(),
 	)
 }
 

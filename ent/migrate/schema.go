@@ -9,6 +9,29 @@ import (
 )
 
 var (
+	// AccountEventsColumns holds the columns for the "account_events" table.
+	AccountEventsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "account_id", Type: field.TypeUUID},
+		{Name: "kind", Type: field.TypeString, SchemaType: map[string]string{"postgres": "varchar(32)"}},
+		{Name: "occurred_at", Type: field.TypeTime, Default: "CURRENT_TIMESTAMP"},
+		{Name: "request_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(100)"}},
+		{Name: "client", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(64)"}},
+		{Name: "actor", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(255)"}},
+	}
+	// AccountEventsTable holds the schema information for the "account_events" table.
+	AccountEventsTable = &schema.Table{
+		Name:       "account_events",
+		Columns:    AccountEventsColumns,
+		PrimaryKey: []*schema.Column{AccountEventsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "account_events_account_id",
+				Unique:  false,
+				Columns: []*schema.Column{AccountEventsColumns[1], AccountEventsColumns[0]},
+			},
+		},
+	}
 	// IdentitiesColumns holds the columns for the "identities" table.
 	IdentitiesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID, Default: map[string]schema.Expr{"postgres": "gen_random_uuid()", "sqlite3": "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))"}},
@@ -87,12 +110,19 @@ var (
 	}
 	// Tables holds all the tables in the schema.
 	Tables = []*schema.Table{
+		AccountEventsTable,
 		IdentitiesTable,
 		UsersTable,
 	}
 )
 
 func init() {
+	AccountEventsTable.Annotation = &entsql.Annotation{
+		Table: "account_events",
+	}
+	AccountEventsTable.Annotation.Checks = map[string]string{
+		"account_events_kind_check": "kind <> ''",
+	}
 	IdentitiesTable.ForeignKeys[0].RefTable = UsersTable
 	IdentitiesTable.Annotation = &entsql.Annotation{
 		Table: "identities",

@@ -101,13 +101,13 @@ func TestContract(t *testing.T) {
 func TestCheckSchema(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		store, _ := d.migrated(t)
-		if err := store.CheckSchema(t.Context()); err != nil {
+		if err := store.CheckSchema(t.Context(), "account_events"); err != nil {
 			t.Error(err)
 		}
 		if _, err := store.DB().Exec("DROP INDEX users_email_key"); err != nil {
 			t.Fatal(err)
 		}
-		if err := store.CheckSchema(t.Context()); !errors.Is(err, domain.ErrDrift) || !strings.Contains(err.Error(), "users_email_key") {
+		if err := store.CheckSchema(t.Context(), "account_events"); !errors.Is(err, domain.ErrDrift) || !strings.Contains(err.Error(), "users_email_key") {
 			t.Errorf("without an index: %v", err)
 		}
 	})
@@ -265,7 +265,7 @@ func TestUpgrade(t *testing.T) {
 		apply()
 
 		store := d.open(t, address)
-		if err := store.CheckSchema(t.Context()); !errors.Is(err, domain.ErrDrift) || !strings.Contains(err.Error(), "users.last_login is missing") {
+		if err := store.CheckSchema(t.Context(), "account_events"); !errors.Is(err, domain.ErrDrift) || !strings.Contains(err.Error(), "users.last_login is missing") {
 			t.Errorf("on the previous schema: %v", err)
 		}
 		fill(t, store.DB())
@@ -277,7 +277,7 @@ func TestUpgrade(t *testing.T) {
 		execute("go", "generate", "./ent")
 		execute(program, "migrate", "diff", "upgrade", "--env", d.name)
 		apply()
-		if err := store.CheckSchema(t.Context()); err != nil {
+		if err := store.CheckSchema(t.Context(), "account_events"); err != nil {
 			t.Error(err)
 		}
 		if after := rows(t, store.DB(), "users", before.columns); !slices.Equal(after.values, before.values) {
@@ -354,7 +354,7 @@ func TestDocumentedCommands(t *testing.T) {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	store := d.open(t, address)
-	if err := store.CheckSchema(t.Context()); err != nil {
+	if err := store.CheckSchema(t.Context(), "account_events"); err != nil {
 		t.Error(err)
 	}
 	if _, err := store.DB().Exec("SELECT things FROM organizations"); err != nil {

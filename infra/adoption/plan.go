@@ -26,10 +26,11 @@ type ColumnChange struct {
 
 // target is what the table is to become.
 type target struct {
-	table   *schema.Table
-	others  []*schema.Table // that refer to it, and are made beside it
-	version string          // of the newest embedded migration
-	storage []string        // statements of the migrations that the declared schema cannot say
+	table    *schema.Table
+	others   []*schema.Table // that are made beside it
+	version  string          // of the newest embedded migration
+	storage  []string        // statements of the migrations that the declared schema cannot say
+	routines []string        // likewise: triggers of the others, and their functions
 }
 
 // readTarget lets the database itself say what the declared schema means, in a transaction that is rolled back.
@@ -189,6 +190,9 @@ func (a *Adoption) statements(ctx context.Context, live *schema.Table) ([]*migra
 	if err != nil {
 		return nil, failure("plan the conversion", err)
 	}
+	for _, statement := range a.target.routines {
+		plan.Changes = append(plan.Changes, &migrate.Change{Cmd: statement})
+	}
 	return plan.Changes, nil
 }
 
@@ -275,6 +279,9 @@ func (a *Adoption) convert(live *schema.Table, modify *schema.ModifyTable) {
 // storageParameters begins a statement that Atlas would not plan, because it does not compare what it sets.
 var storageParameters = regexp.MustCompile(`(?i)^ALTER TABLE\s+"?users"?\s+(RE)?SET\s*\(`)
 
+// createsRoutine begins one that Atlas does not see.
+var createsRoutine = regexp.MustCompile(`(?i)^CREATE\s+(OR\s+REPLACE\s+)?(FUNCTION|TRIGGER)\b`)
+
 // readMigrations reads what the embedded migrations say beyond the declared schema, and where they end.
 func (t *target) readMigrations() error {
 	names, err := fs.Glob(files.Files, "*.sql")
@@ -296,6 +303,9 @@ func (t *target) readMigrations() error {
 		for _, statement := range statements {
 			if storageParameters.MatchString(statement.Text) {
 				t.storage = append(t.storage, strings.TrimSuffix(statement.Text, ";"))
+			}
+			if createsRoutine.MatchString(statement.Text) {
+				t.routines = append(t.routines, strings.TrimSuffix(statement.Text, ";"))
 			}
 		}
 	}

@@ -40,8 +40,8 @@ func documentedFiles(t testing.TB) map[string]string {
 }
 
 func withColumns(desired string) string {
-	desired = strings.Replace(desired, "  PRIMARY KEY (", `  "trial_nickname" character varying(50) NULL,`+"\n"+
-		`  "trial_display_name" character varying(151) NOT NULL,`+"\n  PRIMARY KEY (", 1)
+	desired = strings.Replace(desired, `  "version" bigint`, `  "trial_nickname" character varying(50) NULL,`+"\n"+
+		`  "trial_display_name" character varying(151) NOT NULL,`+"\n"+`  "version" bigint`, 1)
 	return desired + `CREATE INDEX "users_trial_nickname" ON "users" ("trial_nickname");` + "\n"
 }
 
@@ -53,7 +53,7 @@ func TestDocumentedPlanIsThePlan(t *testing.T) {
 	t.Parallel()
 	d := databases[0]
 	dir := onDisk(t, d.embedded(t))
-	desired := strings.Replace(d.desired(t), "  PRIMARY KEY (", `  "trial_nickname" character varying(50) NULL,`+"\n  PRIMARY KEY (", 1)
+	desired := strings.Replace(d.desired(t), `  "version" bigint`, `  "trial_nickname" character varying(50) NULL,`+"\n"+`  "version" bigint`, 1)
 	file, err := plan.Diff(t.Context(), plan.DiffOptions{
 		Dialect: d.dialect, Dir: dir, Desired: desired, Name: "add_trial_nickname", Dev: d.dev(t),
 	})

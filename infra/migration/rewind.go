@@ -24,6 +24,14 @@ func (s *Session) Tables() string { return s.database.tables }
 // History returns the name of the table of the history and, on PostgreSQL, its schema.
 func (s *Session) History() (schema, table string) { return s.database.schema, s.database.table }
 
+// Statements returns those of all files, in their order.
+func (r *Runner) Statements() (statements []string) {
+	for _, f := range r.dir.Files {
+		statements = append(statements, f.Texts()...)
+	}
+	return statements
+}
+
 // Inspect calls work with a session of its own, without a lock: it is for reading. It is what infra/migration/plan builds on.
 func (r *Runner) Inspect(ctx context.Context, work func(*Session) error) error {
 	return r.withSession(ctx, defaultLimits.lockTimeout, work)

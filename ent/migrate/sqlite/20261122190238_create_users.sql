@@ -1,3 +1,17 @@
+-- Create "account_events" table
+CREATE TABLE `account_events` (
+  `id` integer NOT NULL PRIMARY KEY AUTOINCREMENT,
+  `account_id` uuid NOT NULL,
+  `kind` text NOT NULL,
+  `occurred_at` datetime NOT NULL DEFAULT (CURRENT_TIMESTAMP),
+  `request_id` text NULL,
+  `client` text NULL,
+  `actor` text NULL,
+  CONSTRAINT `account_events_kind_check` CHECK (kind <> ''),
+  CONSTRAINT `account_events_occurred_at_check` CHECK (occurred_at IS NULL OR occurred_at GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND occurred_at NOT GLOB '0000*' AND datetime(occurred_at) IS NOT NULL AND length(occurred_at) <= 26 AND substr(occurred_at, 20) NOT GLOB '*[^.0-9]*' AND occurred_at NOT GLOB '*.*0')
+);
+-- Create index "account_events_account_id" to table: "account_events"
+CREATE INDEX `account_events_account_id` ON `account_events` (`account_id`, `id`);
 -- Create "identities" table
 CREATE TABLE `identities` (
   `id` uuid NOT NULL DEFAULT (lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6)))),

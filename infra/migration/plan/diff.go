@@ -153,8 +153,17 @@ func Checkpoint(ctx context.Context, options DiffOptions) (path string, err erro
 		if err != nil {
 			return err
 		}
-		planned, err = d.planned(ctx, s, options.Name, nothing, made, storageChanges(nil, stored))
-		return err
+		if planned, err = d.planned(ctx, s, options.Name, nothing, made, storageChanges(nil, stored)); err != nil || planned == nil {
+			return err
+		}
+		var texts []string
+		for _, f := range dir.Replayed() {
+			texts = append(texts, f.Texts()...)
+		}
+		for _, r := range routinesOf(texts) { // which Atlas does not see
+			planned.Changes = append(planned.Changes, &migrate.Change{Cmd: strings.TrimSuffix(r.statement, ";")})
+		}
+		return nil
 	})
 	if err != nil || planned == nil {
 		return "", err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -46,6 +47,28 @@ func (d database) drops(ctx context.Context, conn *sql.Conn) (found drops, err e
 		}
 	}
 	return found, rows.Err()
+}
+
+// routine is a trigger or a function that a file makes, with its statement.
+type routine struct{ kind, name, statement string }
+
+var makesRoutine = regexp.MustCompile(`(?is)^\s*(CREATE|DROP)\s+(?:OR\s+REPLACE\s+)?(FUNCTION|TRIGGER)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?["` + "`" + `]?(\w+)`)
+
+// routinesOf returns those that statements make and do not drop again, each by the last statement that makes it. Those on tables that are not declared
+// are among them.
+func routinesOf(statements []string) (made []routine) {
+	for _, statement := range statements {
+		match := makesRoutine.FindStringSubmatch(statement)
+		if match == nil {
+			continue
+		}
+		kind, name := strings.ToLower(match[2]), match[3]
+		made = slices.DeleteFunc(made, func(r routine) bool { return r.kind == kind && r.name == name })
+		if strings.EqualFold(match[1], "CREATE") {
+			made = append(made, routine{kind, name, statement})
+		}
+	}
+	return made
 }
 
 // add adds what is not there yet.

@@ -95,6 +95,10 @@ func Compare(ctx context.Context, runner *migration.Runner, desired string, dev 
 		if err != nil {
 			return err
 		}
+		made := routinesOf(runner.Statements())
+		beside = slices.DeleteFunc(beside, func(word string) bool {
+			return slices.ContainsFunc(made, func(r routine) bool { return strings.HasPrefix(word+" ", r.kind+" "+r.name+" ") })
+		})
 		found.Additional = append(append(found.Additional, on...), beside...)
 		changes, err := difference(driver, live, target)
 		if err != nil {

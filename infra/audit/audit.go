@@ -1,0 +1,187 @@
+// Package audit keeps a trail of what happens to accounts, in the table account_events: who signed in, was locked, got another password. It is a
+// hook of the store. An entry is stored in the transaction of the change that it is about, or not at all.
+//
+// The trail is append-only: nothing here changes an entry, and [Prune] alone deletes. On PostgreSQL triggers refuse everybody else, and the role of an
+// application needs only INSERT and SELECT on the table. It outlives the account, and holds no secret, address or name but what the application
+// has put into the [domain.Origin] of the context.
+package audit
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/accountevent"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/migration"
+)
+
+// Options say what is kept.
+type Options struct {
+	// FullAddress keeps the addresses of clients whole, which are personal data. Without it the network is kept: 24 bits of IPv4, 48 of
+	// IPv6.
+	FullAddress bool
+}
+
+// What the columns hold, in characters. Longer texts are cut: a header that a client has sent must not make a sign-in fail.
+const (
+	maxRequestID = 100
+	maxActor     = 255
+)
+
+const insert = "INSERT INTO %s (" + accountevent.FieldAccountID + ", " + accountevent.FieldKind + ", " + accountevent.FieldOccurredAt + ", " +
+	accountevent.FieldRequestID + ", " + accountevent.FieldClient + ", " + accountevent.FieldActor + ") VALUES (?, ?, ?, ?, ?, ?)"
+
+// Hook returns the hook that writes the trail, for [infra.WithHook]. The entries of one account are in the order of its changes.
+func Hook(options Options) infra.Hook {
+	return func(ctx context.Context, tx *infra.Tx, event domain.Event) error {
+		_, err := tx.Exec(ctx, "record event", fmt.Sprintf(insert, tx.Table(accountevent.Table)),
+			event.UserID.UUID(), string(event.Kind), event.At, fitting(event.Origin.RequestID, maxRequestID),
+			orNull(options.client(event.Origin.Client)), fitting(event.Origin.Actor, maxActor))
+		return err
+	}
+}
+
+// client returns what is kept of an address.
+func (o Options) client(address netip.Addr) string {
+	address = address.Unmap().WithZone("")
+	if !address.IsValid() {
+		return ""
+	}
+	if o.FullAddress {
+		return address.String()
+	}
+	bits := 48
+	if address.Is4() {
+		bits = 24
+	}
+	network, err := address.Prefix(bits)
+	if err != nil {
+		return ""
+	}
+	return network.String()
+}
+
+// fitting returns a text as the databases take it: valid UTF-8 without NUL, and not too long.
+func fitting(text string, most int) any {
+	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	if utf8.RuneCountInString(text) > most {
+		text = string([]rune(text)[:most])
+	}
+	return orNull(text)
+}
+
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// Entry is one of the trail.
+type Entry struct {
+	ID        int64
+	UserID    domain.ID
+	Kind      domain.EventKind
+	At        time.Time
+	RequestID string
+	Client    string // an address or, without [Options.FullAddress], its network, such as 192.0.2.0/24
+	Actor     string
+}
+
+// Query says which entries [List] returns.
+type Query struct {
+	UserID domain.ID        // required
+	Kind   domain.EventKind // "" for all
+	After  int64            // only entries with a greater ID
+	Limit  int              // at most so many: 1 to 1000, default 100
+}
+
+const maxLimit = 1000
+
+// List returns the entries of an account, the oldest first, whether or not the account still exists. Go on with the ID of the last one as After.
+// It returns [domain.ErrInvalid] on the field "id" or "limit".
+func List(ctx context.Context, store *infra.Store, query Query) (entries []Entry, err error) {
+	const op = "list events"
+	if query.Limit == 0 {
+		query.Limit = 100
+	}
+	switch {
+	case query.UserID.IsZero():
+		return nil, refuse(op, "id", "is required")
+	case query.Limit < 1 || query.Limit > maxLimit:
+		return nil, refuse(op, "limit", "is not 1 to 1000")
+	}
+	err = store.InTx(ctx, func(tx *infra.Tx) error {
+		entries = nil
+		text := "SELECT id, kind, occurred_at, coalesce(request_id, ''), coalesce(client, ''), coalesce(actor, '') FROM " + tx.Table(accountevent.Table) +
+			" WHERE account_id = ? AND id > ?"
+		args := []any{query.UserID.UUID(), query.After}
+		if query.Kind != "" {
+			text, args = text+" AND kind = ?", append(args, string(query.Kind))
+		}
+		return tx.Query(ctx, op, text+" ORDER BY id LIMIT ?", append(args, query.Limit), func(rows infra.Rows) error {
+			e := Entry{UserID: query.UserID}
+			var kind string
+			err := rows.Scan(&e.ID, &kind, (*timestamp)(&e.At), &e.RequestID, &e.Client, &e.Actor)
+			e.Kind = domain.EventKind(kind)
+			entries = append(entries, e)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return entries, nil
+}
+
+// timestamp is the destination of a column that drivers return as a time.
+type timestamp time.Time
+
+// Scan implements [database/sql.Scanner].
+func (t *timestamp) Scan(value any) error {
+	at, ok := value.(time.Time)
+	if !ok {
+		return fmt.Errorf("is a %T, not a time", value)
+	}
+	*t = timestamp(domain.StoredTime(at))
+	return nil
+}
+
+// maxBatch bounds one step of a retention.
+const maxBatch = 100_000
+
+// Prune deletes, of the oldest limit entries, those from before a time, in one transaction, and returns how many it deleted. Call it until that
+// is 0. On PostgreSQL it needs the right to delete from the table. It returns [domain.ErrInvalid] on the field "limit" unless that is 1 to
+// 100,000.
+func Prune(ctx context.Context, store *infra.Store, before time.Time, limit int) (deleted int, err error) {
+	const op = "prune events"
+	if limit < 1 || limit > maxBatch {
+		return 0, refuse(op, "limit", "is not 1 to 100000")
+	}
+	err = store.InTx(ctx, func(tx *infra.Tx) error {
+		if tx.Dialect() == migration.Postgres {
+			// The trigger looks for it. It ends with the transaction.
+			if _, err := tx.Exec(ctx, op, "SET LOCAL accounts.retention = 'on'"); err != nil {
+				return err
+			}
+		}
+		table := tx.Table(accountevent.Table)
+		n, err := tx.Exec(ctx, op, "DELETE FROM "+table+" WHERE id IN (SELECT id FROM (SELECT id, occurred_at FROM "+table+
+			" ORDER BY id LIMIT ?) AS oldest WHERE occurred_at < ?)", limit, before)
+		deleted = int(n)
+		return err
+	}, infra.Retry(10))
+	if err != nil {
+		return 0, err
+	}
+	return deleted, nil
+}
+
+func refuse(op, field, reason string) error {
+	return fmt.Errorf("%s: %w", op, &domain.Error{Kind: domain.ErrInvalid, Field: field, Reason: reason})
+}

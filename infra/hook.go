@@ -1,0 +1,359 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/user"
+	"github.com/softbee/accounts/infra/internal/fault"
+)
+
+// Hook is called inside the transaction of a change, once it is made and before it is committed. What it writes through tx is stored
+// with the change or not at all. If it returns an error, the change is undone, and the caller of the store gets an error that wraps it, of the same
+// kind. One without a kind, as of a driver or of the application, gets the kind that fits it; else [domain.ErrInternal].
+//
+// The transaction may be repeated after a serialization failure or a deadlock, and the hook with it: what it does outside of tx may
+// then be for a change that was undone. Changes that it makes through tx have events too. Do not call the store itself, which would wait for this
+// transaction.
+type Hook func(ctx context.Context, tx *Tx, event domain.Event) error
+
+// WithHook has a hook called for each change that has an event of one of the kinds, or of any kind if none is named. Several hooks are
+// called in their order.
+//
+// A change that no hook wants to know of costs what it does without hooks. Another one takes a transaction of its own (BEGIN, the
+// statement, what the hooks do, COMMIT), or a savepoint inside [Store.InTx] and [Store.WithTx]. So an import of many accounts, whose hook is called
+// once for each, is best left out of the kinds where nobody needs it.
+func WithHook(hook Hook, kinds ...domain.EventKind) Option {
+	return func(s *settings) { s.hooks = append(s.hooks, chosenHook{hook, kinds}) }
+}
+
+type chosenHook struct {
+	hook  Hook
+	kinds []domain.EventKind // empty for all
+}
+
+func (h chosenHook) wants(kind domain.EventKind) bool {
+	return len(h.kinds) == 0 || slices.Contains(h.kinds, kind)
+}
+
+// change is what a statement means to the hooks. Each method names its own where it runs its statement; nil stands for one that has
+// no event, such as the change of a name.
+type change struct {
+	kinds []domain.EventKind // that it can have
+
+	// of tells the kind from the account after the change; nil for the only one of kinds.
+	of func(after *domain.User, now time.Time) domain.EventKind
+
+	// compared says that the kinds follow from the account before and after. It is read, and locked, by the argument of the statement that is that
+	// many from the end, in the column.
+	compared int
+	column   string
+}
+
+func always(kind domain.EventKind) *change { return &change{kinds: []domain.EventKind{kind}} }
+
+// comparing is for a statement whose last argument is the ID.
+func comparing(kinds ...domain.EventKind) *change {
+	return &change{kinds: kinds, compared: 1, column: user.FieldID}
+}
+
+var (
+	registered      = always(domain.EventRegistered)
+	imported        = always(domain.EventImported)
+	purged          = always(domain.EventPurged)
+	signedIn        = always(domain.EventSignedIn)
+	lockSet         = always(domain.EventLocked)
+	unlockedNow     = always(domain.EventUnlocked)
+	passwordChanged = always(domain.EventPasswordChanged)
+	passwordReset   = always(domain.EventPasswordReset)
+	emailRequested  = always(domain.EventEmailRequested)
+	emailChanged    = always(domain.EventEmailChanged)
+	usernameChanged = always(domain.EventUsernameChanged)
+	sessionStarted  = always(domain.EventSessionStarted)
+	sessionReused   = always(domain.EventSessionReused)
+	activated       = always(domain.EventActivated)
+	linked          = always(domain.EventIdentityLinked)
+	unlinked        = always(domain.EventIdentityUnlinked)
+	deleted         = always(domain.EventDeleted)
+
+	signInFailed = &change{
+		kinds: []domain.EventKind{domain.EventSignInFailed, domain.EventLocked},
+		of: func(after *domain.User, now time.Time) domain.EventKind {
+			if after.IsLocked(now) {
+				return domain.EventLocked
+			}
+			return domain.EventSignInFailed
+		},
+	}
+
+	// What their statements match may have changed in another respect only, which has no event.
+	lockMoved    = comparing(domain.EventLocked, domain.EventUnlocked)
+	verified     = comparing(domain.EventVerified)
+	deactivated  = comparing(domain.EventDeactivated)
+	sessionEnded = comparing(domain.EventSessionEnded)
+	confirmed    = &change{
+		kinds:    []domain.EventKind{domain.EventEmailChanged, domain.EventVerified},
+		compared: 2, column: user.FieldVerificationToken,
+	}
+	updated = comparing(
+		domain.EventEmailRequested, domain.EventEmailChanged, domain.EventVerified, domain.EventUsernameChanged, domain.EventPasswordChanged,
+		domain.EventActivated, domain.EventDeactivated)
+)
+
+// eventsBetween returns what happened to an account between two of its states, in a fixed order. What follows from one of them, as the end
+// of the sessions does from a deactivation, is no event beside it.
+func eventsBetween(before, after *domain.User, now time.Time) (kinds []domain.EventKind) {
+	b, a := before.State(), after.State()
+	note := func(happened bool, kind domain.EventKind) {
+		if happened {
+			kinds = append(kinds, kind)
+		}
+	}
+	note(a.Email != b.Email, domain.EventEmailChanged)
+	note(a.PendingEmail != b.PendingEmail && !a.PendingEmail.IsZero(), domain.EventEmailRequested)
+	note(a.Email == b.Email && a.Verified && !b.Verified, domain.EventVerified)
+	note(a.Username != b.Username, domain.EventUsernameChanged)
+	note(a.PasswordHash != b.PasswordHash, domain.EventPasswordChanged)
+	note(a.Active && !b.Active, domain.EventActivated)
+	note(!a.Active && b.Active, domain.EventDeactivated)
+	if len(kinds) == 0 {
+		locked, was := after.IsLocked(now), before.IsLocked(now)
+		note(locked && !a.LockedUntil.Equal(b.LockedUntil), domain.EventLocked)
+		note(!locked && was, domain.EventUnlocked)
+		note(len(after.Sessions(now)) < len(before.Sessions(now)), domain.EventSessionEnded)
+	}
+	return kinds
+}
+
+// told says whether a hook wants to know of a change.
+func (r *repository) told(what *change) bool {
+	if what == nil {
+		return false
+	}
+	for i := range r.hooks {
+		if slices.ContainsFunc(what.kinds, r.hooks[i].wants) {
+			return true
+		}
+	}
+	return false
+}
+
+// tell calls the hooks, in the transaction of the change.
+func (t *Tx) tell(ctx context.Context, op string, kind domain.EventKind, id domain.ID) error {
+	event := domain.Event{Kind: kind, UserID: id, Origin: domain.OriginOf(ctx)}
+	for i := range t.hooks {
+		if !t.hooks[i].wants(kind) {
+			continue
+		}
+		if event.At.IsZero() {
+			event.At = t.present()
+		}
+		if err := t.hooks[i].hook(ctx, t, event); err != nil {
+			return hookFailure(ctx, op, err)
+		}
+	}
+	return nil
+}
+
+// hookFailure gives an error of a hook a kind if it has none. Its text stays out, for it may be a driver's and quote values.
+func hookFailure(ctx context.Context, op string, err error) error {
+	if domain.KindOf(err) != "" {
+		return wrap(op, hookError{err})
+	}
+	refused := &domain.Error{Kind: fault.Of(err).Kind(), Reason: "a hook failed", Cause: err}
+	if endOf(ctx) != nil {
+		refused.Kind = domain.ErrUnavailable
+	}
+	return wrap(op, hookError{refused})
+}
+
+// hookError is an error of a hook. Its kind is for the caller, and says nothing of the store's own statement.
+type hookError struct{ error }
+
+func (e hookError) Unwrap() error { return e.error }
+
+func isOfHook(err error) bool { return errors.As(err, new(hookError)) }
+
+// changeOne is one for a statement that changes an account, and tells the hooks.
+func (r *repository) changeOne(ctx context.Context, op string, what *change, query string, args ...any) (*domain.User, error) {
+	if !r.told(what) {
+		return r.one(ctx, op, query, args...)
+	}
+	var changed *domain.User
+	err := r.nested(ctx, func(tx *Tx) (err error) {
+		changed = nil // of an attempt that is repeated
+		var before *domain.User
+		if what.compared > 0 {
+			before, err = tx.one(ctx, op, tx.texts.lock[what.column], args[len(args)-what.compared])
+			if err != nil || before == nil {
+				return err
+			}
+		}
+		changed, err = tx.one(ctx, op, query, args...)
+		if err != nil || changed == nil {
+			return err
+		}
+		return tx.tellChange(ctx, op, what, before, changed)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return changed, nil
+}
+
+func (t *Tx) tellChange(ctx context.Context, op string, what *change, before, after *domain.User) error {
+	kinds := what.kinds[:1]
+	switch {
+	case what.of != nil:
+		kinds = []domain.EventKind{what.of(after, t.present())}
+	case before != nil:
+		kinds = slices.DeleteFunc(eventsBetween(before, after, t.present()), func(kind domain.EventKind) bool {
+			return !slices.Contains(what.kinds, kind)
+		})
+	}
+	for _, kind := range kinds {
+		if err := t.tell(ctx, op, kind, after.ID()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// changeRow is execute for a statement that changes the account of an ID, or what belongs to it, and tells the hooks.
+func (r *repository) changeRow(ctx context.Context, op string, what *change, id domain.ID, query string, args ...any) (int64, error) {
+	if !r.told(what) {
+		return r.execute(ctx, op, query, args...)
+	}
+	var n int64
+	err := r.nested(ctx, func(tx *Tx) (err error) {
+		if what == linked || what == unlinked { // their statements lock the identity alone
+			if err := tx.lock(ctx, op, id); err != nil {
+				return err
+			}
+		}
+		if n, err = tx.execute(ctx, op, query, args...); err != nil || n == 0 {
+			return err
+		}
+		return tx.tell(ctx, op, what.kinds[0], id)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// changeIDs runs a statement that returns the IDs of the accounts that it has changed, and tells the hooks of each.
+func (r *repository) changeIDs(ctx context.Context, op string, what *change, query string, args ...any) ([]domain.ID, error) {
+	if !r.told(what) {
+		return collect(ctx, r, op, query, args, scanID)
+	}
+	var ids []domain.ID
+	err := r.nested(ctx, func(tx *Tx) (err error) {
+		if ids, err = collect(ctx, &tx.repository, op, query, args, scanID); err != nil {
+			return err
+		}
+		return tx.tellAll(ctx, op, what, ids)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ids, nil
+}
+
+// changeListed runs a statement that changes accounts of a list, the present and the list being its arguments, and returns the IDs of those that
+// it has changed. The hooks are told what each account was before and after.
+func (r *repository) changeListed(ctx context.Context, op string, what *change, query, list string) ([]domain.ID, error) {
+	if !r.told(what) {
+		return collect(ctx, r, op, query, []any{r.present(), list}, scanID)
+	}
+	var ids []domain.ID
+	err := r.nested(ctx, func(tx *Tx) (err error) {
+		before, err := tx.listed(ctx, op, tx.texts.lockMany, list)
+		if err != nil {
+			return err
+		}
+		if ids, err = collect(ctx, &tx.repository, op, query, []any{tx.present(), list}, scanID); err != nil {
+			return err
+		}
+		after, err := tx.listed(ctx, op, tx.texts.findMany[user.FieldID], list)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if before[id] == nil || after[id] == nil { // not in the form of an account
+				err = tx.tell(ctx, op, what.kinds[0], id)
+			} else {
+				err = tx.tellChange(ctx, op, what, before[id], after[id])
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ids, nil
+}
+
+// listed returns the accounts of a list by their IDs.
+func (t *Tx) listed(ctx context.Context, op, query, list string) (map[domain.ID]*domain.User, error) {
+	found, err := collect(ctx, &t.repository, op, query, []any{list}, func(rows Rows) (*domain.User, error) {
+		u, _, err := scanRow(rows)
+		return u, err
+	})
+	all := make(map[domain.ID]*domain.User, len(found))
+	for _, u := range found {
+		if u != nil {
+			all[u.ID()] = u
+		}
+	}
+	return all, err
+}
+
+func (t *Tx) tellAll(ctx context.Context, op string, what *change, ids []domain.ID) error {
+	for _, id := range ids {
+		if err := t.tell(ctx, op, what.kinds[0], id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func scanID(rows Rows) (domain.ID, error) {
+	id, err := scanned[uuid.UUID](rows)
+	return domain.IDFromUUID(id), err
+}
+
+// Exec runs a statement of a package that keeps tables beside the store's, as infra/audit does, on whatever driver the transaction is. In query ?
+// stands for an argument and ?? for a question mark; see [Tx.Table] for names. op is what observers and errors call it. Errors are
+// classified as the store's own.
+func (t *Tx) Exec(ctx context.Context, op, query string, args ...any) (int64, error) {
+	if query == "" {
+		return 0, wrap(op, required("query"))
+	}
+	return t.execute(ctx, op, t.dialect.fill(t.schema, query), args...)
+}
+
+// Query is Exec for a statement that returns rows; read is called on each.
+func (t *Tx) Query(ctx context.Context, op, query string, args []any, read func(Rows) error) error {
+	if query == "" {
+		return wrap(op, required("query"))
+	}
+	_, err := collect(ctx, &t.repository, op, t.dialect.fill(t.schema, query), args, func(rows Rows) (struct{}, error) {
+		return struct{}{}, read(rows)
+	})
+	return err
+}
+
+// Table returns the name of a table in the store's schema, as statements need it.
+func (t *Tx) Table(name string) string { return t.dialect.table(t.schema, name) }
+
+// Dialect returns [migration.Postgres] or [migration.SQLite].
+func (t *Tx) Dialect() string { return t.dialect.name }

@@ -1,0 +1,194 @@
+package infra_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/audit"
+	"github.com/softbee/accounts/infra/otel"
+	"github.com/softbee/accounts/infra/password"
+	"github.com/softbee/accounts/infra/storetest"
+)
+
+// secrets are the texts that no output may hold, each with what it is.
+type secrets map[string]string
+
+func (s secrets) add(what string, texts ...string) {
+	for _, text := range texts {
+		if len(text) > 5 {
+			s[text] = what
+		}
+	}
+}
+
+// of adds what is stored of an account, and what its client has.
+func (s secrets) of(subject *subject) {
+	for _, u := range []*domain.User{subject.User, subject.other} {
+		state := u.State()
+		s.add("an address", u.Email().String(), u.PendingEmail().String(), u.Phone().String())
+		s.add("a name", u.Username().String()+"@")
+		s.add("a hash", state.PasswordHash.Stored())
+		s.add("a digest", state.ResetToken.Stored(), state.VerificationToken.Stored())
+		s.add("an entry of the sessions", state.Sessions...)
+	}
+	s.add("a token", subject.token.Reveal(), subject.grant.Token.Reveal())
+	s.add("a digest", subject.token.Digest().Stored())
+	s.add("a session", subject.grant.Session.ID.String())
+}
+
+// buffer is written by several goroutines.
+type buffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+type writingObserver struct{ to *buffer }
+
+func (o writingObserver) Begin(ctx context.Context, operation string) context.Context {
+	_, _ = fmt.Fprintln(o.to, "begin", operation)
+	return ctx
+}
+
+func (o writingObserver) End(_ context.Context, seen domain.Observation) {
+	_, _ = fmt.Fprintf(o.to, "%+v %v\n", seen, seen.Err)
+}
+
+// TestNothingLeaks walks every operation with hooks, observers and the audit trail on, and searches all that came out for what went in.
+func TestNothingLeaks(t *testing.T) {
+	t.Parallel()
+	const client = "203.0.113.77"
+	leaks := func(t *testing.T, open func(...infra.Option) *infra.Store) {
+		out := new(buffer)
+		spans := tracetest.NewInMemoryExporter()
+		reader := sdkmetric.NewManualReader()
+		telemetry, err := otel.Observer(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		observers := []domain.Observer{
+			telemetry, writingObserver{out}, infra.LogRefusals(slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+		}
+		store := open(infra.WithObserver(observers...), infra.WithHook(audit.Hook(audit.Options{})),
+			infra.WithHook(func(_ context.Context, _ *infra.Tx, event domain.Event) error {
+				event.Origin.Client = netip.Addr{} // which the caller has put there
+				_, err := fmt.Fprintf(out, "%+v\n", event)
+				return err
+			}))
+		unwanted := secrets{}
+		origin := domain.WithOrigin(t.Context(), domain.Origin{RequestID: "request", Client: netip.MustParseAddr(client), Actor: "actor"})
+		for _, o := range operations {
+			s := prepared(t, store, store, o.before)
+			s.ctx = origin
+			if err := o.run(s); !errors.Is(err, o.fails) {
+				t.Errorf("%s: %v", o.name, err)
+			} else if err != nil {
+				_, _ = fmt.Fprintln(out, err)
+			}
+			unwanted.of(s)
+			if after, err := store.FindByID(origin, s.ID()); err == nil {
+				s.User = after
+				unwanted.of(s)
+			}
+		}
+		unwanted.add("a password", "correct horse", "another horse")
+		signIn(origin, t, store, out, unwanted)
+
+		var metrics metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &metrics); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(out, "%+v\n%+v\n", spans.GetSpans(), metrics)
+		trail := ""
+		for _, line := range strings.Split(stored(t, store.DB()), "\n") {
+			if strings.HasPrefix(line, "account_events") {
+				trail += line + "\n"
+			}
+		}
+		if strings.Count(trail, "\n") < 50 || !strings.Contains(trail, "203.0.113.0/24") || strings.Contains(trail, client) {
+			t.Errorf("the trail is\n%s", trail)
+		}
+		unwanted.add("a client's address", client)
+		text := out.String() + trail
+		for secret, what := range unwanted {
+			if i := strings.Index(text, secret); i >= 0 {
+				t.Errorf("%s, %q, came out: %q", what, secret, text[max(0, i-200):min(len(text), i+200)])
+			}
+		}
+		if len(unwanted) < 100 || !strings.Contains(text, "token_reused") {
+			t.Errorf("%d secrets were looked for in %d bytes", len(unwanted), len(text))
+		}
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		leaks(t, func(options ...infra.Option) *infra.Store {
+			return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), options...)
+		})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		leaks(t, func(options ...infra.Option) *infra.Store {
+			return storetest.OpenPostgres(t, storetest.PostgresURL(t), options...)
+		})
+	})
+}
+
+// signIn does what an authenticator does.
+func signIn(ctx context.Context, t *testing.T, store *infra.Store, out *buffer, unwanted secrets) {
+	t.Helper()
+	hasher := password.Fast()
+	authenticator, err := domain.NewAuthenticator(store, hasher, domain.AuthenticationPolicy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := created(t, store, nextName())
+	failed := func(err error) {
+		if err == nil {
+			t.Error("no error")
+		}
+		_, _ = fmt.Fprintln(out, err)
+	}
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(of(authenticator.SetPassword(ctx, u.ID(), "correct horse")))
+	check(of(authenticator.Authenticate(ctx, u.Email().String(), "correct horse")))
+	failed(of(authenticator.Authenticate(ctx, u.Email().String(), "another horse")))
+	failed(of(authenticator.Authenticate(ctx, "nobody@example.org", "another horse")))
+	check(of(authenticator.ChangePassword(ctx, u.ID(), "correct horse", "another horse", domain.SessionID{})))
+	reset, err := authenticator.IssueReset(ctx, u.ID(), 0)
+	check(err)
+	check(of(authenticator.Reset(ctx, reset.Token, "correct horse")))
+	failed(of(authenticator.Reset(ctx, reset.Token, "correct horse")))
+	verification, err := authenticator.IssueVerification(ctx, u.ID(), 0)
+	check(err)
+	check(of(authenticator.ConfirmEmail(ctx, verification.Token)))
+	unwanted.add("a token", reset.Token.Reveal(), verification.Token.Reveal())
+	unwanted.add("an address", u.Email().String(), "nobody@example.org")
+	after, err := store.FindByID(ctx, u.ID())
+	check(err)
+	unwanted.add("a hash", after.State().PasswordHash.Stored())
+}
