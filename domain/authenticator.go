@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,9 @@ type AuthenticationPolicy struct {
 	// a wrong password takes longer against those than an unknown account does. Set it above what the costliest takes on a
 	// busy day, and back to 0 when they have been replaced.
 	RefusalTime time.Duration
+
+	// Observers see each call of the authenticator: "authenticate", "change password" and so on.
+	Observers []Observer
 
 	// Now returns the present. Default: time.Now. A store with a clock of its own is to be given the same.
 	Now func() time.Time
@@ -66,6 +70,9 @@ func (p AuthenticationPolicy) resolve() (AuthenticationPolicy, error) {
 	p.PhoneCodeTTL = cmp.Or(p.PhoneCodeTTL, DefaultPhoneCodeTTL)
 	if err := checkPhoneCodeTTL("phone_code_ttl", p.PhoneCodeTTL); err != nil {
 		return p, err
+	}
+	if slices.Contains(p.Observers, nil) {
+		return p, invalid("observers", "has one that is nil")
 	}
 	if p.RefusalTime < 0 || p.RefusalTime > maxRefusalTime {
 		return p, invalid("refusal_time", "is not 0 to 10 seconds")
@@ -157,7 +164,9 @@ func NewAuthenticator(repository interface {
 // as long too, and the guess is counted as a wrong one. So does one whose hash is cheaper than the policy's, since the hasher
 // spends the rest; for one that is costlier, see RefusalTime in [AuthenticationPolicy].
 func (a *Authenticator) Authenticate(ctx context.Context, identifier, password string) (*User, error) {
-	return a.prove(ctx, password, func() (*User, error) { return a.find(ctx, identifier) })
+	return observed(ctx, a, "authenticate", func(ctx context.Context) (*User, error) {
+		return a.prove(ctx, password, func() (*User, error) { return a.find(ctx, identifier) })
+	})
 }
 
 // ChangePassword sets another password for a user who knows the current one. Sessions end, but for keep, which is the one
@@ -166,60 +175,66 @@ func (a *Authenticator) Authenticate(ctx context.Context, identifier, password s
 // [Authenticator.Authenticate], because proving the current password is a sign-in: guesses are counted, and last_login is
 // set. [ErrConflict] also means that the password was changed meanwhile.
 func (a *Authenticator) ChangePassword(ctx context.Context, id ID, current, next string, keep SessionID) (*User, error) {
-	user, err := a.prove(ctx, current, func() (*User, error) {
-		user, err := a.repository.FindByID(ctx, id)
+	return observed(ctx, a, "change password", func(ctx context.Context) (*User, error) {
+		user, err := a.prove(ctx, current, func() (*User, error) {
+			user, err := a.repository.FindByID(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			return user, a.checkPassword(user, next)
+		})
 		if err != nil {
 			return nil, err
 		}
-		return user, a.checkPassword(user, next)
+		hash, err := a.hash(ctx, next)
+		if err != nil {
+			return nil, err
+		}
+		return a.repository.SetPassword(ctx, id, user.state.PasswordHash, hash, keep)
 	})
-	if err != nil {
-		return nil, err
-	}
-	hash, err := a.hash(ctx, next)
-	if err != nil {
-		return nil, err
-	}
-	return a.repository.SetPassword(ctx, id, user.state.PasswordHash, hash, keep)
 }
 
 // SetPassword sets another password without asking for the current one, as an administrator does. All sessions end, the
 // lock too, and pending reset and verification tokens are dropped. It returns [ErrNotFound], or [ErrInvalid] on the field
 // "password".
 func (a *Authenticator) SetPassword(ctx context.Context, id ID, password string) (*User, error) {
-	user, err := a.repository.FindByID(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.checkPassword(user, password); err != nil {
-		return nil, err
-	}
-	hash, err := a.hash(ctx, password)
-	if err != nil {
-		return nil, err
-	}
-	return a.repository.SetPassword(ctx, id, PasswordHash{}, hash, SessionID{})
+	return observed(ctx, a, "set password", func(ctx context.Context) (*User, error) {
+		user, err := a.repository.FindByID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.checkPassword(user, password); err != nil {
+			return nil, err
+		}
+		hash, err := a.hash(ctx, password)
+		if err != nil {
+			return nil, err
+		}
+		return a.repository.SetPassword(ctx, id, PasswordHash{}, hash, SessionID{})
+	})
 }
 
 // AddPassword sets a password for an account that has none (see [NoPassword]). Sessions end, but for keep, which is the one that
 // asks. It returns [ErrNotFound], [ErrInvalid] on the field "password", or [ErrConflict] if there is one already: of several calls
 // at once one succeeds.
 func (a *Authenticator) AddPassword(ctx context.Context, id ID, password string, keep SessionID) (*User, error) {
-	user, err := a.repository.FindByID(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if user.HasPassword() {
-		return nil, &Error{Kind: ErrConflict, Field: "hashed_password", Reason: "the account has a password already"}
-	}
-	if err := a.checkPassword(user, password); err != nil {
-		return nil, err
-	}
-	hash, err := a.hash(ctx, password)
-	if err != nil {
-		return nil, err
-	}
-	return a.repository.SetPassword(ctx, id, NoPassword(), hash, keep)
+	return observed(ctx, a, "add password", func(ctx context.Context) (*User, error) {
+		user, err := a.repository.FindByID(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if user.HasPassword() {
+			return nil, &Error{Kind: ErrConflict, Field: "hashed_password", Reason: "the account has a password already"}
+		}
+		if err := a.checkPassword(user, password); err != nil {
+			return nil, err
+		}
+		hash, err := a.hash(ctx, password)
+		if err != nil {
+			return nil, err
+		}
+		return a.repository.SetPassword(ctx, id, NoPassword(), hash, keep)
+	})
 }
 
 // HashPassword checks a password by the policy and returns its hash, for a [Registration]. Own is what the account will be
@@ -243,12 +258,14 @@ type IssuedToken struct {
 // means the policy's; it returns [ErrInvalid] on the field "ttl" when it is negative or longer than 7 days, [ErrNotFound] or
 // [ErrInactive].
 func (a *Authenticator) IssueReset(ctx context.Context, id ID, ttl time.Duration) (IssuedToken, error) {
-	return a.issue(cmp.Or(ttl, a.policy.ResetTTL), func(digest TokenDigest, expiry time.Time) (Email, error) {
-		user, err := a.repository.IssueReset(ctx, id, digest, expiry)
-		if err != nil {
-			return Email{}, err
-		}
-		return user.Email(), nil
+	return observed(ctx, a, "issue reset", func(ctx context.Context) (IssuedToken, error) {
+		return a.issue(cmp.Or(ttl, a.policy.ResetTTL), func(digest TokenDigest, expiry time.Time) (Email, error) {
+			user, err := a.repository.IssueReset(ctx, id, digest, expiry)
+			if err != nil {
+				return Email{}, err
+			}
+			return user.Email(), nil
+		})
 	})
 }
 
@@ -260,22 +277,26 @@ func (a *Authenticator) IssueReset(ctx context.Context, id ID, ttl time.Duration
 //
 // The policy cannot see here whose password it is, so the one that equals the account's own name is not refused.
 func (a *Authenticator) Reset(ctx context.Context, token OneTimeToken, password string) (*User, error) {
-	if token.IsZero() {
-		return nil, tokenInvalid()
-	}
-	hash, err := a.HashPassword(ctx, password)
-	if err != nil {
-		return nil, err
-	}
-	return a.repository.ConsumeReset(ctx, token.Digest(), hash)
+	return observed(ctx, a, "reset password", func(ctx context.Context) (*User, error) {
+		if token.IsZero() {
+			return nil, tokenInvalid()
+		}
+		hash, err := a.HashPassword(ctx, password)
+		if err != nil {
+			return nil, err
+		}
+		return a.repository.ConsumeReset(ctx, token.Digest(), hash)
+	})
 }
 
 // IssueVerification returns a token that confirms an address once: the pending one or, where there is none, the present one. An
 // earlier token is void from now on, and this one will be when either address changes. A ttl of 0 means the policy's; it returns
 // [ErrInvalid] on the field "ttl" when it is negative or longer than 7 days, [ErrNotFound] or [ErrInactive].
 func (a *Authenticator) IssueVerification(ctx context.Context, id ID, ttl time.Duration) (IssuedToken, error) {
-	return a.issue(cmp.Or(ttl, a.policy.VerificationTTL), func(digest TokenDigest, expiry time.Time) (Email, error) {
-		return verifiable(a.repository.IssueVerification(ctx, id, digest, expiry))
+	return observed(ctx, a, "issue verification", func(ctx context.Context) (IssuedToken, error) {
+		return a.issue(cmp.Or(ttl, a.policy.VerificationTTL), func(digest TokenDigest, expiry time.Time) (Email, error) {
+			return verifiable(a.repository.IssueVerification(ctx, id, digest, expiry))
+		})
 	})
 }
 
@@ -283,8 +304,10 @@ func (a *Authenticator) IssueVerification(ctx context.Context, id ID, ttl time.D
 // stays in force until then. It also returns [ErrTaken] if another account has the address, and [ErrInvalid] on the field
 // "pending_email" if it is absent or this account's present one.
 func (a *Authenticator) RequestEmail(ctx context.Context, id ID, email Email, ttl time.Duration) (IssuedToken, error) {
-	return a.issue(cmp.Or(ttl, a.policy.VerificationTTL), func(digest TokenDigest, expiry time.Time) (Email, error) {
-		return verifiable(a.repository.RequestEmail(ctx, id, email, digest, expiry))
+	return observed(ctx, a, "request e-mail", func(ctx context.Context) (IssuedToken, error) {
+		return a.issue(cmp.Or(ttl, a.policy.VerificationTTL), func(digest TokenDigest, expiry time.Time) (Email, error) {
+			return verifiable(a.repository.RequestEmail(ctx, id, email, digest, expiry))
+		})
 	})
 }
 
@@ -301,10 +324,12 @@ func verifiable(user *User, err error) (Email, error) {
 // done already, which tells a stranger nothing, for he has no such token. It returns [ErrTokenInvalid] or [ErrTokenExpired], or
 // [ErrTaken] if another account has got the address meanwhile.
 func (a *Authenticator) ConfirmEmail(ctx context.Context, token OneTimeToken) (Confirmation, error) {
-	if token.IsZero() {
-		return Confirmation{}, tokenInvalid()
-	}
-	return a.repository.ConsumeVerification(ctx, token.Digest())
+	return observed(ctx, a, "confirm e-mail", func(ctx context.Context) (Confirmation, error) {
+		if token.IsZero() {
+			return Confirmation{}, tokenInvalid()
+		}
+		return a.repository.ConsumeVerification(ctx, token.Digest())
+	})
 }
 
 // IssuedPhoneCode is a code with the telephone number that it belongs to, both from the step that stored its digest. Send it there and
@@ -322,26 +347,39 @@ type IssuedPhoneCode struct {
 // Each code allows a few guesses, so the caller bounds how many are issued to an account, and to a number, in an hour and a day. Text
 // messages cost money, and are sent for fraud to numbers that bring the sender some.
 func (a *Authenticator) IssuePhoneCode(ctx context.Context, id ID, ttl time.Duration) (IssuedPhoneCode, error) {
-	ttl = cmp.Or(ttl, a.policy.PhoneCodeTTL)
-	if err := checkPhoneCodeTTL("ttl", ttl); err != nil {
-		return IssuedPhoneCode{}, err
-	}
-	code, expiry := NewPhoneCode(), StoredTime(a.policy.Now().Add(ttl))
-	user, err := a.repository.IssuePhoneCode(ctx, id, code.Digest(id), expiry)
-	if err != nil {
-		return IssuedPhoneCode{}, err
-	}
-	return IssuedPhoneCode{Code: code, Phone: user.Phone(), ExpiresAt: expiry}, nil
+	return observed(ctx, a, "issue telephone code", func(ctx context.Context) (IssuedPhoneCode, error) {
+		ttl = cmp.Or(ttl, a.policy.PhoneCodeTTL)
+		if err := checkPhoneCodeTTL("ttl", ttl); err != nil {
+			return IssuedPhoneCode{}, err
+		}
+		code, expiry := NewPhoneCode(), StoredTime(a.policy.Now().Add(ttl))
+		user, err := a.repository.IssuePhoneCode(ctx, id, code.Digest(id), expiry)
+		if err != nil {
+			return IssuedPhoneCode{}, err
+		}
+		return IssuedPhoneCode{Code: code, Phone: user.Phone(), ExpiresAt: expiry}, nil
+	})
 }
 
 // ConfirmPhone records that the number that the code was sent to is confirmed. It is for the signed-in owner of the account, whose id it
 // takes, since a code is short. The code is used up: a second call learns that it was done already. It returns [ErrNotFound],
 // [ErrInactive], [ErrTokenExpired], or [ErrTokenInvalid] on the field "code", also after [MaxPhoneCodeAttempts].
 func (a *Authenticator) ConfirmPhone(ctx context.Context, id ID, code PhoneCode) (PhoneConfirmation, error) {
-	if code.IsZero() {
-		return PhoneConfirmation{}, codeInvalid()
-	}
-	return a.repository.ConsumePhoneCode(ctx, id, code.Digest(id))
+	return observed(ctx, a, "confirm telephone number", func(ctx context.Context) (PhoneConfirmation, error) {
+		if code.IsZero() {
+			return PhoneConfirmation{}, codeInvalid()
+		}
+		return a.repository.ConsumePhoneCode(ctx, id, code.Digest(id))
+	})
+}
+
+// observed tells the observers of a call.
+func observed[T any](ctx context.Context, a *Authenticator, operation string, call func(context.Context) (T, error)) (result T, err error) {
+	err = Observe(ctx, a.policy.Observers, operation, func(ctx context.Context) (Observation, error) {
+		result, err = call(ctx)
+		return Observation{}, err
+	})
+	return result, err
 }
 
 // find returns ErrBadCredentials for an identifier that no account has.
