@@ -29,6 +29,10 @@ type Database struct {
 	// Lost returns an error if what was written just now is not where the next connection would find it; nil where that cannot be.
 	Lost func() error
 
+	// Confirmed returns an error if a change that was committed on a connection may not last: a synchronous standby has not confirmed it. nil
+	// where Commit itself returns that error.
+	Confirmed func(conn *stdsql.Conn) error
+
 	// Close closes what the package opened; nil for a pool of the application.
 	Close func() error
 }

@@ -175,7 +175,15 @@ func (t *Tx) run(ctx context.Context, fn func(*Tx) error, commit, rollback func(
 	if err := cmp.Or(commit(), ctx.Err()); err != nil { // the end of ctx may be why the commit came back: see repository.retry
 		return t.failure(ctx, op, err)
 	}
-	if t.lost != nil && t.conn != nil && t.depth == 0 {
+	if t.conn == nil || t.depth > 0 {
+		return nil
+	}
+	if t.database.Confirmed != nil {
+		if err := t.database.Confirmed(t.conn); err != nil {
+			return t.failure(ctx, op, err)
+		}
+	}
+	if t.lost != nil {
 		return t.lost()
 	}
 	return nil

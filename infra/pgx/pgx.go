@@ -7,9 +7,7 @@ import (
 	"errors"
 	"iter"
 	"runtime"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -26,8 +24,9 @@ import (
 // Without pool_max_conns the pool has 4 connections for each processor, and at least 8. Nothing is migrated: call
 // [infra.Store.Migrate], or run `accounts migrate up` before, and [infra.Store.CheckMigrations] here.
 //
-// With several hosts, host1:port1,host2:port2, connections lead to the one that takes writes, unless the URL has a target_session_attrs;
-// a host that does not answer is left after 2 s. A server that has become read-only loses all connections of the pool.
+// With several hosts, host1:port1,host2:port2, connections lead to the one that takes writes, unless the URL has a target_session_attrs. A server
+// that has become read-only or silent loses all connections of the pool. connect_timeout, 10 s by default and at most, bounds an attempt to
+// connect; the first ones are ended after 2 s.
 //
 // Behind PgBouncer in transaction mode, set max_prepared_statements there (1.21 or later), or default_query_exec_mode=exec here.
 //
@@ -41,56 +40,23 @@ func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*in
 	if !strings.Contains(databaseURL, "pool_max_conns") {
 		config.MaxConns = int32(max(8, 4*runtime.GOMAXPROCS(0)))
 	}
-	if config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > connectTimeout {
-		config.ConnConfig.ConnectTimeout = connectTimeout
-	}
-	followPrimary(config.ConnConfig)
-	var pool *pgxpool.Pool
-	onError := config.ConnConfig.OnPgError
-	config.ConnConfig.OnPgError = func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
-		if err.Code == "25006" { // read-only, as a primary that was demoted
-			if conn.TxStatus() == 'I' { // and not a transaction that its caller wants read-only
-				pool.Reset()
-			}
-			return false
-		}
-		return onError == nil || onError(conn, err)
-	}
-	pool, err = pgxpool.NewWithConfig(ctx, config)
+	f := follow(config, !strings.Contains(databaseURL, "prefer-standby"))
+	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, infra.ConnectFailure(ctx, err)
 	}
+	f.pool.Store(pool)
 	if err := pool.Ping(ctx); err != nil {
 		pool.Close()
 		return nil, infra.ConnectFailure(ctx, err)
 	}
-	store, err := newStore(ctx, pool, func() error { pool.Close(); return nil }, options)
+	store, err := newStore(ctx, pool, infra.Database{Handle: pooled{pool}, Confirmed: confirmed}, func() error { pool.Close(); return nil }, options)
 	if err != nil {
 		pool.Close()
 		return nil, err
 	}
 	return store, nil
 }
-
-// hostTimeout bounds an attempt on one of several hosts, which pgx tries one after the other.
-const hostTimeout = 2 * time.Second
-
-// followPrimary looks for the server that takes writes where there are several hosts, and passes over one that says nothing.
-func followPrimary(config *pgx.ConnConfig) {
-	several := slices.ContainsFunc(config.Fallbacks, func(f *pgconn.FallbackConfig) bool { // there is one for each mode of TLS, too
-		return f.Host != config.Host || f.Port != config.Port
-	})
-	if !several {
-		return
-	}
-	config.ConnectTimeout = min(config.ConnectTimeout, hostTimeout)
-	if config.ValidateConnect == nil {
-		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
-}
-
-// connectTimeout bounds the making of a connection, and the query by which New asks for the schema.
-const connectTimeout = 10 * time.Second
 
 // New returns a store on a pool of the application, whatever its settings. Close leaves the pool open. It returns [domain.ErrInvalid] on
 // the field "database" for a nil pool, and [domain.ErrUnavailable] when no connection can be made.
@@ -100,24 +66,20 @@ func New(pool *pgxpool.Pool, options ...infra.Option) (*infra.Store, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
-	return newStore(ctx, pool, nil, options)
+	return newStore(ctx, pool, infra.Database{Handle: handle{pool}}, nil, options)
 }
 
-func newStore(ctx context.Context, pool *pgxpool.Pool, closePool func() error, options []infra.Option) (*infra.Store, error) {
+func newStore(ctx context.Context, pool *pgxpool.Pool, database infra.Database, closePool func() error, options []infra.Option) (*infra.Store, error) {
 	db := stdlib.OpenDBFromPool(pool)
-	return infra.New(ctx, infra.Database{
-		Dialect: migration.Postgres,
-		DB:      db,
-		Handle:  handle{pool},
-		Copy:    copyRows,
-		Close: func() error {
-			err := db.Close() // gives back the connections, all of which are the pool's
-			if closePool != nil {
-				err = errors.Join(err, closePool())
-			}
-			return err
-		},
-	}, options...)
+	database.Dialect, database.DB, database.Copy = migration.Postgres, db, copyRows
+	database.Close = func() error {
+		err := db.Close() // gives back the connections, all of which are the pool's
+		if closePool != nil {
+			err = errors.Join(err, closePool())
+		}
+		return err
+	}
+	return infra.New(ctx, database, options...)
 }
 
 // WithTx returns a store inside a transaction of the application: the same methods, while committing and rolling back are the
@@ -160,6 +122,62 @@ func (r rows) Close() error {
 	r.Rows.Close()
 	return nil
 }
+
+// pooled executes statements on the store's own pool.
+type pooled struct{ pool *pgxpool.Pool }
+
+// Query implements [infra.Handle]. The connection is in use until the rows are closed.
+func (p pooled) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
+	conn, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return nil, notSentError{err}
+	}
+	found, err := conn.Query(ctx, query, args...)
+	if err != nil {
+		conn.Release()
+		return nil, err
+	}
+	return &pooledRows{found, conn}, nil
+}
+
+// Exec implements [infra.Handle].
+func (p pooled) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	conn, err := p.pool.Acquire(ctx)
+	if err != nil {
+		return 0, notSentError{err}
+	}
+	defer conn.Release()
+	tag, err := conn.Exec(ctx, query, args...)
+	if err == nil {
+		err = linkOf(conn.Conn()).confirmed()
+	}
+	return tag.RowsAffected(), err
+}
+
+type pooledRows struct {
+	pgx.Rows
+	conn *pgxpool.Conn
+}
+
+// Close gives the connection back. It returns an error if the statement changed what no standby has confirmed.
+func (r *pooledRows) Close() error {
+	r.Rows.Close()
+	if r.conn == nil {
+		return nil
+	}
+	err := linkOf(r.conn.Conn()).confirmed()
+	r.conn.Release()
+	r.conn = nil
+	return err
+}
+
+// notSentError is an error before anything of the statement was sent.
+type notSentError struct{ error }
+
+func (e notSentError) Unwrap() error { return e.error }
+
+// SafeToRetry tells that the statement was not executed, as errors of pgx tell it.
+func (notSentError) SafeToRetry() bool { return true }
 
 // copyRows writes rows into a table by COPY. table is quoted already.
 func copyRows(ctx context.Context, conn *stdsql.Conn, _ *stdsql.Tx, table string, columns []string, rows iter.Seq2[[]any, error]) error {

@@ -84,7 +84,12 @@ func isConnection(err error) bool {
 		slices.ContainsFunc([]error{
 			driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, os.ErrClosed, net.ErrClosed,
 			context.DeadlineExceeded, context.Canceled,
-		}, func(target error) bool { return errors.Is(err, target) }) || isClosedPool(err)
+		}, func(target error) bool { return errors.Is(err, target) }) || isClosedPool(err) || isClosedConnection(err)
+}
+
+// isClosedConnection tells whether pgx had closed the connection in the middle of a call, which this package knows by its words, for it names no driver.
+func isClosedConnection(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "conn closed")
 }
 
 // isConnecting tells whether pgx could not connect, which it reports in words alone for what is wrong with the server: in hot standby, not able

@@ -29,6 +29,7 @@ func TestFaultsOfDrivers(t *testing.T) {
 			Fault{Class: Unique, Code: "23505", Where: "SQLSTATE 23505", Table: "users", Constraint: "users_email_key"}},
 		"pgx": {&pgconn.PgError{Code: "23505", TableName: "users", ConstraintName: "users_email_key"},
 			Fault{Class: Unique, Code: "23505", Where: "SQLSTATE 23505", Table: "users", Constraint: "users_email_key"}},
+		"pgx, a connection that it has closed": {pgconn.ErrConnClosed, Fault{Class: Unavailable, Where: "connection", Unknown: true}},
 		"missing value": {&pgconn.PgError{Code: "23502", TableName: "users", ColumnName: "org_id"},
 			Fault{Class: Check, Code: "23502", Where: "SQLSTATE 23502", Table: "users", Column: "org_id"}},
 		"SQLite": {codeError{2067, "constraint failed: UNIQUE constraint failed: users.email (2067)"},
