@@ -18,6 +18,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
+	"github.com/softbee/accounts/infra/pgx"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/storetest"
 )
@@ -115,72 +116,161 @@ func hosts(t *testing.T, first, second string) string {
 	return strings.Replace(first, "/postgres?", ","+u.Host+"/postgres?", 1)
 }
 
-// After the promotion of a standby, writes are possible again within seconds, whatever became of the primary, and no call outlives its
-// context by more than the second that a silent network has to answer.
-func TestPoolFollowsThePrimary(t *testing.T) {
-	t.Parallel()
-	for name, fault := range map[string]func(t *testing.T, primary *postgrestest.Cluster){
-		"killed": func(_ *testing.T, primary *postgrestest.Cluster) { primary.Kill() },
-		"frozen": func(_ *testing.T, primary *postgrestest.Cluster) { primary.Freeze() },
-		"demoted": func(t *testing.T, primary *postgrestest.Cluster) {
-			primary.Exec(t, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
-		},
-	} {
-		for _, connections := range []int{10, 32} {
-			t.Run(fmt.Sprintf("%s, %d connections", name, connections), func(t *testing.T) {
+// drivers open a store with a number of connections.
+var drivers = map[string]func(ctx context.Context, address string, connections int) (*infra.Store, error){
+	"lib-pq": func(ctx context.Context, address string, connections int) (*infra.Store, error) {
+		return postgres.OpenPool(ctx, address, postgres.Pool{MaxOpen: connections})
+	},
+	"pgx": func(ctx context.Context, address string, connections int) (*infra.Store, error) {
+		return pgx.Open(ctx, fmt.Sprintf("%s&pool_max_conns=%d", address, connections))
+	},
+}
+
+// load has workers create accounts, each call with a context of half a second, until stop is called.
+type load struct {
+	longest, lastFailure atomic.Int64 // ms; of the last one since the beginning
+	calls, failures      atomic.Int64
+	acknowledged         sync.Map // of IDs
+	begun                time.Time
+	end                  chan struct{}
+	workers              sync.WaitGroup
+}
+
+func startLoad(t *testing.T, store *infra.Store, workers int) *load {
+	l := &load{begun: time.Now(), end: make(chan struct{})}
+	for w := range workers {
+		l.workers.Go(func() {
+			for {
+				select {
+				case <-l.end:
+					return
+				case <-time.After(20 * time.Millisecond):
+				}
+				u := storetest.NewUser(t, fmt.Sprintf("w%d-%d", w, l.calls.Add(1)))
+				ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 500*time.Millisecond)
+				called := time.Now()
+				err := store.Create(ctx, u)
+				cancel()
+				if took := time.Since(called).Milliseconds(); took > l.longest.Load() {
+					l.longest.Store(took)
+				}
+				if err == nil {
+					l.acknowledged.Store(u.ID().String(), true)
+				} else {
+					l.failures.Add(1)
+					l.lastFailure.Store(time.Since(l.begun).Milliseconds())
+				}
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) stop() {
+	close(l.end)
+	l.workers.Wait()
+}
+
+// With a synchronous standby that is cut off while accounts are made, and a failover to it, nothing that was acknowledged is lost.
+func TestNothingAcknowledgedIsLost(t *testing.T) {
+	for round := range 10 {
+		for driver, open := range drivers {
+			t.Run(fmt.Sprintf("%s, round %d", driver, round), func(t *testing.T) {
 				primary := postgrestest.NewCluster(t)
 				storetest.OpenPostgres(t, primary.URL)
 				standby := primary.Standby(t)
-				store, err := postgres.OpenPool(t.Context(), hosts(t, primary.URL, standby.URL), postgres.Pool{MaxOpen: connections})
+				primary.Exec(t, "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (*)'", "SELECT pg_reload_conf()")
+				admin := primary.DB(t)
+				postgrestest.Await(t, "the standby is synchronous", func() bool {
+					var n int
+					return admin.QueryRow("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'").Scan(&n) == nil && n == 1
+				})
+				store, err := open(t.Context(), hosts(t, primary.URL, standby.URL), 8)
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer store.Close()
-				var longest, lastFailure, next atomic.Int64
-				var failures atomic.Int64
-				end := make(chan struct{})
-				var workers sync.WaitGroup
-				begun := time.Now()
-				for w := range connections {
-					workers.Go(func() {
-						for i := 0; ; i++ {
-							select {
-							case <-end:
-								return
-							default:
-							}
-							u := storetest.NewUser(t, fmt.Sprintf("w%d-%d", w, next.Add(1)))
-							ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-							called := time.Now()
-							err := store.Create(ctx, u)
-							cancel()
-							if took := time.Since(called).Milliseconds(); took > longest.Load() {
-								longest.Store(took)
-							}
-							if err != nil {
-								failures.Add(1)
-								lastFailure.Store(time.Since(begun).Milliseconds())
-							}
-							time.Sleep(20 * time.Millisecond)
-						}
-					})
+				l := startLoad(t, store, 8)
+				time.Sleep(500 * time.Millisecond)
+				standby.Exec(t, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+				time.Sleep(1200 * time.Millisecond)
+				if round%2 == 1 { // an administrator ends the waits
+					_, _ = admin.Exec("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
 				}
-				time.Sleep(time.Second)
-				fault(t, primary)
+				primary.Kill()
 				standby.Promote(t)
-				promoted := time.Since(begun)
-				time.Sleep(8 * time.Second)
-				close(end)
-				workers.Wait()
-				recovery := time.Duration(lastFailure.Load())*time.Millisecond - promoted
-				t.Logf("%d calls, %d failed, longest %d ms, the last failure %v after the promotion", next.Load(), failures.Load(), longest.Load(), recovery)
-				if recovery > 6*time.Second { // 3 s where the machine is not busy
-					t.Errorf("writes failed until %v after the promotion", recovery)
+				postgrestest.Await(t, "accounts are made again", func() bool { return store.Create(t.Context(), storetest.NewUser(t, "last")) == nil })
+				l.stop()
+				stored := make(map[string]bool)
+				rows, err := standby.DB(t).Query("SELECT id FROM users")
+				if err != nil {
+					t.Fatal(err)
 				}
-				if longest.Load() > 4500 {
-					t.Errorf("a call with a context of 500 ms took %d ms", longest.Load())
+				for rows.Next() {
+					var id string
+					if err := rows.Scan(&id); err != nil {
+						t.Fatal(err)
+					}
+					stored[id] = true
+				}
+				acknowledged := 0
+				l.acknowledged.Range(func(id, _ any) bool {
+					acknowledged++
+					if !stored[id.(string)] {
+						t.Errorf("account %s was acknowledged and is lost", id)
+					}
+					return true
+				})
+				t.Logf("%d calls, %d acknowledged, %d stored", l.calls.Load(), acknowledged, len(stored))
+				if acknowledged == 0 {
+					t.Error("nothing was acknowledged")
 				}
 			})
+		}
+	}
+}
+
+// After the promotion of a standby, writes are possible again within seconds, whatever became of the primary, and no call outlives its
+// context by more than the second that a silent network has to answer.
+func TestPoolFollowsThePrimary(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]func(t *testing.T, primary *postgrestest.Cluster, network *postgrestest.Proxy){
+		"killed": func(_ *testing.T, primary *postgrestest.Cluster, _ *postgrestest.Proxy) { primary.Kill() },
+		"frozen": func(_ *testing.T, primary *postgrestest.Cluster, _ *postgrestest.Proxy) { primary.Freeze() },
+		"demoted": func(t *testing.T, primary *postgrestest.Cluster, _ *postgrestest.Proxy) {
+			primary.Exec(t, "ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+		},
+		"partitioned": func(_ *testing.T, _ *postgrestest.Cluster, network *postgrestest.Proxy) { network.Silent.Store(true) },
+	} {
+		for driver, open := range drivers {
+			for _, connections := range []int{10, 32} {
+				t.Run(fmt.Sprintf("%s, %s, %d connections", name, driver, connections), func(t *testing.T) {
+					primary := postgrestest.NewCluster(t)
+					storetest.OpenPostgres(t, primary.URL)
+					standby := primary.Standby(t)
+					network := postgrestest.NewProxy(t, primary.URL)
+					store, err := open(t.Context(), hosts(t, network.URL, standby.URL), connections)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer store.Close()
+					l := startLoad(t, store, connections)
+					time.Sleep(time.Second)
+					fault(t, primary, network)
+					standby.Promote(t)
+					promoted := time.Since(l.begun)
+					time.Sleep(8 * time.Second)
+					l.stop()
+					recovery := time.Duration(l.lastFailure.Load())*time.Millisecond - promoted
+					t.Logf("%d calls, %d failed, longest %d ms, the last failure %v after the promotion", l.calls.Load(), l.failures.Load(), l.longest.Load(), recovery)
+					if recovery > 6*time.Second { // 3 s where the machine is not busy
+						t.Errorf("writes failed until %v after the promotion", recovery)
+					}
+					if l.longest.Load() > 4500 {
+						t.Errorf("a call with a context of 500 ms took %d ms", l.longest.Load())
+					}
+				})
+			}
 		}
 	}
 }

@@ -43,8 +43,8 @@ func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*in
 	return OpenPool(ctx, databaseURL, Pool{}, options...)
 }
 
-// OpenPool opens the database at a URL, postgres://user:password@host:port/database?parameters, with the parameters that
-// lib/pq has. Nothing is migrated: call [infra.Store.Migrate], or run `accounts migrate up` before, and
+// OpenPool opens the database at a URL, postgres://user:password@host:port/database?parameters, or in libpq's other form, "host=… user=… dbname=…", with the
+// parameters that lib/pq has. Nothing is migrated: call [infra.Store.Migrate], or run `accounts migrate up` before, and
 // [infra.Store.CheckMigrations] here.
 //
 // Every statement is prepared once on each connection and then takes one round trip. The URL's parameter statement_cache is the
@@ -58,7 +58,7 @@ func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*in
 // When the context of a call ends, its statement is cancelled on the server and the connection replaced; the call ends at most 1 s later,
 // also when nothing comes back from the network, and in transactions too. See docs/faults.md.
 //
-// It returns [domain.ErrInvalid] on the field "database" for a URL that is not one, and [domain.ErrUnavailable] when the
+// It returns [domain.ErrInvalid] on the field "database" for what is neither, and [domain.ErrUnavailable] when the
 // server does not answer or refuses.
 func OpenPool(ctx context.Context, databaseURL string, pool Pool, options ...infra.Option) (*infra.Store, error) {
 	connector, err := libpq.NewConnector(databaseURL)

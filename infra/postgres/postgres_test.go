@@ -3,7 +3,10 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,4 +64,36 @@ func TestContractOnANewerSchema(t *testing.T) {
 	another(t, func(t *testing.T, clock func() time.Time) domain.Repository {
 		return storetest.OpenPostgres(t, postgrestest.Clone(t, "newer", newer), infra.WithClock(clock))
 	})
+}
+
+// Libpq's other way to name a database is taken too, with lists of hosts and the store's own parameter.
+func TestOpenTakesKeyValuePairs(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(storetest.PostgresURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := u.User.Password()
+	pairs := fmt.Sprintf("host=%s port=%s user=%s password='%s' dbname=%s sslmode=disable search_path=%s",
+		u.Hostname(), u.Port(), u.User.Username(), password, u.Path[1:], u.Query().Get("search_path"))
+	for name, text := range map[string]string{
+		"one host":  pairs,
+		"two hosts": strings.NewReplacer("host="+u.Hostname(), "host="+u.Hostname()+","+u.Hostname(), "port="+u.Port(), "port=1,"+u.Port()).Replace(pairs),
+		"a cache":   pairs + " statement_cache=0",
+	} {
+		store, err := postgres.Open(t.Context(), text)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err := errors.Join(store.CheckMigrations(t.Context()), store.Close()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, text := range []string{"", "app", "mysql://app", "host='", pairs + " statement_cache=many", pairs + " port=x"} {
+		_, err := postgres.Open(t.Context(), text)
+		if !errors.Is(err, domain.ErrInvalid) || strings.Contains(err.Error(), password) {
+			t.Errorf("%q: %v; want %s", strings.ReplaceAll(text, password, "…"), err, domain.ErrInvalid)
+		}
+	}
 }
