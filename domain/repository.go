@@ -228,7 +228,8 @@ const MaxFailedLoginAttempts = math.MaxInt32
 // no version is raised.
 type SessionStore interface {
 	// IssueToken begins a session. At the policy's cap the oldest one ends. It returns ErrNotFound, ErrInactive or, for
-	// the policy, ErrInvalid.
+	// the policy, ErrInvalid. With an error of unknown outcome comes the grant that may have been stored: FindByToken tells, and where
+	// it finds nothing, issue again.
 	//
 	// A lock does not stand in its way, nor in the way of RotateToken and FindByToken: it guards the password against guessing, and
 	// anyone who knows a name can bring it about. The caller must have checked what lets this client in; a password is

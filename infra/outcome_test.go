@@ -41,6 +41,18 @@ func TestOutcomeIsKnownOrNot(t *testing.T) {
 	if err := store.Create(ctx, second); !errors.As(err, &refused) || refused.Kind != domain.ErrConflict || refused.Field != "id" {
 		t.Errorf("the same account once more, which is stored: %v; want a conflict on the id", err)
 	}
+	if _, err := store.IssueToken(ctx, u.ID(), domain.SessionPolicy{}); err != nil { // prepares the statement, which may be repeated
+		t.Fatal(err)
+	}
+	proxy.Cut.Store(true)
+	grant, err := store.IssueToken(ctx, u.ID(), domain.SessionPolicy{})
+	expect("a session whose reply was lost", true, err)
+	if found, session, err := store.FindByToken(ctx, grant.Token); err != nil || found.ID() != u.ID() || session.ID != grant.Session.ID {
+		t.Errorf("its token: %v; want that it was stored", err)
+	}
+	if grant, err := store.IssueToken(ended, u.ID(), domain.SessionPolicy{}); err == nil || !grant.Token.IsZero() {
+		t.Errorf("a session that was certainly not stored: %v, with a token %v", err, !grant.Token.IsZero())
+	}
 	expect("a statement of a transaction whose reply was lost", false, store.InTx(ctx, func(tx *infra.Tx) error {
 		proxy.Cut.Store(true)
 		return tx.Create(ctx, storetest.NewUser(t, "third"))

@@ -57,10 +57,10 @@ func (r *repository) IssueToken(ctx context.Context, id domain.ID, policy domain
 	if err == nil && n == 0 {
 		err = r.rewrite(ctx, op, sessionStarted, id, func(list domain.SessionList) (domain.SessionList, error) { return list.Issue(issue), nil })
 	}
-	if err != nil {
+	if err != nil && !domain.OutcomeUnknown(err) {
 		return domain.Grant{}, err
 	}
-	return domain.Granted(issue.Token()), nil
+	return domain.Granted(issue.Token()), err
 }
 
 // RotateToken implements [domain.SessionStore].
