@@ -258,7 +258,8 @@ func dsn(path string) string {
 		"busy_timeout(" + strconv.FormatInt(busyTimeout.Milliseconds(), 10) + ")",
 		"foreign_keys(1)",
 		"journal_mode(WAL)",
-		"synchronous(FULL)", // a commit survives a loss of power
+		"synchronous(FULL)",       // a commit survives a loss of power
+		"wal_autocheckpoint(256)", // of 4 kB: the log takes no more than 1 MB of a disk that is almost full, and holds less of what is new
 	}
 	return name + "?_txlock=immediate&_pragma=" + strings.Join(pragmas, "&_pragma=")
 }
