@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/identifier"
 	"github.com/softbee/accounts/infra/migration"
 )
 
@@ -83,12 +84,10 @@ func (d *dialect) folded(column string) string { return "lower(" + column + d.bi
 // table returns a table's name as statements need it; schema is "" where the database has none or the search path decides.
 func (d *dialect) table(schema, name string) string {
 	if schema == "" || !d.schemas {
-		return quoted(name)
+		return identifier.Quote(name)
 	}
-	return quoted(schema) + "." + quoted(name)
+	return identifier.Quote(schema) + "." + identifier.Quote(name)
 }
-
-func quoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 // values writes a statement's arguments, in place.
 func (d *dialect) values(args []any) []any {

@@ -138,7 +138,7 @@ func TestPosts(t *testing.T) {
 // sources are the tests and programs from which the blocks of the documents are taken, by the document.
 var sources = map[string][]string{
 	"../docs/embedding.md": {
-		"example_test.go", "entaccounts/example_test.go", "entaccounts/testdata/blog/blog.go", "../examples/composed/main.go",
+		"example_test.go", "entaccounts/example_test.go", "entaccounts/runner_test.go", "entaccounts/testdata/blog/blog.go", "../examples/composed/main.go",
 		"../examples/composed/composed_test.go", "../examples/composed/ent/schema/schema.go", "../examples/composed/migrations/postgres/20261126200100_storage.sql",
 	},
 	"../README.md": {"example_test.go", "sqlite/example_test.go"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/user"
+	"github.com/softbee/accounts/infra/internal/identifier"
 )
 
 // List implements [domain.UserReader].
@@ -131,7 +132,7 @@ func (r *repository) builderSchema() string {
 	if r.schema == "" {
 		return ""
 	}
-	return quoted(r.schema)
+	return identifier.Quote(r.schema)
 }
 
 // selectPage selects the accounts that match, from the query's place on, in its order. Columns and limit are the caller's.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/user"
+	"github.com/softbee/accounts/infra/internal/identifier"
 )
 
 // FindByID implements [domain.UserReader].
@@ -70,7 +71,7 @@ func (r *repository) CreateWith(ctx context.Context, u *domain.User, more ...Col
 			if c.Name == "" || slices.Contains(names, c.Name) {
 				return wrap(op, invalid(c.Name, "is not a column of the application"))
 			}
-			names, values = append(names, quoted(c.Name)), append(values, c.Value)
+			names, values = append(names, identifier.Quote(c.Name)), append(values, c.Value)
 		}
 		query = r.dialect.fill(r.schema, insertUsers(names))
 	}

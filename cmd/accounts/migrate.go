@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/ent/migrate/desired"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/migration/plan"
 )
@@ -42,7 +42,7 @@ func (p *program) withRunner(ctx context.Context, work func(*migration.Runner) e
 	return p.aboutFile(aboutSchema(err))
 }
 
-// aboutSchema lets the text of an unexpected error be told, since one that is about the schema quotes no accounts.
+// aboutSchema lets the text of an unexpected error be shown, since one that is about the schema quotes no accounts.
 func aboutSchema(err error) error {
 	if err == nil || domain.KindOf(err) != "" || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -152,12 +152,8 @@ func (p *program) migrateVerifyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			desired, err := migrate.Desired.ReadFile(schemaFile(kind))
-			if err != nil {
-				return err
-			}
 			return p.withRunner(ctx, func(runner *migration.Runner) error {
-				found, err := plan.Compare(ctx, runner, string(desired), devFor(kind))
+				found, err := plan.Compare(ctx, runner, declared(kind), devFor(kind))
 				if err != nil {
 					return err
 				}
@@ -173,6 +169,14 @@ func (p *program) migrateVerifyCommand() *cobra.Command {
 				return errors.Join(err, p.printScript(found.Difference))
 			})
 		})
+}
+
+// declared returns the declared schema of a kind of database.
+func declared(kind string) string {
+	if kind == onSQLite {
+		return desired.SQLite
+	}
+	return desired.Postgres
 }
 
 // devFor returns where the program's own migrations are executed to see what they make: in memory, or on PostgreSQL, where

@@ -160,7 +160,7 @@ accounts --database postgres://localhost/postgres migrate lint`
 func (p *program) migrateHashCommand() *cobra.Command {
 	const example = `accounts migrate hash
 accounts --database postgres: migrate hash`
-	c := p.migrationFilesCommand("hash", "Renew atlas.sum after a file was edited that nobody has applied yet", example, cobra.NoArgs,
+	c := p.migrationFilesCommand("hash", "Renew atlas.sum after a file was edited that was not applied anywhere yet", example, cobra.NoArgs,
 		func(_ context.Context, files migrationFiles, _ []string) error {
 			if err := plan.Hash(files.dir); err != nil {
 				return err

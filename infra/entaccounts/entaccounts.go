@@ -128,7 +128,7 @@ func stub(t *schema.Table) *schema.Table {
 }
 
 // FirstFile is the first file of an application's Atlas directory whose later ones refer to accounts. Where the accounts are, it does
-// nothing. In a development database, in which Atlas has no history, it makes the stub that foreign keys need. In any other it fails, before the
+// nothing. In a development database, in which there is no history, it makes the stub that foreign keys need. In any other it fails, before the
 // application's first table is made, and says that the accounts must be migrated first. It returns an error for any other database than
 // [dialect.Postgres] and [dialect.SQLite].
 func FirstFile(database string) (string, error) {
@@ -164,5 +164,5 @@ END IF;
 
 const firstOnSQLite = firstHead + "CREATE TEMPORARY TABLE `first` (`ok` integer CONSTRAINT `the accounts must be migrated first` CHECK (`ok`));\n" +
 	"INSERT INTO `first` SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = '%[1]s')" +
-	" OR NOT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = 'atlas_schema_revisions');\n" +
+	" OR NOT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE sql LIKE '%%`operator_version`%%' OR sql LIKE '%%\"operator_version\"%%');\n" +
 	"DROP TABLE temp.`first`;\n%[2]s"

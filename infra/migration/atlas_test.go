@@ -282,8 +282,8 @@ func TestHalfAppliedByOneFinishedByTheOther(t *testing.T) {
 			name           string
 			first, seconds program
 		}{{"atlas, then we", atlas, we}, {"we, then atlas", we, atlas}} {
-			for _, mended := range []string{"the data", "the file"} {
-				t.Run(pair.name+" after mending "+mended, func(t *testing.T) {
+			for _, repaired := range []string{"the data", "the file"} {
+				t.Run(pair.name+" after repairing "+repaired, func(t *testing.T) {
 					p := newProject(t)
 					url := d.url(t)
 					file := strings.Replace(unbound, "(2)", "(CASE WHEN (SELECT max(id) FROM last) = 1 THEN 1 ELSE 2 END)", 1)
@@ -294,7 +294,7 @@ func TestHalfAppliedByOneFinishedByTheOther(t *testing.T) {
 					db := d.open(t, url)
 					p.agree(t, d, url, d.runner(t, db, os.DirFS(p.dir(d))))
 
-					if mended == "the data" {
+					if repaired == "the data" {
 						mustExec(t, db, "INSERT INTO last VALUES (9)")
 					} else {
 						p.write(t, d, map[string]string{"29990101000000_last.sql": unbound})
@@ -381,7 +381,7 @@ var changes = map[string]map[string][2]string{
 }
 
 // Of Atlas v0.13.1, the oldest in use, two faults are known: it does not see that the expression of a check has changed, and
-// where it makes a table of SQLite anew (also to add a column with a default, where there is no need) it writes a default
+// where it makes a table of SQLite again (also to add a column with a default, where there is no need) it writes a default
 // that is an expression without its parentheses, which SQLite refuses.
 func TestDiffWhereAtlasFails(t *testing.T) {
 	t.Parallel()

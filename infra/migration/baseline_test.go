@@ -40,7 +40,7 @@ func TestBaselineStandsForEarlierFiles(t *testing.T) {
 	})
 }
 
-// baseline begins the history in a transaction, which ends as told.
+// baseline begins the history in a transaction, which ends as asked.
 func baseline(t *testing.T, db *sql.DB, runner *migration.Runner, end string) error {
 	t.Helper()
 	conn := connection(t, db)

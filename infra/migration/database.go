@@ -10,6 +10,7 @@ import (
 	"ariga.io/atlas/sql/migrate"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/identifier"
 	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
@@ -22,6 +23,7 @@ const (
 // database says where the tables are in one database, and where the history of their migrations is.
 type database struct {
 	dialect string
+	name    string // of the history: see WithHistory
 	tables  string // on PostgreSQL, the schema of the tables
 	schema  string // on PostgreSQL, the schema of the history
 	table   string // of the history
@@ -31,7 +33,7 @@ type database struct {
 }
 
 const (
-	// historyName is what belongs to the history: on SQLite the table, on PostgreSQL the beginning of the schema's name.
+	// historyName is the name of the history of this module's migrations.
 	historyName = "accounts_migrations"
 	// atlasTable is what Atlas's command line calls the history, everywhere.
 	atlasTable = "atlas_schema_revisions"
@@ -40,32 +42,34 @@ const (
 // HistorySchema returns the schema of PostgreSQL in which the history of the tables in a schema is kept: to be given to Atlas's
 // command line as --revisions-schema. It is one for each schema, so that several stores can live in one database, and not the
 // schema itself, where an application's own history may be.
-func HistorySchema(tables string) string {
+func HistorySchema(tables string) string { return historySchema(historyName, tables) }
+
+func historySchema(name, tables string) string {
 	if tables == "public" {
-		return historyName
+		return name
 	}
-	return historyName + "_" + tables
+	return name + "_" + tables
 }
 
-// tablesOf is the inverse of HistorySchema.
-func tablesOf(history string) string {
-	if history == historyName {
+// tablesOf is the inverse of historySchema.
+func tablesOf(name, history string) string {
+	if history == name {
 		return "public"
 	}
-	return strings.TrimPrefix(history, historyName+"_")
+	return strings.TrimPrefix(history, name+"_")
 }
 
 // maxIdentifier is how many bytes of a name PostgreSQL keeps (NAMEDATALEN - 1).
 const maxIdentifier = 63
 
-func onPostgres(tables string) (database, error) {
-	d := database{dialect: Postgres, tables: tables, schema: HistorySchema(tables), table: atlasTable}
+func onPostgres(name, tables string) (database, error) {
+	d := database{dialect: Postgres, name: name, tables: tables, schema: historySchema(name, tables), table: atlasTable}
 	if len(d.schema) > maxIdentifier {
 		return database{}, &domain.Error{Kind: domain.ErrInvalid, Field: "schema", Reason: fmt.Sprintf(
 			"is %d bytes long; want at most %d, so that the name of the history's schema has room for it",
-			len(tables), maxIdentifier-len(historyName)-1)}
+			len(tables), maxIdentifier-len(name)-1)}
 	}
-	d.history = quote(d.schema) + "." + quote(d.table)
+	d.history = identifier.Quote(d.schema) + "." + identifier.Quote(d.table)
 	d.create = "CREATE TABLE " + d.history + ` (
 		"version" character varying NOT NULL,
 		"description" character varying NOT NULL,
@@ -84,8 +88,8 @@ func onPostgres(tables string) (database, error) {
 	return d, nil
 }
 
-func onSQLite(table string) database {
-	d := database{dialect: SQLite, table: table, history: "`" + table + "`"}
+func onSQLite(name, table string) database {
+	d := database{dialect: SQLite, name: name, table: table, history: "`" + table + "`"}
 	d.create = "CREATE TABLE IF NOT EXISTS " + d.history + " (" +
 		"`version` text NOT NULL, `description` text NOT NULL, `type` integer NOT NULL DEFAULT 2, " +
 		"`applied` integer NOT NULL DEFAULT 0, `total` integer NOT NULL DEFAULT 0, `executed_at` datetime NOT NULL, " +
@@ -94,8 +98,6 @@ func onSQLite(table string) database {
 	d.upsert = d.upsertStatement()
 	return d
 }
-
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 func (d database) placeholder(n int) string {
 	if d.dialect == SQLite {
@@ -170,12 +172,12 @@ func (d database) isUndefinedTable(err error) bool {
 }
 
 // sqliteHistory returns the table that holds the history on SQLite. Atlas's command line knows one table only, and an
-// application may keep a history of its own there: it is ours if there is no other and it holds a version of the directory.
-func sqliteHistory(ctx context.Context, q Querier, dir *script.Directory) (string, error) {
+// application may keep a history of its own there: it is that of the directory if there is no other and it holds one of its versions.
+func sqliteHistory(ctx context.Context, q Querier, name string, dir *script.Directory) (string, error) {
 	tables, err := texts(ctx, q,
-		"SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('"+historyName+"', '"+atlasTable+"')")
-	if err != nil || slices.Contains(tables, historyName) || len(tables) == 0 {
-		return historyName, err
+		"SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('"+name+"', '"+atlasTable+"')")
+	if err != nil || slices.Contains(tables, name) || len(tables) == 0 {
+		return name, err
 	}
 	versions, err := texts(ctx, q, "SELECT version FROM "+atlasTable)
 	if err != nil {
@@ -186,5 +188,5 @@ func sqliteHistory(ctx context.Context, q Querier, dir *script.Directory) (strin
 			return atlasTable, nil
 		}
 	}
-	return historyName, nil
+	return name, nil
 }

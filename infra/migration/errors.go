@@ -15,15 +15,19 @@ type StatementError struct {
 	Statement  int // counted from 1
 	Statements int // in the file
 	SQL        string
-	RolledBack bool  // what of the file had been executed; otherwise the next run continues with this statement
+	Applied    int   // statements of the file that remain applied; the next run continues behind them
+	RolledBack bool  // the file is one transaction, and none of it remains
 	Err        error // of the driver; its text may quote values
 }
 
 // Error tells the place and the reason, without values of rows.
 func (e *StatementError) Error() string {
-	after := fmt.Sprintf("%d of %d statements remain applied", e.Statement-1, e.Statements)
-	if e.RolledBack {
+	after := fmt.Sprintf("%d of %d statements remain applied", e.Applied, e.Statements)
+	switch {
+	case e.RolledBack:
 		after = "the file was rolled back"
+	case e.Applied < e.Statement-1:
+		after = "its transaction was rolled back; " + after
 	}
 	return fmt.Sprintf("migration %s, line %d: %s; %s", e.File, e.Line, script.Reason(e.Err), after)
 }

@@ -19,6 +19,8 @@ type fileRun struct {
 	plan      File
 	attempt   int
 	statement int   // the one being executed, counted from 1
+	begun     int   // the one that has begun a transaction of the file's own, which is open; 0 if there is none
+	undone    bool  // that was rolled back
 	failed    error // why it failed
 }
 
@@ -67,13 +69,42 @@ func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any
 			}
 		}
 		result, err := f.execute(ctx, statement, args...)
-		if err == nil || f.attempt == attempts || !f.isLockTimeout(err) {
-			return result, err
+		if err == nil || f.attempt == attempts || f.begun > 0 || !f.isLockTimeout(err) {
+			return result, f.followTransaction(ctx, statement, err)
 		}
 		if paused := f.pause(ctx); paused != nil {
 			return nil, errors.Join(paused, err)
 		}
 	}
+}
+
+// followTransaction notes which transaction of the file's own is open behind a statement, and rolls it back if the statement has failed. It
+// returns err.
+func (f *fileRun) followTransaction(ctx context.Context, statement string, err error) error {
+	switch {
+	case err == nil && script.Begins(statement):
+		f.begun = f.statement
+	case err == nil && script.Ends(statement):
+		f.begun = 0
+	case err != nil && f.begun > 0:
+		// SQLite keeps it open; and the record of the failure must not be in it.
+		ctx, cancel := afterwards(ctx)
+		defer cancel()
+		_ = f.exec(ctx, "ROLLBACK")
+		f.undone = true
+	}
+	return err
+}
+
+// remaining is how many statements of the file remain applied when one has failed.
+func (f *fileRun) remaining() int {
+	switch {
+	case f.Transactional:
+		return 0
+	case f.begun > 0:
+		return f.begun - 1
+	}
+	return f.statement - 1
 }
 
 func (f *fileRun) execute(ctx context.Context, statement string, args ...any) (sql.Result, error) {
@@ -140,6 +171,6 @@ func (f *fileRun) failure(ctx context.Context, err error) error {
 	statement := f.Statements[f.statement-1]
 	return &StatementError{
 		File: f.Name(), Line: f.Line(statement), Statement: f.statement, Statements: len(f.Statements), SQL: statement.Text,
-		RolledBack: f.Transactional, Err: f.failed,
+		Applied: f.remaining(), RolledBack: f.Transactional, Err: f.failed,
 	}
 }

@@ -66,7 +66,7 @@ func (r *Runner) Status(ctx context.Context) (Status, error) {
 // Check returns nil if every file of the directory was applied as it is. The database may be newer: while a release is
 // deployed, its migrations come first, and the instances of the one before may still start. It is one query, cheap enough
 // for every start of a program. Otherwise the error is:
-//   - [domain.ErrPendingMigrations]: the database is older, or a file was not finished. Up mends it.
+//   - [domain.ErrPendingMigrations]: the database is older, or a file was not finished. Up applies the rest.
 //   - [domain.ErrChecksum]: an applied file was edited, or the histories have parted.
 //   - [domain.ErrUnavailable]: the history cannot be read.
 func (r *Runner) Check(ctx context.Context) error {
@@ -79,12 +79,12 @@ func (r *Runner) Check(ctx context.Context) error {
 	}
 	switch {
 	case state.Partial != nil:
-		return script.Refuse(domain.ErrPendingMigrations, "migration %s is half applied (%d of %d statements); run: accounts migrate up",
-			state.Partial.Version, state.Partial.Applied, state.Partial.Total)
+		return script.Refuse(domain.ErrPendingMigrations, "migration %s is half applied (%d of %d statements)%s",
+			state.Partial.Version, state.Partial.Applied, state.Partial.Total, r.advice("run", "up"))
 	case len(state.pending) == 1:
-		return script.Refuse(domain.ErrPendingMigrations, "migration %s is pending; run: accounts migrate up%s", state.Pending[0], state.hint())
+		return script.Refuse(domain.ErrPendingMigrations, "migration %s is pending%s%s", state.Pending[0], r.advice("run", "up"), state.hint())
 	case len(state.pending) > 1:
-		return script.Refuse(domain.ErrPendingMigrations, "%d migrations are pending; run: accounts migrate up%s", len(state.pending), state.hint())
+		return script.Refuse(domain.ErrPendingMigrations, "%d migrations are pending%s%s", len(state.pending), r.advice("run", "up"), state.hint())
 	}
 	return nil
 }
@@ -224,7 +224,7 @@ func (s *state) addPending(p pending) {
 }
 
 // sameStatements reports whether the first n statements of the file are those in the record. A file whose failing rest was
-// mended, and which was then finished by an Atlas that keeps the first sum, is not an edited one.
+// repaired, and which was then finished by an Atlas that keeps the first sum, is not an edited one.
 func sameStatements(f *script.File, revision *migrate.Revision, n int) bool {
 	if n > len(f.Statements) || n != len(revision.PartialHashes) {
 		return false
@@ -255,8 +255,12 @@ func (s *state) parted() error {
 	case len(s.OutOfOrder) > 0:
 		return script.Refuse(domain.ErrChecksum, "migration %s was added before %s, which is applied already", s.OutOfOrder[0], s.Current)
 	case s.Edited != "":
+		accept := "call Accept"
+		if s.database.name == historyName {
+			accept = "run: accounts migrate accept " + s.Edited
+		}
 		return script.Refuse(domain.ErrChecksum, "migration %s was edited after it was applied; restore it, or, if it was repaired half way and then "+
-			"finished by Atlas, run: accounts migrate accept %[1]s", s.Edited)
+			"finished by Atlas, %s", s.Edited, accept)
 	}
 	return nil
 }
@@ -344,7 +348,7 @@ func (h history) ReadRevision(ctx context.Context, version string) (*migrate.Rev
 		return nil, migrate.ErrRevisionNotExist
 	}
 	if h.run != nil {
-		// What is left of a half applied file may have been mended since.
+		// What is left of a half applied file may have been repaired since.
 		revisions[i].Hash, revisions[i].Total = h.run.Sum, len(h.run.Statements)
 	}
 	return revisions[i], nil
@@ -354,6 +358,12 @@ func (h history) ReadRevision(ctx context.Context, version string) (*migrate.Rev
 func (h history) WriteRevision(ctx context.Context, r *migrate.Revision) error {
 	if h.run != nil && h.run.failed != nil && h.run.Transactional {
 		return nil
+	}
+	if h.run != nil && h.run.undone {
+		remaining := *r
+		remaining.Applied = h.run.remaining()
+		remaining.PartialHashes = r.PartialHashes[:min(remaining.Applied, len(r.PartialHashes))]
+		r = &remaining
 	}
 	var hashes sql.NullString
 	if len(r.PartialHashes) > 0 {

@@ -14,7 +14,7 @@ import (
 	_ "github.com/lib/pq"
 	_ "modernc.org/sqlite"
 
-	"github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/ent/migrate/desired"
 	"github.com/softbee/accounts/ent/migrate/postgres"
 	"github.com/softbee/accounts/ent/migrate/sqlite"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
@@ -109,11 +109,10 @@ func (d testDatabase) embedded(t testing.TB) fs.FS {
 // desired returns the project's own desired state.
 func (d testDatabase) desired(t testing.TB) string {
 	t.Helper()
-	text, err := fs.ReadFile(migrate.Desired, "schema."+d.name+".sql")
-	if err != nil {
-		t.Fatal(err)
+	if d.dialect == migration.SQLite {
+		return desired.SQLite
 	}
-	return string(text)
+	return desired.Postgres
 }
 
 // directory returns files as a directory of migrations with its atlas.sum.

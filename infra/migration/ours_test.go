@@ -38,7 +38,7 @@ var theirs = map[string][]string{
 	"sqlite": {
 		"CREATE TABLE orgs (id integer PRIMARY KEY)",
 		"INSERT INTO orgs VALUES (1)",
-		"ALTER TABLE users ADD COLUMN org_id integer REFERENCES orgs (id)",
+		"ALTER TABLE users ADD COLUMN org_id integer REFERENCES orgs",
 		"ALTER TABLE users ADD COLUMN note text COLLATE NOCASE NOT NULL DEFAULT 'n' CHECK (note <> '')",
 		"CREATE INDEX app_idx ON users (last_login)",
 		"CREATE UNIQUE INDEX app_org ON users (org_id, lower(username) DESC) WHERE org_id > 0",

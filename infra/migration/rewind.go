@@ -104,8 +104,8 @@ func (r *Runner) rewind(ctx context.Context, s *Session, to string) (Rewind, err
 		case keep == 0:
 			return Rewind{}, script.Refuse(domain.ErrInvalid, "there is no migration %q", to)
 		case to > state.Current:
-			return Rewind{}, script.Refuse(domain.ErrInvalid, "the database is at %s, before %s; to go on, run: accounts migrate up --to %s",
-				state.Current, to, to)
+			return Rewind{}, script.Refuse(domain.ErrInvalid, "the database is at %s, before %s%s",
+				state.Current, to, r.advice("to go on, run", "up --to "+to))
 		case state.Partial != nil && state.Partial.Version == to:
 			return Rewind{}, script.Refuse(domain.ErrInvalid, "migration %s is half applied: there is no way back to its end", to)
 		}

@@ -18,6 +18,7 @@ import (
 	"database/sql"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ type Runner struct {
 	dialect string
 	dir     *script.Directory
 	watch   []domain.Observer
+	history string // its name
 
 	mu     sync.Mutex
 	schema Schema // once it is known
@@ -46,24 +48,60 @@ type Runner struct {
 // not yet use db. dialect is [Postgres] or [SQLite]. On PostgreSQL everything happens in one schema, which Up creates if it
 // is not there.
 //
-// The error is a [domain.ErrChecksum] if a file does not match atlas.sum, and a [domain.ErrInvalid] for a schema on SQLite or
-// one whose name is too long.
-func New(db *sql.DB, dialect string, dir fs.FS, schema Schema) (*Runner, error) {
+// The error is a [domain.ErrChecksum] if a file does not match atlas.sum, and a [domain.ErrInvalid] for a schema on SQLite, one whose
+// name is too long, or an option that cannot be.
+func New(db *sql.DB, dialect string, dir fs.FS, schema Schema, options ...Option) (*Runner, error) {
+	r := &Runner{db: db, dialect: dialect, schema: schema, history: historyName}
+	for _, option := range options {
+		if err := option(r); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case dialect != Postgres && dialect != SQLite:
 		return nil, script.Refuse(domain.ErrInvalid, "the dialect %q is neither %q nor %q", dialect, Postgres, SQLite)
 	case dialect == SQLite && schema != Schema{}:
 		return nil, &domain.Error{Kind: domain.ErrInvalid, Field: "schema", Reason: "is given, but SQLite has none"}
 	case schema.Name != "":
-		if _, err := onPostgres(schema.Name); err != nil {
+		if _, err := onPostgres(r.history, schema.Name); err != nil {
 			return nil, err
 		}
 	}
-	directory, err := script.Read(dir, dialect)
-	if err != nil {
+	var err error
+	if r.dir, err = script.Read(dir, dialect); err != nil {
 		return nil, err
 	}
-	return &Runner{db: db, dialect: dialect, dir: directory, schema: schema}, nil
+	return r, nil
+}
+
+// Option is a choice of [New].
+type Option func(*Runner) error
+
+// WithHistory gives the history a name of its own, for a directory that is not this module's: that of an application, whose migrations run
+// beside ours in the same database. On SQLite it is the name of the table; on PostgreSQL the history is the table atlas_schema_revisions in
+// a schema that is called so, with the name of the tables' schema behind it (NAME_auth) unless that is public.
+//
+// The name is of lower-case letters, digits and "_", at most 40 of them, and does not begin with accounts_migrations. Anything else is a
+// [domain.ErrInvalid].
+func WithHistory(name string) Option {
+	return func(r *Runner) error {
+		if !validHistory.MatchString(name) || strings.HasPrefix(name, historyName) || strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "sqlite_") {
+			return &domain.Error{Kind: domain.ErrInvalid, Field: "history", Reason: fmt.Sprintf(
+				`is named %q; expected at most 40 lower-case letters, digits and "_" that do not begin with %s`, name, historyName)}
+		}
+		r.history = name
+		return nil
+	}
+}
+
+var validHistory = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,39}$`)
+
+// advice names a command of this module's command line, which knows no other migrations.
+func (r *Runner) advice(text, command string) string {
+	if r.history != historyName {
+		return ""
+	}
+	return "; " + text + ": accounts migrate " + command
 }
 
 // Observe has observers see each run of Up that finds something to do, and each file of it: "migrate" and "apply migration". Call it before the
@@ -78,7 +116,7 @@ type UpOptions struct {
 	// LockTimeout is how long a statement waits for a lock on a table while others queue behind it: PostgreSQL's
 	// lock_timeout. A file (outside a transaction: a statement) that waits longer is rolled back and tried again, after
 	// a pause that lets the others through, ten times in all. Zero means 5 s, less than 1 ms is refused. CREATE and DROP INDEX CONCURRENTLY, which
-	// stop nobody, wait as long as they need.
+	// keep no other statement waiting, wait as long as they need. A transaction that the file itself begins is not tried again.
 	LockTimeout time.Duration
 
 	// Wait is how long to wait for another runner to finish. Zero means a minute.
@@ -132,7 +170,7 @@ func newLimits(lockTimeout, wait time.Duration) (limits, error) {
 //   - [domain.ErrInvalid]: To is not a version of the directory, or is behind the database; a limit is out of bounds; or the
 //     encoding of the database is not UTF8 (the field "database").
 //   - [*StatementError]: a statement failed. Files before it are applied; its own file is rolled back, or, without a
-//     transaction, half applied.
+//     transaction, half applied: up to the statement, or to the BEGIN of its own transaction.
 //   - [domain.ErrUnavailable]: the database cannot be reached, or another runner is at work for longer than Wait.
 func (r *Runner) Up(ctx context.Context, options UpOptions) ([]File, error) {
 	limits, err := newLimits(options.LockTimeout, options.Wait)
@@ -203,9 +241,13 @@ func (r *Runner) applyPending(ctx context.Context, s *Session, options UpOptions
 
 // apply executes what is left of one file.
 func (r *Runner) apply(ctx context.Context, s *Session, p pending, progress func(Step)) error {
-	if statement := p.EndsTransaction(); statement != nil && p.Transactional {
+	switch statement := p.Unbalanced(); {
+	case statement != nil && p.Transactional:
 		return script.Refuse(domain.ErrInvalid, `migration %s, line %d would end the transaction in which the file is applied; `+
 			`take it out, or begin the file with "-- atlas:txmode none" and an empty line`, p.Name(), p.Line(statement))
+	case statement != nil:
+		return script.Refuse(domain.ErrInvalid, "migration %s, line %d begins a transaction that the file does not end; expected a COMMIT",
+			p.Name(), p.Line(statement))
 	}
 	file := &fileRun{Session: s, pending: p, progress: progress, plan: p.describe()}
 	executor, err := migrate.NewExecutor(file, r.dir.Atlas, history{s.conn, s.database, file},
@@ -282,8 +324,8 @@ func (r *Runner) pendingTo(ctx context.Context, q Querier, version string) ([]pe
 		return nil, script.Refuse(domain.ErrInvalid, "an empty database begins at the checkpoint %s, after %s", state.pending[0].Version(), version)
 	}
 	if last < 0 && version < state.Current {
-		return nil, script.Refuse(domain.ErrInvalid, "the database is at %s, after %s; to go back, run: accounts migrate down --to %s",
-			state.Current, version, version)
+		return nil, script.Refuse(domain.ErrInvalid, "the database is at %s, after %s%s",
+			state.Current, version, r.advice("to go back, run", "down --to "+version))
 	}
 	return state.pending[:last+1], nil
 }

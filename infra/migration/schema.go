@@ -73,8 +73,8 @@ func CurrentSchema(ctx context.Context, q Querier) (_ Schema, err error) {
 // locate returns where the tables and their history are. On PostgreSQL that is found out once for a runner.
 func (r *Runner) locate(ctx context.Context, q Querier) (database, error) {
 	if r.dialect == SQLite {
-		table, err := sqliteHistory(ctx, q, r.dir)
-		return onSQLite(table), err
+		table, err := sqliteHistory(ctx, q, r.history, r.dir)
+		return onSQLite(r.history, table), err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,7 +85,7 @@ func (r *Runner) locate(ctx context.Context, q Querier) (database, error) {
 		}
 		r.schema = schema
 	}
-	return onPostgres(r.schema.Name)
+	return onPostgres(r.history, r.schema.Name)
 }
 
 // Schema returns the schema of PostgreSQL in which the runner works, and "" on SQLite. The errors are those of
@@ -98,20 +98,20 @@ func (r *Runner) Schema(ctx context.Context) (string, error) {
 	return d.tables, err
 }
 
-// elsewhere returns the schemas of the database that have a history of accounts.
+// elsewhere returns the schemas of the database that have a history of the same name.
 func (d database) elsewhere(ctx context.Context, q Querier) ([]string, error) {
 	if d.dialect == SQLite {
 		return nil, nil
 	}
 	histories, err := texts(ctx, q, `SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.relname = '`+atlasTable+`' AND (n.nspname = '`+historyName+`' OR starts_with(n.nspname, '`+historyName+`_'))
+		WHERE c.relname = '`+atlasTable+`' AND (n.nspname = '`+d.name+`' OR starts_with(n.nspname, '`+d.name+`_'))
 		ORDER BY 1`)
 	if err != nil {
 		return nil, script.Failure("look for other histories", err)
 	}
 	var schemas []string
 	for _, history := range histories {
-		if tables := tablesOf(history); tables != d.tables {
+		if tables := tablesOf(d.name, history); tables != d.tables {
 			schemas = append(schemas, tables)
 		}
 	}

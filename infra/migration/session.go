@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/identifier"
 	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
@@ -45,7 +46,8 @@ func (s *Session) prepare(ctx context.Context) error {
 		// Limits that the URL or the role may set for ordinary work do not suit an index on a large table.
 		if err := s.exec(ctx,
 			"SET statement_timeout = 0", "SET idle_in_transaction_session_timeout = 0", s.setLockTimeout(s.lockTimeout),
-			"SET search_path = "+quote(s.database.tables),
+			"SET search_path = "+identifier.Quote(s.database.tables),
+			"SET quote_all_identifiers = off", // by which expressions would be printed in another way
 		); err != nil {
 			return err
 		}
@@ -85,7 +87,7 @@ func (r *Runner) withLock(ctx context.Context, limits limits, work func(*Session
 // settings of the run with it.
 func (s *Session) close() error {
 	if s.database.dialect == Postgres {
-		_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // the error that it is told to return
+		_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // so it closes the connection
 		return nil
 	}
 	return s.conn.Close()
@@ -97,10 +99,10 @@ func (s *Session) createHistory(ctx context.Context) error {
 	var create []string
 	// CREATE SCHEMA IF NOT EXISTS would need the right to create one even where it exists.
 	if !tables {
-		create = append(create, "CREATE SCHEMA "+quote(s.database.tables))
+		create = append(create, "CREATE SCHEMA "+identifier.Quote(s.database.tables))
 	}
 	if !schema {
-		create = append(create, "CREATE SCHEMA "+quote(s.database.schema))
+		create = append(create, "CREATE SCHEMA "+identifier.Quote(s.database.schema))
 	}
 	if !table {
 		create = append(create, s.database.create)
@@ -188,7 +190,7 @@ func (s *Session) lockSQLite(ctx context.Context) (func() error, error) {
 		}
 		return s.exec(context.WithoutCancel(ctx), "DETACH migration_lock")
 	}
-	// Whoever had the lock before has removed the file, so this may be a lock on what is no file any more.
+	// The one who had the lock before has removed the file, so this may be a lock on what is no file any more.
 	after, gone := os.Stat(path)
 	switch {
 	case script.IsBusy(err), err == nil && (missing != nil || gone != nil || !os.SameFile(before, after)):
@@ -228,7 +230,7 @@ func (s *Session) exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// inTx runs fn in a transaction. On SQLite it is one that may break foreign keys in between, as making a table anew does,
+// inTx runs fn in a transaction. On SQLite it is one that may break foreign keys in between, as making a table again does,
 // but not in the end.
 func (s *Session) inTx(ctx context.Context, fn func() error) (err error) {
 	if s.database.dialect == Postgres {

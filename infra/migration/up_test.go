@@ -223,24 +223,68 @@ func TestResumeOutsideTransaction(t *testing.T) {
 			t.Errorf("check: %v", err)
 		}
 
-		// The part that was applied must stay as it was; the rest may be mended.
+		// The part that was applied must stay as it was; the rest may be corrected.
 		edited := d.runner(t, db, and(t, dir, map[string]string{third + "_last.sql": strings.Replace(unbound, "(1)", "(7)", 1)}))
 		if _, err := edited.Up(t.Context(), migration.UpOptions{}); !errors.Is(err, domain.ErrChecksum) {
 			t.Errorf("with an edited beginning: %v", err)
 		}
-		mended := d.runner(t, db, and(t, dir, map[string]string{third + "_last.sql": unbound}))
-		files, err := mended.Up(t.Context(), migration.UpOptions{})
+		corrected := d.runner(t, db, and(t, dir, map[string]string{third + "_last.sql": unbound}))
+		files, err := corrected.Up(t.Context(), migration.UpOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(files) != 1 || len(files[0].Statements) != 1 {
 			t.Errorf("applied %+v; want one statement", files)
 		}
-		if err := mended.Check(t.Context()); err != nil {
+		if err := corrected.Check(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if n := queryString(t, db, "SELECT count(*) FROM last"); n != "2" {
 			t.Errorf("%s rows; want 2", n)
+		}
+	})
+}
+
+// A file without a transaction may have one of its own. If a statement of it fails, what remains is what was done before its BEGIN.
+func TestTransactionOfTheFile(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d testDatabase) {
+		db := d.open(t, d.url(t))
+		text := lines("-- atlas:txmode none", "", "CREATE TABLE own (id integer PRIMARY KEY);", "BEGIN;", "INSERT INTO own VALUES (1);",
+			"INSERT INTO own VALUES (2);", "COMMIT;", "INSERT INTO own VALUES (3);")
+		broken := d.runner(t, db, directory(t, map[string]string{first + "_own.sql": strings.Replace(text, "(2)", "(1)", 1)}))
+		_, err := broken.Up(t.Context(), migration.UpOptions{})
+		var failed *migration.StatementError
+		if !errors.As(err, &failed) || failed.Statement != 4 || failed.Applied != 1 ||
+			!strings.HasSuffix(err.Error(), "its transaction was rolled back; 1 of 6 statements remain applied") {
+			t.Fatalf("%v", err)
+		}
+		status, err := broken.Status(t.Context())
+		if err != nil || status.Partial == nil || status.Partial.Applied != 1 || status.Partial.Error == "" {
+			t.Errorf("%+v, %v", status, err)
+		}
+		if n := queryString(t, db, "SELECT count(*) FROM own"); n != "0" {
+			t.Errorf("%s rows; want none", n)
+		}
+		mustUp(t, d.runner(t, db, directory(t, map[string]string{first + "_own.sql": text})))
+		if n := queryString(t, db, "SELECT count(*) FROM own"); n != "3" {
+			t.Errorf("%s rows; want 3", n)
+		}
+
+		for _, statement := range []string{"BEGIN", "START TRANSACTION", "BEGIN; COMMIT; BEGIN"} {
+			if d.dialect == migration.SQLite && statement == "START TRANSACTION" {
+				continue
+			}
+			unended := directory(t, map[string]string{first + "_own.sql": text, second + "_unended.sql": lines("-- atlas:txmode none", "", statement+";", "DROP TABLE own;")})
+			if _, err := d.runner(t, db, unended).Up(t.Context(), migration.UpOptions{}); !errors.Is(err, domain.ErrInvalid) || !strings.Contains(err.Error(), "line 3 begins") {
+				t.Errorf("%s: %v", statement, err)
+			}
+		}
+		for _, statement := range []string{"BEGIN ISOLATION LEVEL SERIALIZABLE", "COMMIT AND CHAIN", "END TRANSACTION", "ROLLBACK WORK"} {
+			ended := directory(t, map[string]string{first + "_own.sql": text, second + "_ended.sql": statement + ";\n"})
+			if _, err := d.runner(t, db, ended).Up(t.Context(), migration.UpOptions{}); !errors.Is(err, domain.ErrInvalid) || !strings.Contains(err.Error(), "line 1 would end") {
+				t.Errorf("%s: %v", statement, err)
+			}
 		}
 	})
 }

@@ -25,6 +25,10 @@ type DownOptions struct {
 	LockTimeout time.Duration // as in migration.UpOptions
 	Wait        time.Duration // as in migration.UpOptions
 
+	// Exclude are tables that stay as they are, whatever the files make in Dev: those of this module for an application's directory, whose
+	// first file makes a stub of them there (entaccounts.Tables).
+	Exclude []string
+
 	// Dev gives the place in which the files up to To are executed to see what they make. On PostgreSQL it may be nil: then
 	// that is the schema of the history, in a transaction that is rolled back.
 	Dev Dev
@@ -59,7 +63,7 @@ func Down(ctx context.Context, runner *migration.Runner, options DownOptions) (D
 		if err != nil {
 			return nil, script.Failure("inspect the database", err)
 		}
-		changes, gone, err := wayBack(ctx, s, d, driver, options.Dev, rewind)
+		changes, gone, err := wayBack(ctx, s, d, driver, options, rewind)
 		if err != nil {
 			return nil, err
 		}
@@ -102,13 +106,14 @@ var createsTrigger = regexp.MustCompile(`(?is)^\s*CREATE\s+TRIGGER\b`)
 // wayBack returns the changes from the live tables to what the files that are kept make, and what else of the later files has to
 // go. What those have replaced, of triggers, views and functions, does not come back.
 func wayBack(
-	ctx context.Context, s *migration.Session, d database, driver migrate.Driver, dev Dev, rewind migration.Rewind,
+	ctx context.Context, s *migration.Session, d database, driver migrate.Driver, options DownOptions, rewind migration.Rewind,
 ) (changes []schema.Change, gone drops, err error) {
 	var target *schema.Schema
 	var kept drops
 	var made []*schema.Schema // by the files, one after the other; all else is not ours
 	var tables []string       // of those that the files to be undone know
-	err = layOut(ctx, s, d, dev, func(place *scratch) (err error) {
+	err = layOut(ctx, s, d, options.Dev, func(place *scratch) (err error) {
+		place.besides = append(place.besides, options.Exclude...)
 		if rewind.Keep == 0 {
 			if target, err = place.inspect(ctx); err != nil {
 				return err
@@ -151,6 +156,8 @@ func wayBack(
 	if err != nil {
 		return nil, drops{}, err
 	}
+	// Without a name, all tables are inspected.
+	live.Tables = slices.DeleteFunc(live.Tables, func(t *schema.Table) bool { return !slices.Contains(tables, t.Name) })
 	prune(live, target, made...)
 	changes, err = difference(driver, live, target)
 	return changes, gone.without(kept).within(there), err

@@ -131,7 +131,7 @@ func lintFile(ctx context.Context, place *scratch, f *script.File) ([]Finding, e
 		if err := execute(ctx, s); err != nil {
 			return nil, f.Failure(statement, err)
 		}
-		if !f.Transactional && !l.open && !controlsTransaction.MatchString(statement.Text) && !script.CreatesConcurrently.MatchString(statement.Text) {
+		if !f.Transactional && !l.open && !controlsTransaction(statement.Text) && !script.CreatesConcurrently.MatchString(statement.Text) {
 			if err := l.repeat(ctx, s); err != nil {
 				return nil, f.Failure(statement, err)
 			}

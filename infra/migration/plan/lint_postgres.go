@@ -151,8 +151,8 @@ func (l *linting) preparePostgres(ctx context.Context) error {
 // executePostgres executes a statement in the transaction that is open, or else in one of its own, and looks around
 // before its locks are gone.
 func (l *linting) executePostgres(ctx context.Context, s *step) error {
-	if control := controlsTransaction.FindStringSubmatch(s.statement.Text); control != nil {
-		l.open = begins.MatchString(s.statement.Text)
+	if controlsTransaction(s.statement.Text) {
+		l.open = script.Begins(s.statement.Text)
 		return l.exec(ctx, s.statement.Text)
 	}
 	alone := !l.open

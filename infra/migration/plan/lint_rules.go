@@ -21,9 +21,6 @@ type rule struct {
 
 // Some things can only be seen in the text.
 var (
-	controlsTransaction = regexp.MustCompile(`(?i)^\s*(BEGIN|START\s+TRANSACTION|COMMIT|END|ROLLBACK|ABORT)\b(?:\s+(?:WORK|TRANSACTION))?` +
-		`(?:\s+(?:ISOLATION|READ|DEFERRED|IMMEDIATE|EXCLUSIVE|AND)\b.*)?\s*;?\s*$`)
-	begins        = regexp.MustCompile(`(?i)^\s*(BEGIN|START)\b`)
 	isConcurrent  = regexp.MustCompile(`(?i)\bCONCURRENTLY\b`)
 	validates     = regexp.MustCompile(`(?i)\bVALIDATE\s+CONSTRAINT\b`)
 	truncates     = regexp.MustCompile(`(?i)\bTRUNCATE\b`)
@@ -257,10 +254,10 @@ var rules = []rule{
 	{"AC106", "leave the transaction to the program that runs the file, or begin the file with -- atlas:txmode none and an empty line", "", "statement", executed, false,
 		func(l *linting, s *step, _ event) string {
 			switch {
-			case !controlsTransaction.MatchString(s.statement.Text):
+			case !controlsTransaction(s.statement.Text):
 			case l.file.Transactional:
 				return "The file is one transaction, and this statement begins or ends one"
-			case begins.MatchString(s.statement.Text) && l.open && l.lastBegin() == s:
+			case script.Begins(s.statement.Text) && l.open && l.lastBegin() == s:
 				return "This transaction is not ended"
 			}
 			return ""
@@ -365,9 +362,14 @@ func (l *linting) heldBefore(s *step) string {
 	return l.table(s, table)
 }
 
+// controlsTransaction tells whether a statement begins or ends a transaction.
+func controlsTransaction(statement string) bool {
+	return script.Begins(statement) || script.Ends(statement)
+}
+
 func (l *linting) lastBegin() (last *step) {
 	for _, s := range l.steps {
-		if begins.MatchString(s.statement.Text) {
+		if script.Begins(s.statement.Text) {
 			last = s
 		}
 	}

@@ -106,11 +106,11 @@ func predicate(i *schema.Index) string {
 
 // executeSQLite executes a statement.
 func (l *linting) executeSQLite(ctx context.Context, s *step) error {
-	if controlsTransaction.MatchString(s.statement.Text) {
+	if controlsTransaction(s.statement.Text) {
 		if l.file.Transactional {
 			return nil // which is a finding; the file is executed without a transaction here
 		}
-		l.open = begins.MatchString(s.statement.Text)
+		l.open = script.Begins(s.statement.Text)
 	}
 	if match := deletesAll.FindStringSubmatch(s.statement.Text); match != nil {
 		table := s.from[strings.Trim(match[1], "`\"[]")]

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"ariga.io/atlas/sql/migrate"
 	"ariga.io/atlas/sql/schema"
 
+	"github.com/softbee/accounts/infra/internal/identifier"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/migration/internal/script"
 )
@@ -21,8 +21,8 @@ type scratch struct {
 	conn          *sql.Conn
 	driver        migrate.Driver
 	database      database
-	transactional bool   // it is a transaction, of which nothing remains
-	besides       string // a table in it that is no part of it
+	transactional bool     // it is a transaction, of which nothing remains
+	besides       []string // tables in it that are no part of it
 }
 
 // withScratch calls work with an empty place in a database from dev.
@@ -69,17 +69,15 @@ func withinHistory(ctx context.Context, s *migration.Session, d database, work f
 		return script.Failure("look for a schema to work in", err)
 	}
 	if !exists {
-		if _, err := conn.ExecContext(ctx, "CREATE SCHEMA "+quote(place)); err != nil {
+		if _, err := conn.ExecContext(ctx, "CREATE SCHEMA "+identifier.Quote(place)); err != nil {
 			return script.Failure("create a schema to work in", err)
 		}
 	}
-	if _, err := conn.ExecContext(ctx, "SET LOCAL search_path = "+quote(place)); err != nil {
+	if _, err := conn.ExecContext(ctx, "SET LOCAL search_path = "+identifier.Quote(place)); err != nil {
 		return script.Failure("go to a schema to work in", err)
 	}
-	return work(&scratch{conn: conn, driver: driver, database: d, transactional: true, besides: table})
+	return work(&scratch{conn: conn, driver: driver, database: d, transactional: true, besides: []string{table}})
 }
-
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 var (
 	doBlock = regexp.MustCompile(`(?i)^\s*(DO|CALL)\b`)
@@ -128,8 +126,8 @@ func (s *scratch) executeText(ctx context.Context, text string) error {
 // inspect returns what has been made in the place.
 func (s *scratch) inspect(ctx context.Context) (*schema.Schema, error) {
 	made, err := inspect(ctx, s.driver)
-	if err == nil && s.besides != "" {
-		made.Tables = slices.DeleteFunc(made.Tables, func(t *schema.Table) bool { return t.Name == s.besides })
+	if err == nil {
+		made.Tables = slices.DeleteFunc(made.Tables, func(t *schema.Table) bool { return slices.Contains(s.besides, t.Name) })
 	}
 	return made, err
 }
@@ -154,7 +152,7 @@ func tableNames(s *schema.Schema) []string {
 
 // difference returns the changes that lead from one schema to the other, whatever the two are called.
 func difference(driver migrate.Driver, from, to *schema.Schema) ([]schema.Change, error) {
-	from.Name, from.Attrs = to.Name, to.Attrs                            // the comment on the schema "public" is nobody's concern
+	from.Name, from.Attrs = to.Name, to.Attrs                            // the comment on the schema "public" is not compared
 	changes, err := driver.SchemaDiff(from, to, schema.DiffNormalized()) // both are as a database prints them
 	if err != nil {
 		return nil, err
@@ -256,8 +254,8 @@ func (s *scratch) forms(ctx context.Context) (map[[2]string][]string, error) {
 				continue
 			}
 			forms[key] = append(forms[key], expression)
-			if _, err := s.conn.ExecContext(ctx, "ALTER TABLE "+quote(key[0])+" DROP CONSTRAINT "+quote(key[1])+", ADD CONSTRAINT "+
-				quote(key[1])+" CHECK ("+expression+")"); err != nil {
+			if _, err := s.conn.ExecContext(ctx, "ALTER TABLE "+identifier.Quote(key[0])+" DROP CONSTRAINT "+identifier.Quote(key[1])+", ADD CONSTRAINT "+
+				identifier.Quote(key[1])+" CHECK ("+expression+")"); err != nil {
 				return nil, script.Failure("look at the checks", err)
 			}
 		}

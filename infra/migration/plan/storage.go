@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/softbee/accounts/infra/internal/identifier"
 	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
@@ -55,10 +56,10 @@ func storageChanges(live, declared map[string]storage) (statements []string) {
 			}
 		}
 		if len(missing) > 0 {
-			statements = append(statements, "ALTER TABLE "+quote(table)+" SET ("+strings.Join(missing, ", ")+");")
+			statements = append(statements, "ALTER TABLE "+identifier.Quote(table)+" SET ("+strings.Join(missing, ", ")+");")
 		}
 		if is.unlogged && !declared[table].unlogged {
-			statements = append(statements, "ALTER TABLE "+quote(table)+" SET LOGGED;")
+			statements = append(statements, "ALTER TABLE "+identifier.Quote(table)+" SET LOGGED;")
 		}
 	}
 	return statements

@@ -106,6 +106,17 @@ func partsOf(statement string) parts {
 // Columns returns the columns of a CREATE TABLE statement of SQLite as they are written, by their names in lower case.
 func Columns(statement string) map[string]string { return partsOf(statement).columns }
 
+// Parts returns the constraints of a CREATE TABLE statement of SQLite as they are written, and then the columns.
+func Parts(statement string) (items []string) {
+	p := partsOf(statement)
+	for _, of := range []map[string]string{p.constraints, p.columns} {
+		for _, key := range sortedKeys(of) {
+			items = append(items, of[key])
+		}
+	}
+	return items
+}
+
 // Made is what statements have ever made. Names are in lower case.
 type Made struct {
 	tables  map[string]parts

@@ -36,17 +36,36 @@ type File struct {
 	Transactional bool
 }
 
-// endsTransaction finds a statement that ends the transaction in which it stands, or begins another.
-var endsTransaction = regexp.MustCompile(`(?i)^(BEGIN|START\s+TRANSACTION|COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?:\s+(?:WORK|TRANSACTION))?)\s*(;|$)`)
+var (
+	beginsTransaction = regexp.MustCompile(`(?i)^(BEGIN|START\s+TRANSACTION)\b|^(COMMIT|END|ABORT|ROLLBACK)\b[^;]*\bAND\s+CHAIN\b`)
+	endsTransaction   = regexp.MustCompile(`(?i)^(COMMIT|END|ABORT|ROLLBACK|PREPARE\s+TRANSACTION)\b`)
+	// keepsTransaction finds what begins like the end of a transaction and is none.
+	keepsTransaction = regexp.MustCompile(`(?i)^(COMMIT|ROLLBACK)\s+PREPARED\b|^ROLLBACK\s+((WORK|TRANSACTION)\s+)?TO\b`)
+)
 
-// EndsTransaction returns the first statement of the file that would end its transaction, or nil.
-func (f *File) EndsTransaction() *migrate.Stmt {
+// Begins tells whether a statement begins a transaction. One that ends a transaction and begins the next, COMMIT AND CHAIN, does.
+func Begins(statement string) bool { return beginsTransaction.MatchString(statement) }
+
+// Ends tells whether a statement ends the transaction in which it stands.
+func Ends(statement string) bool {
+	return endsTransaction.MatchString(statement) && !keepsTransaction.MatchString(statement)
+}
+
+// Unbalanced returns the first statement of a transactional file that ends the transaction or begins another; of a file without one, the
+// statement that begins a transaction which the file does not end. It returns nil if there is none.
+func (f *File) Unbalanced() *migrate.Stmt {
+	var open *migrate.Stmt
 	for _, statement := range f.Statements {
-		if endsTransaction.MatchString(statement.Text) {
+		switch begins, ends := Begins(statement.Text), Ends(statement.Text); {
+		case f.Transactional && (begins || ends):
 			return statement
+		case begins:
+			open = statement
+		case ends:
+			open = nil
 		}
 	}
-	return nil
+	return open
 }
 
 var (
