@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/softbee/accounts/infra/adoption"
+	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/password"
-	"github.com/softbee/accounts/infra/postgres"
 )
 
 func (p *program) migrateAdoptCommand() *cobra.Command {
@@ -28,8 +28,10 @@ accounts migrate adopt --map django.json --zone UTC --yes`
 			if err != nil {
 				return err
 			}
-			if kind != onPostgres {
-				return invalid("database", "is not PostgreSQL, on which alone a table can be adopted; use: accounts user import")
+			if kind == onSQLite {
+				if _, err := os.Stat(address); err != nil { // which opening it would make
+					return invalid("database", "cannot be read: "+systemReason(err))
+				}
 			}
 			options := adoption.Options{Zone: zone, OnCollision: adoption.Rule(rule)}
 			if mapping != "" {
@@ -40,13 +42,13 @@ accounts migrate adopt --map django.json --zone UTC --yes`
 			if options.Hasher, err = password.New(password.Policy{}); err != nil {
 				return err
 			}
-			return p.adopt(ctx, address, options, yes)
+			return p.aboutFile(p.adopt(ctx, kind, options, yes))
 		})
 	c.Long = `Take over a table of accounts that another program made.
 
 Without --yes nothing is changed: the command reports what would become of each column, which rows cannot be kept as
 they are, and what is changed in the others. With --yes it converts the table, keeps every account with its password, and
-puts what cannot be kept into the table accounts_adoption.set_aside. It can be interrupted at any point and run again.`
+puts what cannot be kept into the table accounts_adoption.set_aside (on SQLite: accounts_adoption_set_aside). It can be interrupted at any point and run again.`
 	c.Flags().BoolVar(&yes, "yes", false, "do it; otherwise only report")
 	c.Flags().StringVar(&zone, "zone", "", "the `ZONE` of times that are stored without one: an IANA name, such as UTC")
 	c.Flags().StringVar(&rule, "on-collision", string(adoption.Fail), "which of several accounts to keep: newest, oldest or fail")
@@ -64,8 +66,8 @@ func readMapping(path string) (_ *adoption.Mapping, err error) {
 	return adoption.ParseMapping(f)
 }
 
-func (p *program) adopt(ctx context.Context, databaseURL string, options adoption.Options, yes bool) (err error) {
-	store, err := postgres.Open(ctx, databaseURL)
+func (p *program) adopt(ctx context.Context, kind string, options adoption.Options, yes bool) (err error) {
+	store, err := p.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +81,11 @@ func (p *program) adopt(ctx context.Context, databaseURL string, options adoptio
 			progress.show(int(done), int(total), fmt.Sprintf("%d of %d rows read", done, total))
 		}
 	}
-	a, err := adoption.Inspect(ctx, store.DB(), options)
+	dialect := migration.Postgres
+	if kind == onSQLite {
+		dialect = migration.SQLite
+	}
+	a, err := adoption.Inspect(ctx, store.DB(), dialect, options)
 	if err != nil {
 		return err
 	}
@@ -88,7 +94,7 @@ func (p *program) adopt(ctx context.Context, databaseURL string, options adoptio
 	if err := p.printPlannedAdoption(a); err != nil {
 		return err
 	}
-	told := func(problem adoption.Problem) error {
+	reported := func(problem adoption.Problem) error {
 		progress.clear()
 		return p.printProblem(problem)
 	}
@@ -96,7 +102,7 @@ func (p *program) adopt(ctx context.Context, databaseURL string, options adoptio
 	if yes {
 		work = a.Adopt
 	}
-	summary, err := work(ctx, told)
+	summary, err := work(ctx, reported)
 	progress.clear()
 	if err != nil {
 		return err
@@ -126,7 +132,7 @@ func (p *program) printPlannedAdoption(a *adoption.Adoption) error {
 	return nil
 }
 
-// printProblem prints what is told of a row; for people, only what is not routine, which the summary counts.
+// printProblem prints what is reported of a row; for people, only what is not routine, which the summary counts.
 func (p *program) printProblem(problem adoption.Problem) error {
 	if problem.Routine() && !p.json {
 		return nil

@@ -8,7 +8,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/sqlite"
 	"github.com/softbee/accounts/infra/storetest"
 )
 
@@ -33,6 +35,7 @@ func TestAdoptScripts(t *testing.T) {
 				os.WriteFile(filepath.Join(env.WorkDir, "django.json"), mapping, 0o600),
 				execute(t, url, tables+"softbee_users.sql"),
 				execute(t, url, tables+"django.sql"),
+				lay(t, filepath.Join(env.WorkDir, "old.db"), tables+"softbee_users.sql"),
 			)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": scriptExits, "capture": scriptCapture},
@@ -41,13 +44,26 @@ func TestAdoptScripts(t *testing.T) {
 
 // execute runs the statements of a file.
 func execute(t *testing.T, databaseURL, path string) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
 	store, err := postgres.Open(t.Context(), databaseURL)
 	if err != nil {
 		return err
+	}
+	return executeIn(t, store, path)
+}
+
+// lay does so in a file of SQLite.
+func lay(t *testing.T, database, path string) error {
+	store, err := sqlite.Open(t.Context(), database)
+	if err != nil {
+		return err
+	}
+	return executeIn(t, store, path)
+}
+
+func executeIn(t *testing.T, store *infra.Store, path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return errors.Join(err, store.Close())
 	}
 	_, err = store.DB().ExecContext(t.Context(), string(text))
 	return errors.Join(err, store.Close())

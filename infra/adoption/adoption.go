@@ -18,6 +18,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"ariga.io/atlas/sql/migrate"
@@ -25,6 +26,8 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	files "github.com/softbee/accounts/ent/migrate/postgres"
+	"github.com/softbee/accounts/ent/migrate/sqlite"
+	"github.com/softbee/accounts/infra/internal/identifier"
 	"github.com/softbee/accounts/infra/migration"
 )
 
@@ -53,7 +56,7 @@ type Options struct {
 	// Hasher tells which stored hashes it can verify. No hash is computed. It is needed.
 	Hasher domain.PasswordHasher
 
-	// Progress, if set, is told from time to time how many of the rows have been read.
+	// Progress, if set, is called from time to time with how many of the rows have been read.
 	Progress func(done, total int64)
 }
 
@@ -75,6 +78,7 @@ type Adoption struct {
 	source  *source
 	target  *target
 	done    *Summary // of an earlier run that finished
+	file    *file    // of SQLite; nil on PostgreSQL
 }
 
 // Summary counts what an adoption does to the rows.
@@ -96,7 +100,8 @@ var settings = []string{
 	"SET idle_in_transaction_session_timeout = 0",
 	"SET lock_timeout = '5s'",
 	"SET TimeZone = 'UTC'",
-	"SET row_security = off", // which would hide rows, and so becomes an error
+	"SET row_security = off",          // which would hide rows, and so becomes an error
+	"SET quote_all_identifiers = off", // by which Atlas would read expressions as other ones
 	// A server that can, since version 14, notices in the midst of a statement that this process is gone.
 	`SELECT set_config('client_connection_check_interval', '1s', false)
 		WHERE current_setting('server_version_num')::integer >= 140000`,
@@ -105,7 +110,7 @@ var settings = []string{
 // Inspect reads the table's structure and plans its conversion. Nothing is changed. The error is [domain.ErrInvalid] if the
 // mapping does not fit the table, [domain.ErrConflict] if the database has a history of migrations and was not adopted, and
 // [domain.ErrNotFound] if there is no such table.
-func Inspect(ctx context.Context, db *sql.DB, options Options) (_ *Adoption, err error) {
+func Inspect(ctx context.Context, db *sql.DB, dialect string, options Options) (_ *Adoption, err error) {
 	switch options.OnCollision {
 	case "":
 		options.OnCollision = Fail
@@ -113,7 +118,7 @@ func Inspect(ctx context.Context, db *sql.DB, options Options) (_ *Adoption, err
 	default:
 		return nil, refuse(domain.ErrInvalid, "on_collision", "is neither newest, oldest nor fail")
 	}
-	runner, err := embedded(db)
+	runner, err := embedded(db, dialect)
 	if err != nil {
 		return nil, err
 	}
@@ -126,15 +131,21 @@ func Inspect(ctx context.Context, db *sql.DB, options Options) (_ *Adoption, err
 		return nil, failure("connect", err)
 	}
 	a := &Adoption{conn: conn, runner: runner, options: options}
+	if dialect == migration.SQLite {
+		a.file = &file{Adoption: a}
+	}
 	defer func() {
 		if err = interrupted(ctx, err); err != nil {
 			err = errors.Join(err, a.Close())
 		}
 	}()
+	if a.file != nil {
+		return a, a.file.inspect(ctx, migrations.Current != "")
+	}
 	if a.schema, err = runner.Schema(ctx); err != nil {
 		return nil, err
 	}
-	for _, setting := range slices.Concat(settings, []string{"SET search_path = " + quote(a.schema)}) {
+	for _, setting := range slices.Concat(settings, []string{"SET search_path = " + identifier.Quote(a.schema)}) {
 		if err := a.exec(ctx, setting); err != nil {
 			return nil, err
 		}
@@ -152,7 +163,7 @@ func Inspect(ctx context.Context, db *sql.DB, options Options) (_ *Adoption, err
 		return nil, err
 	}
 	if migrations.Current != "" {
-		return nil, refuse(domain.ErrConflict, "", "the database has a history of migrations: its table users is this program's already")
+		return nil, errMigrated
 	}
 	if a.source, err = a.readSource(ctx); err != nil {
 		return nil, err
@@ -160,27 +171,45 @@ func Inspect(ctx context.Context, db *sql.DB, options Options) (_ *Adoption, err
 	return a, a.plan(ctx)
 }
 
+var errMigrated = refuse(domain.ErrConflict, "", "the database has a history of migrations: its table users is this program's already")
+
 // embedded returns the runner of this program's migrations, at whose last one the history is to begin.
-func embedded(db *sql.DB) (*migration.Runner, error) {
-	return migration.New(db, migration.Postgres, files.Files, migration.Schema{})
+func embedded(db *sql.DB, dialect string) (*migration.Runner, error) {
+	if dialect == migration.SQLite {
+		return migration.New(db, dialect, sqlite.Files, migration.Schema{})
+	}
+	return migration.New(db, dialect, files.Files, migration.Schema{})
 }
 
-// Close gives up the connection, and with it the settings and what was noted for a report.
+// Close gives up the connection, and with it the settings and what was noted for a report. A second call does nothing.
 func (a *Adoption) Close() error {
-	_ = a.conn.Raw(func(any) error { return driver.ErrBadConn }) // the error that it is told to return
+	conn := a.conn
+	switch {
+	case conn == nil:
+		return nil
+	case a.file != nil: // its connection may be the only one
+		dropped := a.exec(context.Background(), "DROP TABLE IF EXISTS "+notesOfFile)
+		a.conn = nil
+		return errors.Join(dropped, conn.Close())
+	}
+	a.conn = nil
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // so it closes the connection
 	return nil
 }
 
 // Done returns the summary of the adoption that this database has behind it, or nil.
 func (a *Adoption) Done() *Summary { return a.done }
 
-// Report reads all rows and calls each with what is to be told of them, in the order of their keys. Nothing is changed, and
-// nobody waits. Rows that are changed meanwhile are told as they were or as they are. An error of each ends the report and
+// Report reads all rows and calls each with what there is to report, in the order of their keys. Nothing is changed, and
+// no lock is held. Rows that are changed meanwhile are reported as they were or as they are. An error of each ends the report and
 // is returned.
 func (a *Adoption) Report(ctx context.Context, each func(Problem) error) (_ Summary, err error) {
 	defer func() { err = interrupted(ctx, err) }()
 	if a.done != nil {
 		return *a.done, nil
+	}
+	if a.file != nil {
+		return a.file.report(ctx, each)
 	}
 	notes := &staging{a, "pg_temp.canonical", "TEMPORARY TABLE"}
 	if err := notes.create(ctx); err != nil {
@@ -189,7 +218,7 @@ func (a *Adoption) Report(ctx context.Context, each func(Problem) error) (_ Summ
 	if _, err := notes.fill(ctx); err != nil {
 		return Summary{}, err
 	}
-	if err := notes.judge(ctx); err != nil {
+	if err := notes.decide(ctx); err != nil {
 		return Summary{}, err
 	}
 	return notes.summarise(ctx, each)
@@ -206,11 +235,17 @@ func (a *Adoption) Report(ctx context.Context, each func(Problem) error) (_ Summ
 func (a *Adoption) Adopt(ctx context.Context, each func(Problem) error) (_ Summary, err error) {
 	defer func() { err = interrupted(ctx, err) }()
 	if a.done == nil && len(a.Obstacles) > 0 {
-		return Summary{}, refuse(domain.ErrConflict, "", a.Obstacles[0])
+		return Summary{}, refuse(domain.ErrConflict, "", strings.Join(a.Obstacles, "; "))
 	}
 	if a.done == nil && a.options.Zone == "" && a.source.naive() != "" {
 		return Summary{}, refuse(domain.ErrInvalid, "zone", "must be given, because the times of column "+a.source.naive()+
 			" have none; the predecessor and most others keep UTC")
+	}
+	if a.file != nil {
+		if a.done != nil {
+			return *a.done, nil
+		}
+		return a.file.adopt(ctx, each)
 	}
 	unlock, err := a.runner.Lock(ctx, a.conn)
 	if err != nil {
@@ -226,7 +261,7 @@ func (a *Adoption) Adopt(ctx context.Context, each func(Problem) error) (_ Summa
 			return summary, err
 		}
 	}
-	// What is to be told was noted and is now history; whoever is killed here tells it next time.
+	// The report was noted and is now history; a process that is killed here leaves it to the next run.
 	noted, err := a.exists(ctx, notes.table)
 	if err != nil || !noted {
 		return *a.done, err
@@ -248,12 +283,12 @@ func (a *Adoption) adopt(ctx context.Context, notes *staging, each func(Problem)
 	if !errors.Is(err, errBlocked) {
 		return Summary{}, err
 	}
-	if err := notes.judge(ctx); err != nil {
+	if err := notes.decide(ctx); err != nil {
 		return Summary{}, err
 	}
-	summary, told := notes.summarise(ctx, each)
-	if told != nil {
-		return summary, told
+	summary, reported := notes.summarise(ctx, each)
+	if reported != nil {
+		return summary, reported
 	}
 	if err := a.exec(ctx, "DROP SCHEMA "+sideSchema+" CASCADE"); err != nil {
 		return summary, err

@@ -15,7 +15,7 @@ import (
 	"github.com/softbee/accounts/domain"
 )
 
-// Kinds of problems. The first three need a rule; the others are told and dealt with.
+// Kinds of problems. The first three need a rule; the others are reported and dealt with.
 const (
 	invalid   = "invalid"   // an address or a username that is none, or is missing
 	collision = "collision" // another account has the same address or username, or telephone number
@@ -35,7 +35,7 @@ const (
 	tokenDropped     = "token_dropped"     // a token that was stored as handed out
 )
 
-// Problem is something that is told of a row. It holds no hash and no token.
+// Problem is something to report of a row. It holds no hash and no token.
 type Problem struct {
 	Row     string `json:"row"` // the table's key
 	Field   string `json:"field"`
@@ -137,6 +137,13 @@ func (r *record) reject(field, kind, detail string, value *string) {
 	r.tell(field, kind, detail, value, nil)
 	if r.Fault == nil {
 		r.Fault = &field
+	}
+}
+
+// checkID rejects the nil UUID, which stands for no account.
+func (r *record) checkID() {
+	if r.ID == uuid.Nil {
+		r.reject("id", invalid, "is the nil UUID", &r.OldID)
 	}
 }
 

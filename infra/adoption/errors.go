@@ -44,7 +44,7 @@ func failure(doing string, err error) error {
 		if f.Class == fault.Other {
 			refused.Reason = "an unexpected error (" + f.Where + ")"
 		}
-	case f.Code[:2] == "22":
+	case len(f.Code) == 5 && f.Code[:2] == "22":
 		refused.Reason = "a value does not fit (SQLSTATE " + f.Code + ")"
 	}
 	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {

@@ -46,7 +46,7 @@ func adoptAlone(ctx context.Context, url string) (err error) {
 	if err != nil {
 		return err
 	}
-	a, err := adoption.Inspect(ctx, store.DB(), adoption.Options{Zone: zone, OnCollision: adoption.Newest, Hasher: verifier})
+	a, err := adoption.Inspect(ctx, store.DB(), dialectOf(store), adoption.Options{Zone: zone, OnCollision: adoption.Newest, Hasher: verifier})
 	if err != nil {
 		return err
 	}

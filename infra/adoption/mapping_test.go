@@ -62,15 +62,15 @@ func TestMappingMustFitTheTable(t *testing.T) {
 		return m
 	}
 	none := mapping(t, "testdata/django.json")
-	none.Table = "nobody"
+	none.Table = "people"
 	for want, m := range map[string]*adoption.Mapping{
 		"which table auth_user does not have": change("phone", adoption.Origin{Column: "telephone"}),
 		"cannot be converted":                 change("created_at", adoption.Origin{Column: "username"}),
 		"is not the primary key":              change("id", adoption.Origin{Column: "username"}),
-		"there is no table nobody":            none,
+		"there is no table people":            none,
 		"there is no table users":             nil,
 	} {
-		a, err := adoption.Inspect(t.Context(), store.DB(), adoption.Options{Mapping: m, Hasher: hasher(t)})
+		a, err := adoption.Inspect(t.Context(), store.DB(), dialectOf(store), adoption.Options{Mapping: m, Hasher: hasher(t)})
 		if err == nil {
 			_ = a.Close()
 		}
@@ -80,11 +80,12 @@ func TestMappingMustFitTheTable(t *testing.T) {
 	}
 }
 
-func adopt(t *testing.T, store *infra.Store, options adoption.Options) (adoption.Summary, told) {
+func adopt(t *testing.T, store *infra.Store, options adoption.Options) (adoption.Summary, report) {
 	t.Helper()
-	problems := make(told)
-	summary, err := inspect(t, store, options).Adopt(t.Context(), problems.add)
-	if err != nil {
+	problems := make(report)
+	a := inspect(t, store, options)
+	summary, err := a.Adopt(t.Context(), problems.add)
+	if err := errors.Join(err, a.Close()); err != nil {
 		t.Fatal(err)
 	}
 	checkMigrated(t, store)
@@ -184,7 +185,7 @@ func TestAdoptTableOfTheSameName(t *testing.T) {
 	t.Parallel()
 	store := laid(t, "testdata/flask_security.sql")
 	mustExec(t, store.DB(), `ALTER TABLE "user" RENAME TO users; CREATE TABLE post (author integer REFERENCES users); INSERT INTO post VALUES (3)`)
-	if _, err := adoption.Inspect(t.Context(), store.DB(), adoption.Options{Hasher: hasher(t)}); !errors.Is(err, domain.ErrInvalid) {
+	if _, err := adoption.Inspect(t.Context(), store.DB(), dialectOf(store), adoption.Options{Hasher: hasher(t)}); !errors.Is(err, domain.ErrInvalid) {
 		t.Errorf("without a mapping: %v; want invalid", err)
 	}
 	m := mapping(t, "testdata/flask_security.json")

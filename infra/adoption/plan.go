@@ -12,7 +12,7 @@ import (
 	"ariga.io/atlas/sql/postgres"
 	"ariga.io/atlas/sql/schema"
 
-	declared "github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/ent/migrate/desired"
 	files "github.com/softbee/accounts/ent/migrate/postgres"
 )
 
@@ -33,13 +33,12 @@ type target struct {
 	routines []string        // likewise: triggers of the others, and their functions
 }
 
+// scratchSchema is where something is tried in a transaction that is rolled back.
+const scratchSchema = sideSchema + "_scratch"
+
 // readTarget lets the database itself say what the declared schema means, in a transaction that is rolled back.
 func (a *Adoption) readTarget(ctx context.Context) (_ *target, err error) {
-	text, err := fs.ReadFile(declared.Desired, "schema.postgres.sql")
-	if err != nil {
-		return nil, err
-	}
-	statements, err := (*postgres.Driver)(nil).ScanStmts(string(text))
+	statements, err := (*postgres.Driver)(nil).ScanStmts(desired.Postgres)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +46,7 @@ func (a *Adoption) readTarget(ctx context.Context) (_ *target, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, a.exec(context.WithoutCancel(ctx), "ROLLBACK")) }()
-	const scratch = sideSchema + "_scratch"
-	for _, statement := range []string{"CREATE SCHEMA " + scratch, "SET LOCAL search_path = " + scratch} {
+	for _, statement := range []string{"CREATE SCHEMA " + scratchSchema, "SET LOCAL search_path = " + scratchSchema} {
 		if err := a.exec(ctx, statement); err != nil {
 			return nil, err
 		}
@@ -80,7 +78,7 @@ func (a *Adoption) readTarget(ctx context.Context) (_ *target, err error) {
 func (a *Adoption) plan(ctx context.Context) error {
 	live := *a.source.live
 	if a.source.inPlace {
-		a.Statements = a.loosening()
+		a.Statements = a.preparation()
 		live.Indexes = slices.DeleteFunc(slices.Clone(live.Indexes), func(i *schema.Index) bool { return uniqueConstraint(i) != "" && a.replaces(i) })
 	}
 	planned, err := a.statements(ctx, &live)
@@ -91,6 +89,15 @@ func (a *Adoption) plan(ctx context.Context) error {
 		a.Statements = append(a.Statements, change.Cmd)
 		if i == 0 && !a.source.inPlace { // the new table
 			a.Statements = append(a.Statements, a.target.storage...)
+		}
+	}
+	if a.source.inPlace && len(a.Obstacles) == 0 {
+		reason, err := a.rehearse(ctx)
+		if err != nil {
+			return err
+		}
+		if reason != "" {
+			a.Obstacles = append(a.Obstacles, reason)
 		}
 	}
 	s := a.source

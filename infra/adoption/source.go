@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"strings"
 
-	"ariga.io/atlas/sql/postgres"
 	"ariga.io/atlas/sql/schema"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/identifier"
 )
 
 // source is the table that is taken over.
@@ -44,7 +44,7 @@ func (a *Adoption) readSource(ctx context.Context) (*source, error) {
 	if encoding != "UTF8" {
 		return nil, refuse(domain.ErrConflict, "", "the database's encoding is "+encoding+"; accounts need UTF8")
 	}
-	s.name = quote(s.schema) + "." + quote(table)
+	s.name = identifier.Quote(s.schema) + "." + identifier.Quote(table)
 	if err := a.readColumns(ctx, s, table); err != nil {
 		return nil, err
 	}
@@ -160,6 +160,11 @@ func (s *source) naive() string {
 // key returns the primary key's column.
 func (s *source) key() string { return s.Columns["id"].Column }
 
+// text returns the SQL of a column's text under an alias. Texts are compared byte by byte, whatever collation the table has.
+func text(alias, column string) string {
+	return "(" + alias + identifier.Quote(column) + `::text COLLATE "C")`
+}
+
 // value returns the SQL of what one of this program's columns is to hold, from the columns of the table under an alias.
 // That of the texts, which are not converted in SQL, is their text as it is.
 func (s *source) value(alias, name string) string {
@@ -168,11 +173,11 @@ func (s *source) value(alias, name string) string {
 	case origin.Constant != nil:
 		return strconv.FormatBool(*origin.Constant)
 	case origin.Set != "":
-		return "(" + alias + quote(origin.Set) + " IS NOT NULL)"
+		return "(" + alias + identifier.Quote(origin.Set) + " IS NOT NULL)"
 	case origin.Column == "":
 		return absent(name)
 	}
-	column := alias + quote(origin.Column)
+	column := alias + identifier.Quote(origin.Column)
 	switch mappable[name] {
 	case truth:
 		if s.types[origin.Column] != "boolean" {
@@ -189,7 +194,7 @@ func (s *source) value(alias, name string) string {
 		}
 		return "coalesce(" + value + ", " + absent(name) + ")"
 	}
-	return column + "::text"
+	return text(alias, origin.Column)
 }
 
 func (s *source) zoned(column, name string) string {
@@ -230,7 +235,7 @@ func (s *source) remarks(alias string) string {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Columns)) {
 		origin := s.Columns[name]
-		column := alias + quote(origin.Column)
+		column := alias + identifier.Quote(origin.Column)
 		kind := mappable[name]
 		if origin.Column == "" || kind == textual {
 			continue
@@ -248,7 +253,7 @@ func (s *source) remarks(alias string) string {
 	if s.inPlace {
 		for _, name := range tokens {
 			if _, ok := s.types[name]; ok && name != "refresh_tokens" && !strings.HasSuffix(name, "expiry") {
-				note(alias+quote(name)+" IS NOT NULL", name, tokenDropped)
+				note(alias+identifier.Quote(name)+" IS NOT NULL", name, tokenDropped)
 			}
 		}
 		cases = append(cases, s.listRemark(alias)...)
@@ -285,64 +290,8 @@ func (s *source) others() []string {
 	return names
 }
 
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
 // literal is for what has been checked already: the names of zones.
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
-
-// obstacles are what would be lost, or left behind without a word, by carrying on.
-func (a *Adoption) obstacles(ctx context.Context, s *source) (_ []string, err error) {
-	var found []string
-	for _, other := range a.target.others {
-		exists, err := a.exists(ctx, quote(s.schema)+"."+quote(other.Name))
-		if err != nil {
-			return nil, err
-		}
-		if exists {
-			found = append(found, "there is a table "+other.Name+" already: rename it")
-		}
-	}
-	if s.Table != "users" {
-		exists, err := a.exists(ctx, quote(s.schema)+`."users"`)
-		if err != nil {
-			return nil, err
-		}
-		if exists {
-			found = append(found, "there is a table users already, beside "+s.Table)
-		}
-	} else {
-		rows, err := a.conn.QueryContext(ctx, `SELECT DISTINCT c.oid::regclass::text FROM pg_depend d
-			JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class c ON c.oid = r.ev_class
-			WHERE d.classid = 'pg_rewrite'::regclass AND d.refobjid = to_regclass($1) AND c.oid <> d.refobjid ORDER BY 1`, s.name)
-		if err != nil {
-			return nil, failure("look for views", err)
-		}
-		defer func() { err = errors.Join(err, rows.Close()) }()
-		for rows.Next() {
-			var view string
-			if err := rows.Scan(&view); err != nil {
-				return nil, err
-			}
-			found = append(found, "view "+view+" reads the table: drop it, and make it anew afterwards")
-		}
-		if err := rows.Err(); err != nil {
-			return nil, failure("look for views", err)
-		}
-		for _, name := range s.others() {
-			column, ok := s.live.Column(name)
-			if ok && !column.Type.Null && column.Default == nil && !slices.ContainsFunc(column.Attrs, func(attr schema.Attr) bool {
-				switch attr.(type) {
-				case *schema.GeneratedExpr, *postgres.Identity:
-					return true
-				}
-				return false
-			}) {
-				found = append(found, "column "+name+", which is not this program's, is NOT NULL and has no default: no account could be created")
-			}
-		}
-	}
-	return found, nil
-}
 
 func (a *Adoption) checkZone(ctx context.Context) error {
 	if a.options.Zone == "" {

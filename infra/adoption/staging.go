@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/identifier"
 )
 
 // staging is the table of what the rows become. It is itself the record of how far reading got: a row is in it, with the
@@ -137,12 +138,12 @@ func (s *staging) fillFrom(ctx context.Context, done, total int64) error {
 // read returns the next rows after a key.
 func (s *staging) read(ctx context.Context, after *string) (_ []record, err error) {
 	from := s.source
-	key := quote(from.key())
-	text := func(name string) string {
+	key := identifier.Quote(from.key())
+	stored := func(name string) string {
 		if from.Columns[name].Column == "" {
 			return "NULL"
 		}
-		return "u." + quote(from.Columns[name].Column) + "::text"
+		return text("u.", from.Columns[name].Column)
 	}
 	created := "NULL"
 	if _, ok := from.Columns["created_at"]; ok {
@@ -152,10 +153,10 @@ func (s *staging) read(ctx context.Context, after *string) (_ []record, err erro
 	if after != nil {
 		next, args = "u."+key+" > $1::text::"+from.types[from.key()]+" AND ", []any{*after}
 	}
-	rows, err := s.conn.QueryContext(ctx, "SELECT u."+key+"::text, u.xmin::text, "+text("email")+", "+text("username")+", "+
-		text("hashed_password")+", "+text("phone")+", "+text("first_name")+", "+text("last_name")+", "+created+", "+
+	rows, err := s.conn.QueryContext(ctx, "SELECT "+text("u.", from.key())+", u.xmin::text, "+stored("email")+", "+stored("username")+", "+
+		stored("hashed_password")+", "+stored("phone")+", "+stored("first_name")+", "+stored("last_name")+", "+created+", "+
 		from.remarks("u.")+" FROM "+from.name+" u WHERE "+next+
-		"NOT EXISTS (SELECT 1 FROM "+s.table+" c WHERE c.old_id = u."+key+"::text) ORDER BY u."+key+fmt.Sprintf(" LIMIT %d", batch), args...)
+		"NOT EXISTS (SELECT 1 FROM "+s.table+" c WHERE c.old_id = "+text("u.", from.key())+") ORDER BY u."+key+fmt.Sprintf(" LIMIT %d", batch), args...)
 	if err != nil {
 		return nil, failure("read the rows", err)
 	}
@@ -175,6 +176,7 @@ func (s *staging) read(ctx context.Context, after *string) (_ []record, err erro
 		if err := s.canonicalise(&r, row); err != nil { //nolint:contextcheck // hashes are parsed under an ended one, so that none is computed
 			return nil, err
 		}
+		r.checkID()
 		r.remark(remarks)
 		records = append(records, r)
 	}
@@ -196,8 +198,8 @@ func (s *staging) note(ctx context.Context, records []record) error {
 	return s.exec(ctx, "INSERT INTO "+s.table+" SELECT * FROM json_populate_recordset(NULL::"+s.table+", $1::json)", string(encoded))
 }
 
-// judge decides which rows are kept.
-func (s *staging) judge(ctx context.Context) error {
+// decide chooses which rows are kept.
+func (s *staging) decide(ctx context.Context) error {
 	statements := []string{
 		"UPDATE " + s.table + " SET verdict = NULL, field = NULL, rival = NULL WHERE verdict IS NOT NULL",
 		// The database folds by its own tables and locale; what it would fold further its check refuses.
@@ -234,7 +236,7 @@ func (s *staging) shared(column string) string {
 		" HAVING count(*) > 1) AS many USING (" + column + ") WHERE c.fault IS NULL"
 }
 
-// order is that of preference. Without a rule it only decides which side of a collision is told.
+// order is that of preference. Without a rule it only decides which side of a collision is reported.
 func (s *staging) order() string {
 	direction := "ASC"
 	if s.options.OnCollision == Newest {
@@ -371,6 +373,9 @@ func (s *staging) references(ctx context.Context) (_ []Problem, err error) {
 	if !s.source.inPlace {
 		return nil, nil
 	}
+	if s.file != nil {
+		return s.file.references(ctx, s)
+	}
 	keys, err := s.foreignKeys(ctx)
 	if err != nil {
 		return nil, err
@@ -378,7 +383,7 @@ func (s *staging) references(ctx context.Context) (_ []Problem, err error) {
 	var problems []Problem
 	for _, key := range keys {
 		rows, err := s.conn.QueryContext(ctx, "SELECT c.old_id, count(*) FROM "+key.table+" r JOIN "+s.source.name+" u ON "+key.join+
-			" JOIN "+s.table+" c ON c.old_id = u."+quote(s.source.key())+"::text WHERE c.verdict = '"+setAside+"' GROUP BY 1 ORDER BY 1 LIMIT 1000")
+			" JOIN "+s.table+" c ON c.old_id = "+text("u.", s.source.key())+" WHERE c.verdict = '"+setAside+"' GROUP BY 1 ORDER BY 1 LIMIT 1000")
 		if err != nil {
 			return nil, failure("look for references", err)
 		}
@@ -427,7 +432,7 @@ func (s *staging) foreignKeys(ctx context.Context) (_ []foreignKey, err error) {
 	return keys, failure("look for references", rows.Err())
 }
 
-// blockedBy returns the refusal of going on with the rows as they were judged, or nil.
+// blockedBy returns the refusal of going on with the rows as they were decided, or nil.
 func (s *staging) blockedBy(ctx context.Context) error {
 	var contested int64
 	if err := s.conn.QueryRowContext(ctx, "SELECT count(verdict) FROM "+s.table).Scan(&contested); err != nil {
@@ -435,7 +440,7 @@ func (s *staging) blockedBy(ctx context.Context) error {
 	}
 	if contested > 0 && s.options.OnCollision == Fail {
 		return blocked{refuse(domain.ErrConflict, "", fmt.Sprintf(
-			"%d rows cannot be kept as they are; nothing was changed. Mend them, or put them aside with --on-collision newest or oldest", contested))}
+			"%d rows cannot be kept as they are; nothing was changed. Correct them, or put them aside with --on-collision newest or oldest", contested))}
 	}
 	references, err := s.references(ctx)
 	if err == nil && len(references) > 0 {

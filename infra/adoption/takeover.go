@@ -3,7 +3,6 @@ package adoption
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"ariga.io/atlas/sql/schema"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/identifier"
 )
 
 // retryLocked calls work again when it could not have a lock, after letting through those who queued up behind it.
@@ -34,8 +34,8 @@ func (a *Adoption) retryLocked(ctx context.Context, work func() error) error {
 
 // takeOver does what changes the table, in one transaction.
 func (a *Adoption) takeOver(ctx context.Context, notes *staging) (err error) {
-	// Nobody has to wait for a refusal.
-	if err := notes.judge(ctx); err != nil {
+	// A refusal holds no lock.
+	if err := notes.decide(ctx); err != nil {
 		return err
 	}
 	if err := notes.blockedBy(ctx); err != nil {
@@ -62,7 +62,7 @@ func (a *Adoption) takeOver(ctx context.Context, notes *staging) (err error) {
 		return err
 	}
 	if changed {
-		if err := notes.judge(ctx); err != nil {
+		if err := notes.decide(ctx); err != nil {
 			return err
 		}
 		if summary, err = notes.summarise(ctx, uncalled); err != nil {
@@ -96,8 +96,8 @@ func (a *Adoption) takeOver(ctx context.Context, notes *staging) (err error) {
 	return nil
 }
 
-// putAside keeps the whole rows of those that are not adopted.
-func (a *Adoption) putAside(ctx context.Context, notes *staging) error {
+// quarantine keeps the whole rows of those that are not adopted.
+func (a *Adoption) quarantine(ctx context.Context, notes *staging) error {
 	if err := a.exec(ctx, "CREATE TABLE "+sideSchema+`.set_aside (
 		old_id text PRIMARY KEY,
 		original jsonb NOT NULL,
@@ -124,63 +124,50 @@ func (a *Adoption) noteOrigin(ctx context.Context, notes *staging) error {
 
 // joined is the condition by which rows u belong to notes c. It casts the note's side where that serves the table's index.
 func (a *Adoption) joined() string {
-	key := "u." + quote(a.source.key())
 	if a.source.types[a.source.key()] == "uuid" {
-		return key + " = c.id"
+		return "u." + identifier.Quote(a.source.key()) + " = c.id"
 	}
-	return key + "::text = c.old_id"
+	return text("u.", a.source.key()) + " = c.old_id"
 }
 
 const phoneKept = "CASE WHEN c.verdict IS NULL THEN c.phone END"
 
 func (a *Adoption) convertInPlace(ctx context.Context, notes *staging) error {
-	triggers, err := a.enabledTriggers(ctx)
+	suspend, err := a.words(ctx, "look for triggers and rules", suspending, a.source.name)
 	if err != nil {
 		return err
 	}
 	if err := a.exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
 		return err
 	}
-	for _, trigger := range triggers {
-		if err := a.exec(ctx, "ALTER TABLE "+a.source.name+" DISABLE TRIGGER "+quote(trigger)); err != nil {
+	for _, what := range suspend {
+		if err := a.exec(ctx, "ALTER TABLE "+a.source.name+" DISABLE "+strings.TrimPrefix(what, "ALWAYS ")); err != nil {
 			return err
 		}
 	}
-	for _, step := range []func(context.Context, *staging) error{a.putAside, a.noteOrigin, a.loosen, a.rewriteTexts, a.alter} {
+	for _, step := range []func(context.Context, *staging) error{a.quarantine, a.noteOrigin, a.prepare, a.rewriteTexts, a.alter} {
 		if err := step(ctx, notes); err != nil {
 			return err
 		}
 	}
-	for _, trigger := range triggers {
-		if err := a.exec(ctx, "ALTER TABLE "+a.source.name+" ENABLE TRIGGER "+quote(trigger)); err != nil {
+	for _, what := range suspend {
+		if err := a.exec(ctx, "ALTER TABLE "+a.source.name+" ENABLE "+what); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// enabledTriggers are those of other people, which are not meant for this.
-func (a *Adoption) enabledTriggers(ctx context.Context) (_ []string, err error) {
-	rows, err := a.conn.QueryContext(ctx,
-		"SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled = 'O'", a.source.name)
-	if err != nil {
-		return nil, failure("look for triggers", err)
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	var names []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, failure("look for triggers", err)
-		}
-		names = append(names, name)
-	}
-	return names, failure("look for triggers", rows.Err())
-}
+// suspending names the triggers and rules of the table that are in force, which are other people's and not meant for this: what follows
+// DISABLE and ENABLE. The word ALWAYS is for ENABLE.
+const suspending = `SELECT CASE tgenabled WHEN 'A' THEN 'ALWAYS ' ELSE '' END || format('TRIGGER %I', tgname) FROM pg_trigger
+		WHERE tgrelid = to_regclass($1) AND NOT tgisinternal AND tgenabled IN ('O', 'A')
+	UNION ALL SELECT CASE ev_enabled WHEN 'A' THEN 'ALWAYS ' ELSE '' END || format('RULE %I', rulename) FROM pg_rewrite
+		WHERE ev_class = to_regclass($1) AND ev_enabled IN ('O', 'A')`
 
-// loosen takes away what would be in the way of Atlas's plan.
-func (a *Adoption) loosen(ctx context.Context, _ *staging) error {
-	for _, statement := range a.loosening() {
+// prepare takes away what would be in the way of Atlas's plan.
+func (a *Adoption) prepare(ctx context.Context, _ *staging) error {
+	for _, statement := range a.preparation() {
 		if err := a.exec(ctx, statement); err != nil {
 			return err
 		}
@@ -188,10 +175,10 @@ func (a *Adoption) loosen(ctx context.Context, _ *staging) error {
 	return nil
 }
 
-// loosening returns the statements for what Atlas does not plan: defaults from which no cast leads, widths below this
+// preparation returns the statements for what Atlas does not plan: defaults from which no cast leads, widths below this
 // program's, which texts may exceed before they are converted, and constraints where this program has indexes of the same
 // name, or a key with another.
-func (a *Adoption) loosening() []string {
+func (a *Adoption) preparation() []string {
 	var changes []string
 	for _, to := range a.target.table.Columns {
 		from, ok := a.source.live.Column(to.Name)
@@ -199,15 +186,15 @@ func (a *Adoption) loosening() []string {
 			continue
 		}
 		if from.Default != nil {
-			changes = append(changes, "ALTER COLUMN "+quote(to.Name)+" DROP DEFAULT")
+			changes = append(changes, "ALTER COLUMN "+identifier.Quote(to.Name)+" DROP DEFAULT")
 		}
 		if was, is := from.Type.Type, to.Type.Type; mappable[to.Name] == textual && to.Name != "id" && isText(is) && narrower(was, is) {
-			changes = append(changes, "ALTER COLUMN "+quote(to.Name)+" TYPE text")
+			changes = append(changes, "ALTER COLUMN "+identifier.Quote(to.Name)+" TYPE text")
 		}
 	}
 	for _, index := range a.source.live.Indexes {
 		if name := uniqueConstraint(index); name != "" && a.replaces(index) {
-			changes = append(changes, "DROP CONSTRAINT "+quote(name))
+			changes = append(changes, "DROP CONSTRAINT "+identifier.Quote(name))
 		}
 	}
 	var statements []string
@@ -215,7 +202,7 @@ func (a *Adoption) loosening() []string {
 		statements = append(statements, `ALTER TABLE "users" `+strings.Join(changes, ", "))
 	}
 	if key := a.source.live.PrimaryKey.Name; key != "" && key != primaryKey {
-		statements = append(statements, `ALTER TABLE "users" RENAME CONSTRAINT `+quote(key)+" TO "+primaryKey)
+		statements = append(statements, `ALTER TABLE "users" RENAME CONSTRAINT `+identifier.Quote(key)+" TO "+primaryKey)
 	}
 	// The rewriting of the table then obeys them.
 	return append(statements, a.target.storage...)
@@ -251,13 +238,13 @@ func (a *Adoption) rewriteTexts(ctx context.Context, notes *staging) error {
 		return err
 	}
 	var set, differ []string
-	for _, text := range []struct{ column, value string }{
-		{"email", "c.email"}, {"username", "c.username"}, {"hashed_password", "coalesce(c.hash, u.hashed_password::text)"},
+	for _, change := range []struct{ column, value string }{
+		{"email", "c.email"}, {"username", "c.username"}, {"hashed_password", "coalesce(c.hash, " + text("u.", "hashed_password") + ")"},
 		{"first_name", "c.first_name"}, {"last_name", "c.last_name"}, {"phone", phoneKept},
 	} {
-		if _, ok := a.source.types[text.column]; ok {
-			set = append(set, text.column+" = "+text.value)
-			differ = append(differ, "u."+text.column+"::text IS DISTINCT FROM "+text.value)
+		if _, ok := a.source.types[change.column]; ok {
+			set = append(set, change.column+" = "+change.value)
+			differ = append(differ, text("u.", change.column)+" IS DISTINCT FROM "+change.value)
 		}
 	}
 	return a.exec(ctx, "UPDATE "+a.source.name+" u SET "+strings.Join(set, ", ")+" FROM "+notes.table+" c WHERE "+a.joined()+
@@ -311,7 +298,7 @@ func (a *Adoption) copyOver(ctx context.Context, notes *staging) error {
 		a.source = &moved
 		defer func() { a.source = before }()
 	}
-	if err := a.putAside(ctx, notes); err != nil {
+	if err := a.quarantine(ctx, notes); err != nil {
 		return err
 	}
 	if err := a.noteOrigin(ctx, notes); err != nil {
@@ -341,9 +328,9 @@ func (a *Adoption) copyOver(ctx context.Context, notes *staging) error {
 		case "hashed_password":
 			value = "coalesce(c.hash, " + value + ")"
 		}
-		columns, values = append(columns, quote(column.Name)), append(values, value)
+		columns, values = append(columns, identifier.Quote(column.Name)), append(values, value)
 	}
-	if err := a.exec(ctx, "INSERT INTO "+quote(a.source.schema)+".users ("+strings.Join(columns, ", ")+") SELECT "+strings.Join(values, ", ")+
+	if err := a.exec(ctx, "INSERT INTO "+identifier.Quote(a.source.schema)+".users ("+strings.Join(columns, ", ")+") SELECT "+strings.Join(values, ", ")+
 		" FROM "+a.source.name+" u JOIN "+notes.table+" c ON "+a.joined()+" WHERE c.verdict IS DISTINCT FROM '"+setAside+"'"); err != nil {
 		return err
 	}
@@ -366,7 +353,7 @@ func (a *Adoption) compare(ctx context.Context) error {
 		return refuse(domain.ErrDrift, "", "the converted table would not be as declared; nothing was changed")
 	}
 	var accounts, noted int64
-	if err := a.conn.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM "+quote(a.source.schema)+".users), (SELECT count(*) FROM "+
+	if err := a.conn.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM "+identifier.Quote(a.source.schema)+".users), (SELECT count(*) FROM "+
 		sideSchema+".canonical WHERE verdict IS DISTINCT FROM '"+setAside+"')").Scan(&accounts, &noted); err != nil {
 		return failure("count the accounts", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,8 @@ func TestAdoptionKeepsWhatHangsOnTheTable(t *testing.T) {
 		CREATE INDEX app_login ON users (last_login);
 		COMMENT ON TABLE users IS 'theirs';
 		CREATE POLICY app_policy ON users USING (true);
+		CREATE VIEW app_view AS SELECT id FROM users;
+		CREATE RULE app_rule AS ON DELETE TO users DO INSTEAD NOTHING;
 		ALTER TABLE users ADD COLUMN locked_until timestamp, ADD COLUMN verification_token text;
 		ALTER TABLE users ALTER COLUMN first_name TYPE varchar(10), ALTER COLUMN email TYPE varchar(150);
 		ALTER TABLE users ALTER COLUMN is_active SET DEFAULT true, ALTER COLUMN refresh_tokens SET DEFAULT '[]'::json,
@@ -51,6 +54,8 @@ func TestAdoptionKeepsWhatHangsOnTheTable(t *testing.T) {
 		CREATE TRIGGER noted AFTER UPDATE OR DELETE ON users FOR EACH ROW EXECUTE FUNCTION note();
 		CREATE TRIGGER asleep AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION note();
 		ALTER TABLE users DISABLE TRIGGER asleep;
+		CREATE TRIGGER always AFTER UPDATE OR DELETE ON users FOR EACH ROW EXECUTE FUNCTION note();
+		ALTER TABLE users ENABLE ALWAYS TRIGGER always;
 		GRANT SELECT ON users TO PUBLIC`)
 	a := inspect(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"})
 	var moved []string
@@ -62,7 +67,7 @@ func TestAdoptionKeepsWhatHangsOnTheTable(t *testing.T) {
 	if strings.Join(moved, " ") != "org points theme tier" {
 		t.Errorf("columns that stay: %q", moved)
 	}
-	problems := make(told)
+	problems := make(report)
 	if _, err := a.Adopt(t.Context(), problems.add); err != nil {
 		t.Fatal(err)
 	}
@@ -71,19 +76,21 @@ func TestAdoptionKeepsWhatHangsOnTheTable(t *testing.T) {
 		"hives refer to users":   "SELECT count(*) = 1 FROM pg_constraint WHERE conrelid = 'hives'::regclass AND confrelid = 'users'::regclass AND convalidated",
 		"hives have owners":      "SELECT count(*) = 2 FROM hives JOIN users ON users.id = owner",
 		"triggers did not fire":  "SELECT count(*) = 0 FROM audit",
-		"triggers are as before": "SELECT string_agg(tgname::text || tgenabled::text, ' ' ORDER BY tgname) = 'asleepD notedO' FROM pg_trigger WHERE tgrelid = 'users'::regclass AND NOT tgisinternal",
+		"triggers are as before": "SELECT string_agg(tgname::text || tgenabled::text, ' ' ORDER BY tgname) = 'alwaysA asleepD notedO' FROM pg_trigger WHERE tgrelid = 'users'::regclass AND NOT tgisinternal",
 		"privileges remain":      "SELECT relacl::text LIKE '%=r/%' FROM pg_class WHERE oid = 'users'::regclass",
 		"other columns are kept": "SELECT sum(points) = 7 AND min(theme) = 'dark' AND min(tier) = 'low' FROM users",
 		"unique are indexes":     "SELECT string_agg(conname, ',') = 'one_of_each' FROM pg_constraint WHERE conrelid = 'users'::regclass AND contype = 'u'",
 		"theirs stays theirs": `SELECT count(*) = 5 FROM (SELECT indexname FROM pg_indexes WHERE indexname IN ('app_idx', 'app_login')
 			UNION ALL SELECT conname FROM pg_constraint WHERE conname IN ('named', 'users_org_fkey') UNION ALL SELECT polname FROM pg_policy) x`,
-		"comments remain":        "SELECT obj_description('users'::regclass) = 'theirs'",
-		"the lock is an instant": "SELECT locked_until = '2030-01-01 00:00:00Z' FROM users WHERE username = 'ana'",
-		"the counter is bounded": "SELECT failed_login_attempts = 2147483647 FROM users WHERE username = 'ana'",
-		"nor is it below zero":   "SELECT failed_login_attempts = 0 AND last_login IS NULL FROM users WHERE username = 'spaced'",
-		"plain tokens are gone":  "SELECT count(verification_token) = 0 FROM users",
-		"notes are gone":         "SELECT to_regclass('accounts_adoption.canonical') IS NULL",
-		"nobody else reads them": "SELECT NOT has_schema_privilege('pg_monitor', 'accounts_adoption', 'USAGE')",
+		"the view reads on":        "SELECT count(*) = 55 FROM app_view",
+		"the rule is in force":     "SELECT ev_enabled = 'O' FROM pg_rewrite WHERE rulename = 'app_rule'",
+		"comments remain":          "SELECT obj_description('users'::regclass) = 'theirs'",
+		"the lock is an instant":   "SELECT locked_until = '2030-01-01 00:00:00Z' FROM users WHERE username = 'ana'",
+		"the counter is bounded":   "SELECT failed_login_attempts = 2147483647 FROM users WHERE username = 'ana'",
+		"nor is it below zero":     "SELECT failed_login_attempts = 0 AND last_login IS NULL FROM users WHERE username = 'spaced'",
+		"plain tokens are gone":    "SELECT count(verification_token) = 0 FROM users",
+		"notes are gone":           "SELECT to_regclass('accounts_adoption.canonical') IS NULL",
+		"no other role reads them": "SELECT NOT has_schema_privilege('pg_monitor', 'accounts_adoption', 'USAGE')",
 	} {
 		if !query[bool](t, db, statement) {
 			t.Errorf("not so: %s", what)
@@ -97,10 +104,10 @@ func TestReferencesToThoseSetAsideAreRefused(t *testing.T) {
 	db := store.DB()
 	mustExec(t, db, "CREATE TABLE hives (owner uuid REFERENCES users ON DELETE CASCADE); INSERT INTO hives SELECT id FROM users")
 	before := snapshot(t, db)
-	problems := make(told)
+	problems := make(report)
 	_, err := inspect(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}).Adopt(t.Context(), problems.add)
 	if !errors.Is(err, domain.ErrConflict) || !problems.has(luisOldest, "id", "reference", "blocks") {
-		t.Errorf("%v, told %v", err, problems[luisOldest])
+		t.Errorf("%v, reported %v", err, problems[luisOldest])
 	}
 	if after := snapshot(t, db); after != before {
 		t.Errorf("the database was changed: before\n%s\nafter\n%s", before, after)
@@ -115,21 +122,118 @@ func TestReferencesToThoseSetAsideAreRefused(t *testing.T) {
 	}
 }
 
+// TestObstacles lays everything in the way at once that PostgreSQL does not change along with a table. Each is named before anything happens, and
+// nothing else is.
 func TestObstacles(t *testing.T) {
 	t.Parallel()
-	view := predecessor(t)
-	mustExec(t, view.DB(), "CREATE VIEW addresses AS SELECT email FROM users")
+	store := predecessor(t)
+	db := store.DB()
+	mustExec(t, db, `
+		CREATE TABLE log (email text);
+		CREATE VIEW ids AS SELECT id FROM users;
+		CREATE VIEW addresses AS SELECT email FROM users;
+		CREATE VIEW upon AS SELECT * FROM addresses;
+		CREATE MATERIALIZED VIEW counted AS SELECT count(email) AS n FROM users;
+		CREATE POLICY own ON users USING (email = current_user);
+		CREATE POLICY plain ON users USING (true);
+		CREATE RULE logged AS ON UPDATE TO users DO ALSO INSERT INTO log VALUES (OLD.email);
+		CREATE RULE elsewhere AS ON INSERT TO log DO ALSO UPDATE users SET phone = NULL WHERE email = NEW.email;
+		CREATE FUNCTION fired() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+		CREATE TRIGGER of_column AFTER UPDATE OF email ON users FOR EACH ROW EXECUTE FUNCTION fired();
+		CREATE TRIGGER whenever AFTER UPDATE ON users FOR EACH ROW WHEN (OLD.phone IS DISTINCT FROM NEW.phone) EXECUTE FUNCTION fired();
+		CREATE TRIGGER simple AFTER UPDATE ON users FOR EACH ROW EXECUTE FUNCTION fired();
+		CREATE FUNCTION takes(users) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';
+		ALTER TABLE users ADD COLUMN shout text GENERATED ALWAYS AS (upper(username)) STORED;
+		CREATE TABLE copies (u users);
+		CREATE TABLE bundles (them users[]);
+		CREATE TABLE letters (recipient varchar(255) REFERENCES users (email));
+		CREATE TABLE owned (id uuid REFERENCES users);
+		CREATE INDEX app_idx ON users (lower(email));
+		ALTER TABLE users ADD CONSTRAINT app_check CHECK (email <> username);
+		CREATE STATISTICS app_statistics ON email, username FROM users;
+		CREATE TABLE heirs () INHERITS (users)`)
+	want := []string{
+		"view addresses", "view upon", "materialized view counted", "policy own", "rule logged", "rule elsewhere", "trigger of_column", "trigger whenever",
+		"column u of table copies", "column them of table bundles", "column shout of table users", "letters_recipient_fkey", "heirs inherits",
+	}
+	version := query[int](t, db, "SELECT current_setting('server_version_num')::integer")
+	if version >= 140000 {
+		mustExec(t, db, "CREATE FUNCTION body() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(email) FROM users; END")
+		want = append(want, "function body()")
+	}
+	if version >= 150000 {
+		mustExec(t, db, "CREATE PUBLICATION some_columns FOR TABLE users (id, email); CREATE PUBLICATION some_rows FOR TABLE users WHERE (email <> ''); CREATE PUBLICATION whole FOR TABLE users")
+		want = append(want, "publication some_columns", "publication some_rows")
+	}
+	a := inspect(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"})
+	for _, w := range want {
+		if !slices.ContainsFunc(a.Obstacles, func(o string) bool { return strings.Contains(o, w) && strings.Contains(o, ": ") }) {
+			t.Errorf("%s is not named", w)
+		}
+	}
+	for _, o := range a.Obstacles {
+		if !slices.ContainsFunc(want, func(w string) bool { return strings.Contains(o, w) }) {
+			t.Errorf("what is not in the way is named: %s", o)
+		}
+	}
+	before := snapshot(t, db)
+	if _, err := a.Adopt(t.Context(), nil); !errors.Is(err, domain.ErrConflict) || !strings.Contains(err.Error(), "view addresses") {
+		t.Errorf("%v; want a conflict", err)
+	}
+	if after := snapshot(t, db); after != before {
+		t.Error("the database was changed")
+	}
+
+	// Without them it is adopted.
+	mustExec(t, db, `DROP VIEW addresses CASCADE; DROP MATERIALIZED VIEW counted; DROP POLICY own ON users; DROP RULE logged ON users; DROP RULE elsewhere ON log;
+		DROP TRIGGER of_column ON users; DROP TRIGGER whenever ON users; DROP TABLE copies, bundles, letters, heirs; ALTER TABLE users DROP COLUMN shout`)
+	if version >= 140000 {
+		mustExec(t, db, "DROP FUNCTION body()")
+	}
+	if version >= 150000 {
+		mustExec(t, db, "DROP PUBLICATION some_columns; DROP PUBLICATION some_rows")
+	}
+	mustExec(t, db, "DELETE FROM users WHERE email = username")
+	if summary, _ := adopt(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}); summary.Kept != 55 {
+		t.Errorf("summary: %+v", summary)
+	}
+}
+
+// An index whose expression does not take the new type, and a check, are in no catalog of what is in the way.
+func TestExpressionsInTheWay(t *testing.T) {
+	t.Parallel()
+	store := predecessor(t)
+	mustExec(t, store.DB(), "CREATE INDEX app_day ON users ((created_at::date))")
+	a := inspect(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"})
+	if len(a.Obstacles) != 1 || !strings.Contains(a.Obstacles[0], "IMMUTABLE") {
+		t.Errorf("obstacles: %q", a.Obstacles)
+	}
+	before := snapshot(t, store.DB())
+	if _, err := a.Adopt(t.Context(), nil); !errors.Is(err, domain.ErrConflict) {
+		t.Errorf("%v; want a conflict", err)
+	}
+	if after := snapshot(t, store.DB()); after != before {
+		t.Error("the database was changed")
+	}
+}
+
+func TestTablesInTheWay(t *testing.T) {
+	t.Parallel()
 	taken := laid(t, "testdata/django.sql")
 	mustExec(t, taken.DB(), "CREATE TABLE users (id integer)")
 	identities := predecessor(t)
 	mustExec(t, identities.DB(), "CREATE TABLE identities (id integer)")
+	moved := laid(t, "testdata/flask_security.sql")
+	mustExec(t, moved.DB(), `ALTER TABLE "user" RENAME TO users; CREATE VIEW app_view AS SELECT id FROM users`)
+	flask := mapping(t, "testdata/flask_security.json")
+	flask.Table = "users"
 	for _, c := range []struct {
 		a    *adoption.Adoption
 		want string
 	}{
-		{inspect(t, view, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}), "view addresses"},
 		{inspect(t, identities, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}), "identities already"},
 		{inspect(t, taken, adoption.Options{OnCollision: adoption.Newest, Mapping: mapping(t, "testdata/django.json")}), "users already"},
+		{inspect(t, moved, adoption.Options{OnCollision: adoption.Newest, Mapping: flask}), "view app_view"},
 	} {
 		if _, err := c.a.Adopt(t.Context(), nil); !errors.Is(err, domain.ErrConflict) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v; want %s", err, c.want)
@@ -137,10 +241,46 @@ func TestObstacles(t *testing.T) {
 	}
 }
 
+// TestForeignSettings adopts a table whose texts have collations of their own, in a database that quotes all identifiers.
+func TestForeignSettings(t *testing.T) {
+	t.Parallel()
+	url := postgrestest.Database(t)
+	store := laidAt(t, url, "testdata/softbee_users.sql")
+	db := store.DB()
+	if query[int](t, db, "SELECT count(*) FROM pg_collation WHERE collprovider = 'i'") == 0 {
+		t.Skip("this server is built without ICU")
+	}
+	mustExec(t, db, `CREATE COLLATION anyhow (provider = icu, locale = 'und-u-ks-level1', deterministic = false);
+		ALTER TABLE users ALTER COLUMN email TYPE varchar(255) COLLATE "und-x-icu", ALTER COLUMN username TYPE varchar(50) COLLATE "POSIX",
+			ALTER COLUMN hashed_password TYPE varchar(255) COLLATE anyhow, ALTER COLUMN first_name TYPE varchar(50) COLLATE anyhow,
+			ALTER COLUMN last_name TYPE varchar(100) COLLATE "de-x-icu", ALTER COLUMN phone TYPE varchar(20) COLLATE anyhow;
+		DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET quote_all_identifiers = on', current_database()); END $$`)
+	quoting := open(t, url)
+	if query[string](t, quoting.DB(), "SHOW quote_all_identifiers") != "on" {
+		t.Fatal("the database does not quote")
+	}
+	summary, _ := adopt(t, quoting, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"})
+	if summary.Kept != 55 {
+		t.Errorf("summary: %+v", summary)
+	}
+	checkRows(t, quoting)
+
+	// A key that is a text with a collation.
+	people := open(t, postgrestest.Database(t))
+	mustExec(t, people.DB(), `CREATE TABLE people (login varchar(50) COLLATE "und-x-icu" PRIMARY KEY, mail text COLLATE "de-x-icu", hash text COLLATE "POSIX");
+		INSERT INTO people VALUES ('Ana', 'Ana@example.org', 'x'), ('ana', 'ana@example.org', 'y'), ('eva', 'eva@example.org', 'z')`)
+	summary, _ = adopt(t, people, adoption.Options{OnCollision: adoption.Oldest, Mapping: &adoption.Mapping{Table: "people", Columns: map[string]adoption.Origin{
+		"id": {Column: "login"}, "email": {Column: "mail"}, "username": {Column: "login"}, "hashed_password": {Column: "hash"},
+	}}})
+	if summary.Kept != 2 || summary.SetAside != 1 {
+		t.Errorf("summary: %+v", summary)
+	}
+}
+
 func TestMigratedDatabaseIsNotAdopted(t *testing.T) {
 	t.Parallel()
 	store := storetest.OpenPostgres(t, storetest.PostgresURL(t))
-	if _, err := adoption.Inspect(t.Context(), store.DB(), adoption.Options{Hasher: hasher(t)}); !errors.Is(err, domain.ErrConflict) {
+	if _, err := adoption.Inspect(t.Context(), store.DB(), dialectOf(store), adoption.Options{Hasher: hasher(t)}); !errors.Is(err, domain.ErrConflict) {
 		t.Errorf("%v; want a conflict", err)
 	}
 	adopted := predecessor(t)
@@ -172,7 +312,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"on_collision": {OnCollision: "first"},
 	} {
 		options.Hasher = hasher(t)
-		_, err := adoption.Inspect(t.Context(), store.DB(), options)
+		_, err := adoption.Inspect(t.Context(), store.DB(), dialectOf(store), options)
 		if refusal := new(domain.Error); !errors.As(err, &refusal) || refusal.Field != field {
 			t.Errorf("%v; want %s", err, field)
 		}
@@ -226,7 +366,7 @@ func TestChainsOfCollisions(t *testing.T) {
 	}
 }
 
-// TestAdoptionDoesNotQueueForLong holds the table until the adoption has given up waiting for it once: whoever waits for a
+// TestAdoptionDoesNotQueueForLong holds the table until the adoption has given up waiting for it once: a session that waits for a
 // lock makes all others wait behind.
 func TestAdoptionDoesNotQueueForLong(t *testing.T) {
 	t.Parallel()
@@ -281,8 +421,8 @@ func TestNotesOfAnotherZoneAreThrownAway(t *testing.T) {
 	}
 }
 
-// TestWhatWasNotToldIsToldNextTime cannot print what it did, and does it again.
-func TestWhatWasNotToldIsToldNextTime(t *testing.T) {
+// TestWhatWasNotReportedIsReportedNextTime cannot print what it did, and does it again.
+func TestWhatWasNotReportedIsReportedNextTime(t *testing.T) {
 	t.Parallel()
 	store := predecessor(t)
 	options := adoption.Options{Zone: "UTC", OnCollision: adoption.Newest}
@@ -295,6 +435,6 @@ func TestWhatWasNotToldIsToldNextTime(t *testing.T) {
 		t.Errorf("summary: %+v; of Luis: %v", summary, problems[luisOldest])
 	}
 	if _, problems := adopt(t, store, options); len(problems) != 0 {
-		t.Error("it is told a third time")
+		t.Error("it is reported a third time")
 	}
 }
