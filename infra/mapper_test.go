@@ -201,3 +201,22 @@ func TestUnreadableValuesNameTheirColumn(t *testing.T) {
 		}
 	}
 }
+
+// FuzzPlainStrings holds the short way to read a list against encoding/json.
+func FuzzPlainStrings(f *testing.F) {
+	for _, seed := range []string{
+		`[]`, `["a"]`, `["a", "b"]`, `["a","b"]`, `["a",]`, `["a" "b"]`, `["a\"b"]`, `["a\u0000"]`, "[\"a\n\"]", `["é", "` + "\xff" + `"]`, `["a"]x`, `[1]`, `null`, `["a"`, `["", ""]`, ``, `[ "a"]`, `["a" ]`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, array string) {
+		got, ok := plainStrings(array)
+		if !ok {
+			return // read by encoding/json
+		}
+		var want []string
+		if err := json.Unmarshal([]byte(array), &want); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q gives %q, want %q, %v", array, got, want, err)
+		}
+	})
+}

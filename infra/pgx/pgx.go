@@ -115,14 +115,6 @@ func (h handle) Exec(ctx context.Context, query string, args ...any) (int64, err
 	return tag.RowsAffected(), err
 }
 
-// rows have the Close of database/sql.
-type rows struct{ pgx.Rows }
-
-func (r rows) Close() error {
-	r.Rows.Close()
-	return nil
-}
-
 // pooled executes statements on the store's own pool.
 type pooled struct{ pool *pgxpool.Pool }
 
@@ -137,7 +129,7 @@ func (p pooled) Query(ctx context.Context, query string, args ...any) (infra.Row
 		conn.Release()
 		return nil, err
 	}
-	return &pooledRows{found, conn}, nil
+	return &pooledRows{rows{found}, conn}, nil
 }
 
 // Exec implements [infra.Handle].
@@ -155,7 +147,7 @@ func (p pooled) Exec(ctx context.Context, query string, args ...any) (int64, err
 }
 
 type pooledRows struct {
-	pgx.Rows
+	rows
 	conn *pgxpool.Conn
 }
 
