@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"infra/internal/fault":        {module + "/domain"},
 	"infra/internal/copytext":     {},
 	"infra/internal/identifier":   {},
+	"infra/internal/journeytest":  {},
 	"infra/internal/atlastest":    {},
 	"infra/entaccounts":           {module + "/ent/migrate/desired", module + "/ent/schema", module + "/ent/user", "entgo.io/ent", "ariga.io/atlas/sql/schema"},
 	"infra/migration":             {module + "/domain", module + "/infra/internal/fault", module + "/infra/internal/identifier", module + "/infra/migration/internal/script", "ariga.io/atlas/sql/migrate"},

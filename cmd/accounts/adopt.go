@@ -89,7 +89,7 @@ func (p *program) adopt(ctx context.Context, kind string, options adoption.Optio
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.Close()) }()
+	defer func() { err = errors.Join(err, a.Close()) }() //nolint:contextcheck // closing takes no context
 
 	if err := p.printPlannedAdoption(a); err != nil {
 		return err

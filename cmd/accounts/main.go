@@ -54,9 +54,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 type program struct {
 	input
 	output
-	database string // the flag
+	database string             // the flag
 	silent   []domain.EventKind // that the audit trail does not get
-	began    bool   // the command line was understood
+	began    bool               // the command line was understood
 }
 
 const rootExample = `  # an account in a new SQLite file, accounts.db

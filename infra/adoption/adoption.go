@@ -136,7 +136,7 @@ func Inspect(ctx context.Context, db *sql.DB, dialect string, options Options) (
 	}
 	defer func() {
 		if err = interrupted(ctx, err); err != nil {
-			err = errors.Join(err, a.Close())
+			err = errors.Join(err, a.Close()) //nolint:contextcheck // what it does must be done whatever has ended
 		}
 	}()
 	if a.file != nil {

@@ -472,8 +472,8 @@ func (f *file) noteBatch(ctx context.Context, after int64) (n, last int64, err e
 		return 0, 0, failure("read the rows", err)
 	}
 	var records []fileNote
-	scanned := func() error {
-		defer rows.Close()
+	scanned := func() (err error) { //nolint:contextcheck // hashes are parsed under an ended one, so that none is computed
+		defer func() { err = errors.Join(err, rows.Close()) }()
 		values := make([]*string, len(selected)-2)
 		destinations := []any{&last, new(string)}
 		for i := range values {
@@ -487,7 +487,7 @@ func (f *file) noteBatch(ctx context.Context, after int64) (n, last int64, err e
 			for i, name := range slices.Concat(names, held) {
 				row[name] = values[i]
 			}
-			r, err := f.become(*destinations[1].(*string), row) //nolint:contextcheck // hashes are parsed under an ended one, so that none is computed
+			r, err := f.become(*destinations[1].(*string), row)
 			if err != nil {
 				return err
 			}

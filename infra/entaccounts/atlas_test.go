@@ -16,6 +16,7 @@ import (
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/entaccounts"
 	"github.com/softbee/accounts/infra/internal/atlastest"
+	"github.com/softbee/accounts/infra/internal/journeytest"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/sqlite"
 	"github.com/softbee/accounts/infra/storetest"
@@ -180,6 +181,7 @@ func TestVersionedDirectory(t *testing.T) {
 		if output := stub.ReplaceAllString(app.mustAtlas(t, compare...), ""); strings.Contains(output, ";") {
 			t.Errorf("with it\n%s", output)
 		}
+		record(t, app.dialect, "managed: the application's own directory", journeytest.Atlas(t, app.program), "done, with `--allow-dirty` the first time")
 	})
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/entaccounts"
+	"github.com/softbee/accounts/infra/internal/journeytest"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/sqlite"
 	"github.com/softbee/accounts/infra/storetest"
@@ -52,6 +53,14 @@ func databaseName(store *infra.Store) string {
 		return dialect.SQLite
 	}
 	return dialect.Postgres
+}
+
+// record holds docs/journeys.md to an outcome, if the test has not failed.
+func record(t *testing.T, database, journey, program, outcome string) {
+	t.Helper()
+	if !t.Failed() {
+		journeytest.Record(t, map[string]string{dialect.Postgres: "PostgreSQL", dialect.SQLite: "SQLite"}[database], journey, program, outcome)
+	}
 }
 
 // create is the Schema.Create of the application's client. It returns the statements that were executed.
@@ -216,6 +225,7 @@ func TestSchemaCreate(t *testing.T) {
 			t.Error("the accounts have changed")
 		}
 		refers(t, store)
+		record(t, databaseName(store), "managed: a mirror of the accounts, by ent's `Schema.Create`", journeytest.Ours, "done")
 
 		if _, err := create(ctx, store, blogTables(t)); err != nil {
 			t.Fatal(err)

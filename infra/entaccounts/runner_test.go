@@ -16,6 +16,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/entaccounts"
+	"github.com/softbee/accounts/infra/internal/journeytest"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/migration/plan"
 	"github.com/softbee/accounts/infra/storetest"
@@ -137,6 +138,7 @@ func TestOwnDirectoryByOurRunner(t *testing.T) {
 			t.Fatal(err)
 		}
 		refers(t, store)
+		record(t, databaseName(store), "managed: the application's own directory", journeytest.Ours, "done, by our runner with `WithHistory`")
 	})
 }
 
