@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/trace"
@@ -69,7 +68,7 @@ func BenchmarkOverhead(b *testing.B) {
 				}{
 					{"find_id", func() error { return of(store.FindByID(ctx, u.ID())) }},
 					{"rotate", func() error {
-						next, err := store.RotateToken(ctx, grant.Token, domain.SessionPolicy{Grace: time.Second})
+						next, err := store.RotateToken(ctx, grant.Token, domain.SessionPolicy{Grace: domain.NoGrace})
 						grant = next
 						return err
 					}},
