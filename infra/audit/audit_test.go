@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	driver "github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/audit"
@@ -182,18 +185,33 @@ func TestPrune(t *testing.T) {
 	})
 }
 
-// TestTrailOfADriversTransaction: the hook writes in a transaction that pgx began.
+// TestTrailOfADriversTransaction: the hook writes on pgx, and in a transaction that pgx began.
 func TestTrailOfADriversTransaction(t *testing.T) {
 	t.Parallel()
-	url := storetest.PostgresURL(t)
-	store, err := pgx.Open(t.Context(), url, infra.WithHook(audit.Hook(audit.Options{})))
+	pool, err := pgxpool.New(t.Context(), storetest.PostgresURL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = store.Close() })
-	u := create(t, t.Context(), store, "ana")
-	if _, err := store.Deactivate(t.Context(), u.ID()); err != nil {
+	t.Cleanup(pool.Close)
+	store, err := pgx.New(pool, infra.WithHook(audit.Hook(audit.Options{})))
+	if err != nil {
 		t.Fatal(err)
+	}
+	u := create(t, t.Context(), store, "ana")
+	for _, end := range []func(driver.Tx) error{
+		func(tx driver.Tx) error { return tx.Rollback(t.Context()) },
+		func(tx driver.Tx) error { return tx.Commit(t.Context()) },
+	} {
+		tx, err := pool.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := pgx.WithTx(store, tx).Deactivate(t.Context(), u.ID()); err != nil {
+			t.Fatal(err)
+		}
+		if err := end(tx); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if got := words(list(t, store, audit.Query{UserID: u.ID()})); !slices.Equal(got, []string{"registered", "deactivated"}) {
 		t.Errorf("the trail is %q", got)

@@ -69,6 +69,9 @@ func changeForEver(address string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := store.Deactivate(ctx, u.ID()); err != nil {
+		return err
+	}
 	fmt.Println("ready")
 	failed := make(chan error)
 	for range 4 {
@@ -170,7 +173,11 @@ func TestKilledServer(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(5*time.Millisecond + rand.N(30*time.Millisecond))
+		postgrestest.Await(t, "an edit is made", func() bool {
+			found, err := store.FindByID(t.Context(), u.ID())
+			return err == nil && found.Version() > begun
+		})
+		time.Sleep(rand.N(30 * time.Millisecond))
 		var pid string
 		postgrestest.Await(t, "a process of the server works", func() bool {
 			return store.DB().QueryRow("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state <> 'idle' AND backend_type = 'client backend' LIMIT 1").Scan(&pid) == nil
