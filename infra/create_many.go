@@ -96,7 +96,8 @@ func (t *Tx) copyUsers(ctx context.Context, table string, names []string, users 
 	}
 	values := rows(t.dialect, names, users, places)
 	if t.conn == nil || t.database.Copy == nil {
-		return t.insertRows(ctx, t.dialect.table(schema, table), names, values)
+		_, err := t.insertRows(ctx, op, t.dialect.table(schema, table), names, values, "")
+		return err
 	}
 	if err := t.database.Copy(ctx, t.conn, t.tx, t.dialect.table(schema, table), names, values); err != nil {
 		return t.failure(ctx, op, err)
@@ -104,8 +105,10 @@ func (t *Tx) copyUsers(ctx context.Context, table string, names []string, users 
 	return nil
 }
 
-// insertRows writes rows by INSERT statements of many rows, as many as a statement takes.
-func (t *Tx) insertRows(ctx context.Context, table string, names []string, values iter.Seq2[[]any, error]) error {
+// insertRows writes rows by INSERT statements of many rows, as many as a statement takes, which end in what is given, and returns how many were stored.
+func (t *Tx) insertRows(
+	ctx context.Context, op, table string, names []string, values iter.Seq2[[]any, error], end string,
+) (stored int64, err error) {
 	const maxRows = 500
 	most := min(maxRows, t.dialect.arguments/len(names))
 	one := "(?" + strings.Repeat(", ?", len(names)-1) + ")"
@@ -114,22 +117,23 @@ func (t *Tx) insertRows(ctx context.Context, table string, names []string, value
 		if len(args) == 0 {
 			return nil
 		}
-		text := t.dialect.fill("", "INSERT INTO "+table+" ("+strings.Join(names, ", ")+") VALUES "+one+strings.Repeat(", "+one, len(args)/len(names)-1))
-		_, err := t.execute(ctx, "create users", text, args...)
+		text := t.dialect.fill("", "INSERT INTO "+table+" ("+strings.Join(names, ", ")+") VALUES "+one+strings.Repeat(", "+one, len(args)/len(names)-1)+end)
+		n, err := t.execute(ctx, op, text, args...)
+		stored += n
 		args = args[:0]
 		return err
 	}
 	for row, err := range values {
 		if err != nil {
-			return err
+			return stored, err
 		}
 		if args = append(args, row...); len(args) == most*len(names) {
 			if err := insert(); err != nil {
-				return err
+				return stored, err
 			}
 		}
 	}
-	return insert()
+	return stored, insert()
 }
 
 // The staging table has the columns of users, of the same types but without their rules, and the place of each row. It is this

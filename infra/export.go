@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/identity"
 )
 
 // exportPage is how many accounts one statement of an export reads: few enough to be small beside the program itself.
@@ -42,24 +43,56 @@ func (r *repository) Export(ctx context.Context, withHashes bool) iter.Seq2[*dom
 }
 
 // ExportIdentities returns the identities of some accounts, at most some thousand at a time, each account's in the order of
-// [domain.IdentityStore]'s Identities. An account without any is not in the map.
-func (r *repository) ExportIdentities(ctx context.Context, users []*domain.User) (map[domain.ID][]domain.LinkedIdentity, error) {
+// [domain.IdentityStore]'s Identities. An account without any is not in the map. An identity that cannot be read is left out, and reported
+// by the account's ID and the column.
+func (r *repository) ExportIdentities(ctx context.Context, users []*domain.User) (map[domain.ID][]domain.LinkedIdentity, []*domain.Malformed, error) {
+	const op = "export identities"
 	ids := make([]string, len(users))
 	for i, u := range users {
 		if u == nil {
-			return nil, wrap("export identities", required("user"))
+			return nil, nil, wrap(op, required("user"))
 		}
 		ids[i] = u.ID().String()
 	}
-	links, err := collect(ctx, r, "export identities", r.texts.linksOf, []any{r.dialect.list(ids)}, func(rows Rows) (link domain.LinkedIdentity, err error) {
-		var issuer, subject string
-		err = rows.Scan(&link.UserID, &issuer, &subject, (*storedTime)(&link.CreatedAt), (*storedTime)(&link.LastUsedAt))
-		link.Identity = domain.RestoreIdentity(issuer, subject)
-		return link, err
-	})
+	var left []*domain.Malformed
+	links, err := collect(ctx, r, op, r.texts.linksOf, []any{r.dialect.list(ids)}, scanLink)
 	all := make(map[domain.ID][]domain.LinkedIdentity)
 	for _, link := range links {
-		all[link.UserID] = append(all[link.UserID], link)
+		if link.malformed != nil {
+			left = append(left, link.malformed)
+			continue
+		}
+		all[link.UserID] = append(all[link.UserID], link.LinkedIdentity)
 	}
-	return all, err
+	return all, left, err
+}
+
+// storedLink is an identity, or what is wrong with it.
+type storedLink struct {
+	domain.LinkedIdentity
+	malformed *domain.Malformed
+}
+
+// scanLink reads a row of the statement linksOf.
+func scanLink(rows Rows) (link storedLink, err error) {
+	var issuer, subject string
+	var values [4]any
+	if err := rows.Scan(&link.UserID, &values[0], &values[1], &values[2], &values[3]); err != nil {
+		return link, err
+	}
+	for i, c := range []struct {
+		name string
+		set  func(any) error
+	}{
+		{identity.FieldIssuer, func(v any) error { return text(&issuer, v) }},
+		{identity.FieldSubject, func(v any) error { return text(&subject, v) }},
+		{identity.FieldCreatedAt, func(v any) error { return instant(&link.CreatedAt, v) }},
+		{identity.FieldLastUsedAt, func(v any) error { return instant(&link.LastUsedAt, v) }},
+	} {
+		if err := c.set(values[i]); err != nil && link.malformed == nil {
+			link.malformed = &domain.Malformed{ID: link.UserID, Column: c.name, Reason: err.Error()}
+		}
+	}
+	link.Identity = domain.RestoreIdentity(issuer, subject)
+	return link, nil
 }

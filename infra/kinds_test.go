@@ -34,7 +34,8 @@ func arguments(t *testing.T) map[reflect.Type]any {
 	for _, v := range []any{
 		u, []*domain.User{u}, u.ID(), []domain.ID{u.ID()}, u.Email(), u.Username(), []domain.Email{u.Email()}, []domain.Username{u.Username()},
 		domain.ListQuery{Filter: domain.Filter{CreatedBefore: time.Unix(0, 0)}}, phone, u.State().PasswordHash, domain.NewOneTimeToken().Digest(),
-		domain.RestoreIdentity("https://issuer.example", "walk"), issue.Token(), issue.Token().SessionID(), domain.Names{First: "Ada"}, 10, time.Now().Add(time.Hour), time.Hour,
+		domain.RestoreIdentity("https://issuer.example", "walk"), []domain.LinkedIdentity{{UserID: u.ID(), Identity: domain.RestoreIdentity("https://issuer.example", "walk")}},
+		issue.Token(), issue.Token().SessionID(), domain.Names{First: "Ada"}, 10, time.Now().Add(time.Hour), time.Hour,
 		func(*domain.User) error { return nil },
 		func(*infra.Tx) error { return nil },
 	} {

@@ -90,7 +90,7 @@ func (r *repository) page(ctx context.Context, op string, query domain.ListQuery
 	for i := range columns {
 		switch name := columns[i].name; {
 		case name == user.FieldHashedPassword && !withHashes:
-			selector.AppendSelectExpr(sql.Raw("CASE WHEN " + withoutPassword + " THEN hashed_password ELSE '' END"))
+			selector.AppendSelectExpr(sql.Raw("CASE WHEN " + withoutPassword + " THEN hashed_password END"))
 		case name == user.FieldResetToken, name == user.FieldVerificationToken, name == user.FieldPhoneCode:
 			selector.AppendSelectExpr(sql.Raw("NULL"))
 		default:
@@ -99,21 +99,25 @@ func (r *repository) page(ctx context.Context, op string, query domain.ListQuery
 	}
 	// One row more tells whether there is a next page. Another one is for the last row of the page before, which SQLite finds again where its
 	// time was written in another form than the store's, and so sorts behind the cursor.
-	text, args := selector.Limit(query.Limit + 2).Query()
-	rows, err = collect(ctx, r, op, text, args, scanListed(query))
-	if err != nil {
-		return nil, false, err
-	}
-	if len(rows) > 0 && rows[0].placed && rows[0].at == query.After {
-		rows = rows[1:]
-	}
-	if more = len(rows) > query.Limit; more {
-		rows = rows[:query.Limit]
-		if rows[query.Limit-1].at == query.After {
-			return nil, false, wrap(op, rows[0].malformed) // none of them has a place behind which to go on
+	for limit := query.Limit; ; limit *= 2 {
+		text, args := selector.Limit(limit + 2).Query()
+		rows, err = collect(ctx, r, op, text, args, scanListed(query))
+		if err != nil {
+			return nil, false, err
+		}
+		if len(rows) > 0 && rows[0].placed && rows[0].at == query.After {
+			rows = rows[1:]
+		}
+		if more = len(rows) > limit; !more {
+			return rows, false, nil
+		}
+		// A page ends behind a row that has a place, where the next one begins. Malformed rows of which none has one make it longer.
+		for end := limit; end > 0; end-- {
+			if rows[end-1].placed {
+				return rows[:end], true, nil
+			}
 		}
 	}
-	return rows, more, nil
 }
 
 // Count implements [domain.UserReader].

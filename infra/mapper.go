@@ -47,7 +47,7 @@ var columns = []column{
 		func(s *domain.UserState, v any) error { return parsed(&s.Username, v, domain.RestoreUsername) }},
 	{user.FieldHashedPassword,
 		func(s *domain.UserState) any { return s.PasswordHash.Stored() },
-		func(s *domain.UserState, v any) error { return parsed(&s.PasswordHash, v, domain.ParsePasswordHash) }},
+		func(s *domain.UserState, v any) error { return passwordHash(&s.PasswordHash, v) }},
 	{user.FieldFirstName,
 		func(s *domain.UserState) any { return orNull(s.FirstName) },
 		func(s *domain.UserState, v any) error { return text(&s.FirstName, v) }},
@@ -199,7 +199,7 @@ func (f *field) Scan(value any) error {
 	f.failed = append(f.failed, f.name)
 	if f.name == user.FieldEmail || f.name == user.FieldUsername {
 		var key string
-		if text(&key, value) == nil {
+		if _ = text(&key, value); key != "" { // also one that is not UTF-8
 			f.key(f.name, key)
 		}
 	}
@@ -272,6 +272,17 @@ func text(target *string, value any) error {
 	default:
 		return notA("text", value)
 	}
+	return checkText(*target)
+}
+
+// checkText refuses what SQLite stores in a text and no other database does, nor JSON.
+func checkText(text string) error {
+	switch {
+	case !utf8.ValidString(text):
+		return errors.New("is not valid UTF-8")
+	case strings.IndexByte(text, 0) >= 0:
+		return errors.New("has a NUL")
+	}
 	return nil
 }
 
@@ -286,6 +297,20 @@ func parsed[T any](target *T, value any, parse func(string) (T, error)) error {
 	}
 	var err error
 	*target, err = parse(stored)
+	return err
+}
+
+// passwordHash refuses an empty text, which no account has. A list that is not to have hashes selects NULL.
+func passwordHash(target *domain.PasswordHash, value any) error {
+	if *target = (domain.PasswordHash{}); value == nil {
+		return nil
+	}
+	var stored string
+	if err := text(&stored, value); err != nil {
+		return err
+	}
+	var err error
+	*target, err = domain.ParsePasswordHash(stored)
 	return err
 }
 

@@ -164,7 +164,9 @@ func TestEveryFieldOfTheEntityIsStored(t *testing.T) {
 func TestWhatIsWrittenIsRead(t *testing.T) {
 	full := read(t, sampleRow(t))
 	state := full.State()
-	least, err := domain.RestoreUser(domain.UserState{ID: state.ID, Email: state.Email, Username: state.Username, Sessions: domain.SessionList{}})
+	least, err := domain.RestoreUser(domain.UserState{
+		ID: state.ID, Email: state.Email, Username: state.Username, PasswordHash: domain.NoPassword(), Sessions: domain.SessionList{},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,12 +43,18 @@ func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Fo
 		_ = comma.Write(names(exportRecord(new(domain.User), now, withHashes, true))) // a buffer takes everything
 	}
 	batch := make([]*domain.User, 0, 500)
+	skipped, unlinked := 0, 0
 	printBatch := func() error {
 		var links map[domain.ID][]domain.LinkedIdentity
 		if format == bulk.JSONLines && len(batch) > 0 { // in CSV there is no place for them
+			var left []*domain.Malformed
 			var err error
-			if links, err = store.ExportIdentities(ctx, batch); err != nil {
+			if links, left, err = store.ExportIdentities(ctx, batch); err != nil {
 				return err
+			}
+			for _, malformed := range left {
+				p.reportMalformed(malformed)
+				unlinked++
 			}
 		}
 		for _, user := range batch {
@@ -58,9 +64,12 @@ func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Fo
 				continue
 			}
 			if linked := links[user.ID()]; len(linked) > 0 {
-				identities := make([]domain.Identity, len(linked))
+				identities := make([]record, len(linked))
 				for i, link := range linked {
-					identities[i] = link.Identity
+					identities[i] = record{
+						{"issuer", link.Identity.Issuer()}, {"subject", link.Identity.Subject()},
+						{"created_at", link.CreatedAt}, {"last_used_at", orNull(link.LastUsedAt)},
+					}
 				}
 				r = append(r, field{"identities", identities})
 			}
@@ -74,7 +83,6 @@ func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Fo
 		lines.Reset()
 		return err
 	}
-	skipped := 0
 	for user, err := range store.Export(ctx, withHashes) {
 		var malformed *domain.Malformed
 		if errors.As(err, &malformed) {
@@ -91,15 +99,20 @@ func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Fo
 			}
 		}
 	}
-	if err := printBatch(); err != nil || skipped == 0 {
+	if err := printBatch(); err != nil || skipped+unlinked == 0 {
 		return err
+	}
+	if skipped == 0 {
+		return &domain.Error{Kind: domain.ErrInvalid, Reason: fmt.Sprintf("%d of the identities were left out; the lines above say why", unlinked)}
 	}
 	return &domain.Error{Kind: domain.ErrInvalid, Reason: fmt.Sprintf("%d of the accounts were left out; the lines above say why", skipped)}
 }
 
-// exportRecord is an account as the other commands print it, with what they leave out. It is the one place where a hash is printed.
+// exportRecord is an account as the other commands print it, with what they leave out, but for its sessions, of which there is none in an export. It is
+// the one place where a hash is printed.
 func exportRecord(u *domain.User, now time.Time, withHash, withPhoneVerified bool) record {
 	r := userRecord(u, now)
+	r[slices.IndexFunc(r, func(f field) bool { return f.name == "sessions" })].value = 0
 	if withPhoneVerified {
 		phone := slices.IndexFunc(r, func(f field) bool { return f.name == "phone" })
 		r = slices.Insert(r, phone+1, field{"phone_verified_at", orNull(u.PhoneVerifiedAt())})

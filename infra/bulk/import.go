@@ -3,6 +3,7 @@ package bulk
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -19,8 +20,9 @@ type Store interface {
 	// each what Create would have returned.
 	CreateMany(ctx context.Context, users []*domain.User) ([]error, error)
 
-	LinkIdentity(ctx context.Context, id domain.ID, identity domain.Identity) (domain.LinkedIdentity, error)
-	FindByIdentity(ctx context.Context, identity domain.Identity) (*domain.User, error)
+	// LinkMany links identities, and returns for each nil, also where it was linked to that account before, or why it cannot be.
+	LinkMany(ctx context.Context, links []domain.LinkedIdentity) ([]error, error)
+
 	FindByEmail(ctx context.Context, email domain.Email) (*domain.User, error)
 }
 
@@ -51,7 +53,8 @@ const (
 	chunkBytes = 64 << 10 // … unless they are long
 )
 
-// Import stores the accounts of a file. Each must have the fields email, username and hashed_password, and may have id,
+// Import stores the accounts of a file. An account with the field version, as an export has it, is stored as it was, by its form alone. Any other one
+// must have the fields email, username and hashed_password, and may have id,
 // first_name, last_name, phone, phone_verified_at, is_active (default true), is_verified (default false), last_login, failed_login_attempts,
 // locked_until, created_at (default: now), updated_at (default: created_at), pending_email and, in JSON, identities. All are brought into the form that a new
 // account's have; a row that breaks a rule is refused, and the others go on. A line is at most 1 MiB.
@@ -123,69 +126,76 @@ func (i *importer) flush(ctx context.Context) error {
 		}
 	}
 	stored := 0
-	for _, r := range i.batch {
-		err := r.err
-		if err == nil {
-			err = outcomes[stored]
+	for n := range i.batch {
+		if r := &i.batch[n]; r.err == nil {
+			r.err = outcomes[stored]
+			r.skipped = r.err != nil && isStored(r.err, r.newID)
+			if r.skipped {
+				r.err = nil
+			}
 			stored++
-			var count *int
-			switch {
-			case err == nil:
-				count = &i.summary.Imported
-			case isStored(err, r.newID):
-				count = &i.summary.Skipped
-			}
-			if count != nil {
-				refused, failed := i.link(ctx, r)
-				if failed != nil {
-					return failed
-				}
-				if refused == nil {
-					*count++
-					continue
-				}
-				err = refused
-			}
 		}
-		i.summary.Failed++
-		if i.options.Refused == nil {
-			continue
-		}
-		if err := i.options.Refused(r.line, err); err != nil {
-			return err
+	}
+	if err := i.link(ctx); err != nil {
+		return err
+	}
+	for _, r := range i.batch {
+		switch {
+		case r.err != nil:
+			i.summary.Failed++
+			if i.options.Refused == nil {
+				continue
+			}
+			if err := i.options.Refused(r.line, r.err); err != nil {
+				return err
+			}
+		case r.skipped:
+			i.summary.Skipped++
+		default:
+			i.summary.Imported++
 		}
 	}
 	i.batch = i.batch[:0]
 	return nil
 }
 
-// link links the identities of a row to its account, which is stored. It returns why one cannot be linked, or an error of the store.
-func (i *importer) link(ctx context.Context, r row) (refused, failed error) {
-	if len(r.links) == 0 {
-		return nil, nil
-	}
-	id := r.user.ID()
-	if r.newID { // it may have been stored by an earlier import, with another
-		u, err := i.store.FindByEmail(ctx, r.user.Email())
-		if err != nil {
-			return nil, err
+// link links the identities of the batch to its accounts, which are stored. A row of which one cannot be linked is refused.
+func (i *importer) link(ctx context.Context) error {
+	var links []domain.LinkedIdentity
+	var rows []*row // of the links
+	for n := range i.batch {
+		r := &i.batch[n]
+		if r.err != nil || len(r.links) == 0 {
+			continue
 		}
-		id = u.ID()
-	}
-	for _, identity := range r.links {
-		_, err := i.store.LinkIdentity(ctx, id, identity)
-		if errors.Is(err, domain.ErrTaken) {
-			holder, findErr := i.store.FindByIdentity(ctx, identity)
-			if findErr == nil && holder.ID() == id {
+		id := r.user.ID()
+		if r.skipped && r.newID { // it was stored with another ID
+			u, err := i.store.FindByEmail(ctx, r.user.Email())
+			if errors.Is(err, domain.ErrNotFound) || errors.Is(err, domain.ErrInvalid) { // deleted meanwhile, or malformed
+				r.err = err
 				continue
 			}
-			return err, nil
+			if err != nil {
+				return err
+			}
+			id = u.ID()
 		}
-		if err != nil {
-			return nil, err
+		for _, link := range r.links {
+			link.UserID = id
+			links, rows = append(links, link), append(rows, r)
 		}
 	}
-	return nil, nil
+	if len(links) == 0 {
+		return nil
+	}
+	refusals, err := i.store.LinkMany(ctx, links)
+	if err != nil {
+		return err
+	}
+	for n, refusal := range refusals {
+		rows[n].err = cmp.Or(rows[n].err, refusal)
+	}
+	return nil
 }
 
 // isStored tells whether the error of Create says that the account of a row is there already.
@@ -203,7 +213,7 @@ type chunk struct {
 }
 
 type line struct {
-	number  int
+	number  int // of the first, where a quoted field has line ends
 	end     int // in the chunk's text
 	tooLong bool
 }
@@ -270,15 +280,15 @@ func readChunk(lines *lineReader) (chunk, error) {
 		parsed: make(chan []row, 1),
 	}
 	for len(c.lines) < chunkLines && len(c.text) < chunkBytes {
-		text, tooLong, err := lines.appendLine(c.text)
+		text, number, tooLong, err := lines.appendLine(c.text)
 		if err != nil {
 			return c, err
 		}
-		if lines.number == 1 {
+		if number == 1 {
 			text = withoutBOM(text)
 		}
 		c.text = text
-		c.lines = append(c.lines, line{number: lines.number, end: len(text), tooLong: tooLong})
+		c.lines = append(c.lines, line{number: number, end: len(text), tooLong: tooLong})
 	}
 	return c, nil
 }
@@ -288,7 +298,6 @@ func (c chunk) rows(parse parser, checkHash func(domain.PasswordHash) error) []r
 	rows := make([]row, 0, len(c.lines))
 	now := time.Now()
 	start := 0
-	var d draft
 	for _, l := range c.lines {
 		text := c.text[start:l.end]
 		start = l.end
@@ -296,15 +305,30 @@ func (c chunk) rows(parse parser, checkHash func(domain.PasswordHash) error) []r
 		case l.tooLong:
 			rows = append(rows, row{line: l.number, err: errTooLong})
 		case len(bytes.TrimSpace(text)) > 0:
-			d = draft{}
-			r := row{line: l.number}
-			if r.err = parse(text, &d); r.err == nil {
-				r.user, r.err = d.user(checkHash, now)
-				r.links = d.identities
+			r, ok := parseRow(parse, text, l.number, checkHash, now)
+			if ok && errors.Is(r.err, errNotCSV) && bytes.IndexByte(text, '\n') >= 0 { // a quote was out of place: each line for itself
+				for n, text := range bytes.Split(text, []byte("\n")) {
+					if r, ok := parseRow(parse, bytes.TrimSuffix(text, []byte("\r")), l.number+n, checkHash, now); ok {
+						rows = append(rows, r)
+					}
+				}
+				continue
 			}
-			r.newID = d.id.IsZero()
-			rows = append(rows, r)
+			if ok {
+				rows = append(rows, r)
+			}
 		}
 	}
 	return rows
+}
+
+// parseRow returns false for a line without a value.
+func parseRow(parse parser, text []byte, number int, checkHash func(domain.PasswordHash) error, now time.Time) (row, bool) {
+	var d draft
+	r := row{line: number}
+	if r.err = parse(text, &d); r.err == nil {
+		r.user, r.links, r.err = d.user(checkHash, now)
+	}
+	r.newID = d.id.IsZero()
+	return r, len(bytes.TrimSpace(text)) > 0 && !errors.Is(r.err, errBlank)
 }

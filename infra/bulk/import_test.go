@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +16,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"unicode/utf16"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
@@ -256,12 +260,16 @@ func TestHostileCSV(t *testing.T) {
 
 func TestBadHeaders(t *testing.T) {
 	for header, field := range map[string]string{
-		"":                         "header",
-		"email,username,\"":        "header",
-		"email,username,Email":     "",
-		"email,username,passwort":  "passwort",
-		"email,username,email":     "email",
-		strings.Repeat("x", 2<<20): "",
+		"":                          "header",
+		"email,username,\"":         "header",
+		"email,username,Email":      "email",
+		"e-mail address;username":   "e_mail_address",
+		"email\x00,username":        "header",
+		"email,usern\xe4me":         "header",
+		"e\x00m\x00a\x00i\x00l\x00": "header",
+		"email,username,passwort":   "passwort",
+		"email,username,email":      "email",
+		strings.Repeat("x", 2<<20):  "",
 	} {
 		_, err := bulk.Import(t.Context(), nil, strings.NewReader(header), bulk.Options{Format: bulk.CSV})
 		var detail *domain.Error
@@ -269,6 +277,123 @@ func TestBadHeaders(t *testing.T) {
 			t.Errorf("%.40q: %v; want invalid %s", header, err, field)
 		}
 	}
+}
+
+// TestSpreadsheets reads what spreadsheets write.
+func TestSpreadsheets(t *testing.T) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
+		inUTF16 := func(order binary.ByteOrder, text string) string {
+			var b []byte
+			for _, unit := range utf16.Encode([]rune("\ufeff" + text)) {
+				b = append(b, 0, 0)
+				order.PutUint16(b[len(b)-2:], unit)
+			}
+			return string(b)
+		}
+		n := 0
+		rows := func(separator, end string) string {
+			n++
+			lines := []string{
+				strings.Join([]string{"E-Mail", " Username", "HASHED PASSWORD", "First Name", "Is-Active", "created_at", "", ""}, separator),
+				strings.Join([]string{fmt.Sprintf("ann%d@example.org", n), fmt.Sprintf("ann%d", n), `"` + hash + `"`, `"Añn, ""the; first"""`, "TRUE", "2026-01-31t23:59:59.5z", "", ""}, separator),
+				strings.Repeat(separator, 7),
+				strings.Join([]string{fmt.Sprintf("bob%d@example.org", n), fmt.Sprintf("bob%d", n), `"` + hash + `"`, "𝔅ob", "FALSE", "2026-01-31T23:59:59+01:00", "", ""}, separator),
+				strings.Join([]string{fmt.Sprintf("x%d@example.org", n), fmt.Sprintf("xx%d", n), `"` + hash + `"`, "", "", "", "hunter2", ""}, separator),
+			}
+			lines[0] = strings.Replace(lines[0], "E-Mail", "Email", 1)
+			return strings.Join(lines, end) + end
+		}
+		for name, text := range map[string]string{
+			"commas": rows(",", "\n"), "semicolons, CRLF": rows(";", "\r\n"), "tabs": rows("\t", "\n"), "CR": rows(",", "\r"), "a mark": "\ufeff" + rows(";", "\r\n"),
+			"UTF-16": inUTF16(binary.LittleEndian, rows("\t", "\r\n")), "UTF-16, the other order": inUTF16(binary.BigEndian, rows(",", "\n")),
+		} {
+			summary, refusals := loadFrom(t, store, bulk.CSV, iotest.OneByteReader(strings.NewReader(text)))
+			if want := (bulk.Summary{Imported: 2, Failed: 1}); summary != want || refusals[0].line != 5 {
+				t.Errorf("%s: %+v, %v; want %+v", name, summary, refusals, want)
+			}
+		}
+		for u, err := range store.Export(t.Context(), false) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			isAnn := strings.HasPrefix(u.Username().String(), "ann")
+			if isAnn && (u.FirstName() != `Añn, "the; first"` || !u.IsActive() || u.CreatedAt().Nanosecond() != 500_000_000) || !isAnn && (u.FirstName() != "𝔅ob" || u.IsActive()) {
+				t.Errorf("%s: %q, active %v, %s", u.Username(), u.FirstName(), u.IsActive(), u.CreatedAt())
+			}
+		}
+		summary, _ := load(t, store, bulk.JSONLines, inUTF16(binary.LittleEndian, object("utf16", "")+"\r\n"))
+		if summary.Imported != 1 {
+			t.Errorf("JSON lines in UTF-16: %+v", summary)
+		}
+		summary, refusals := load(t, store, bulk.CSV, inUTF16(binary.LittleEndian, "email,username\nx@example.org,\ufffd\n")+"\x00\xd8x")
+		if summary.Failed != 2 {
+			t.Errorf("broken UTF-16: %+v %v", summary, refusals)
+		}
+	})
+}
+
+// A header that cannot be read is answered with what was found and what was expected, and without what may be a secret.
+func TestRefusedHeaderSaysWhy(t *testing.T) {
+	for header, want := range map[string][]string{
+		"hunter2!;x;y":              {"column 1 of 3, separated by semicolons", "expected names of id, email,"},
+		"email,password":            {"password: is not a field of an account (column 2 of 2, separated by commas)"},
+		"e\x00m\x00a\x00i\x00l\x00": {"UTF-16"},
+	} {
+		_, err := bulk.Import(t.Context(), nil, strings.NewReader(header), bulk.Options{Format: bulk.CSV})
+		for _, part := range want {
+			if err == nil || !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%q: %v; want %q", header, err, part)
+			}
+		}
+	}
+}
+
+// TestQuotedLineEnds has line ends in quoted fields, and quotes that do not end, each of which costs a line.
+func TestQuotedLineEnds(t *testing.T) {
+	store := storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"))
+	const header = "email,username,hashed_password,version,first_name\n"
+	line := func(name, first string) string {
+		return name + "@example.org," + name + ",\"" + hash + "\",1," + first + "\n"
+	}
+	text := header + line("ann", "\"a\r\nb\n\"\"c\"\"\"") + line("bob", `"open`) + line("eve", "x") + line("joe", `y"`) + line("kim", "z")
+	summary, refusals := load(t, store, bulk.CSV, text)
+	expect(t, summary, bulk.Summary{Imported: 3, Failed: 2}, refusals, []refusal{{5, "invalid", ""}, {7, "invalid", ""}})
+	name, err := domain.ParseUsername("ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ann, err := store.FindByUsername(t.Context(), name); err != nil || ann.FirstName() != "a\r\nb\n\"c\"" {
+		t.Errorf("%q, %v", ann.FirstName(), err)
+	}
+}
+
+// TestImportsInOppositeOrder runs two imports at once that lock each other's rows: the database ends one with a deadlock, which is then repeated.
+func TestImportsInOppositeOrder(t *testing.T) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
+		const rows = 4000 // one batch
+		lines := make([]string, rows)
+		for i := range lines {
+			lines[i] = object("user"+strconv.Itoa(i), fmt.Sprintf(`,"identities":[{"issuer":"i","subject":"%d"}]`, i))
+		}
+		var group sync.WaitGroup
+		var imported, skipped atomic.Int64
+		for range 2 {
+			text := strings.Join(lines, "\n")
+			group.Go(func() {
+				summary, err := bulk.Import(t.Context(), store, strings.NewReader(text), bulk.Options{Format: bulk.JSONLines})
+				if err != nil {
+					t.Error(err)
+				}
+				imported.Add(int64(summary.Imported))
+				skipped.Add(int64(summary.Skipped))
+			})
+			slices.Reverse(lines)
+		}
+		group.Wait()
+		if imported.Load() != rows || skipped.Load() != rows || count(t, store) != rows {
+			t.Errorf("%d imported, %d skipped, %d there; want %d", imported.Load(), skipped.Load(), count(t, store), rows)
+		}
+	})
 }
 
 // TestCollisions has every way in which an account can be in the way of another, within a batch, in an earlier one, and stored

@@ -1,0 +1,205 @@
+// Package rowtest writes rows into the tables of accounts as another program may: each column can get any value that the database accepts.
+package rowtest
+
+import (
+	"context"
+	stdsql "database/sql"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"entgo.io/ent/dialect/sql/schema"
+	"entgo.io/ent/schema/field"
+	"github.com/google/uuid"
+
+	"github.com/softbee/accounts/ent/migrate"
+)
+
+// Generator draws rows. The columns are those of the declared tables, so that a new one cannot be forgotten.
+type Generator struct {
+	Random *rand.Rand
+	SQLite bool // which stores values of any type in any column; PostgreSQL gets texts
+	drawn  int
+}
+
+// Execer executes a statement.
+type Execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (stdsql.Result, error)
+}
+
+// Columns returns the columns of a declared table.
+func Columns(table string) []*schema.Column {
+	for _, t := range migrate.Tables {
+		if t.Name == table {
+			return t.Columns
+		}
+	}
+	panic("no table " + table)
+}
+
+// Insert inserts a row, in which some columns have any value, those of given have that, and the others what an account may have. It tells whether the
+// database accepted the row.
+func (g *Generator) Insert(ctx context.Context, db Execer, table string, given map[string]any) bool {
+	g.drawn++
+	odd := []float64{0.05, 0.1, 0.4, 1}[g.Random.IntN(4)] // the share of columns that have any value
+	var names, places []string
+	var args []any
+	for _, c := range Columns(table) {
+		value, ok := given[c.Name]
+		switch {
+		case ok:
+		case g.Random.Float64() < odd:
+			value = g.Value(c)
+		case c.Nullable || c.Default != nil && c.Name != "id":
+			continue
+		default:
+			value = g.proper(c)
+		}
+		if value != nil && !g.SQLite {
+			value = fmt.Sprint(value)
+		}
+		names, args = append(names, c.Name), append(args, value)
+		place := "?"
+		if !g.SQLite {
+			place = fmt.Sprintf("$%d", len(args))
+		}
+		places = append(places, place)
+	}
+	_, err := db.ExecContext(ctx, "INSERT INTO "+table+" ("+strings.Join(names, ", ")+") VALUES ("+strings.Join(places, ", ")+")", args...)
+	return err == nil
+}
+
+// proper returns a value of its own, as a program writes it.
+func (g *Generator) proper(c *schema.Column) any {
+	switch {
+	case c.Type == field.TypeUUID:
+		return g.uuid()
+	case strings.Contains(c.Name, "email"):
+		return fmt.Sprintf("user%d@example.org", g.drawn)
+	}
+	return fmt.Sprintf("user%d", g.drawn)
+}
+
+// Value returns any value for a column, mostly one of its type.
+func (g *Generator) Value(c *schema.Column) any {
+	if g.Random.IntN(12) == 0 {
+		return nil
+	}
+	if g.Random.IntN(6) == 0 {
+		c = &schema.Column{Type: g.pick(field.TypeUUID, field.TypeString, field.TypeBool, field.TypeTime, field.TypeJSON, field.TypeInt).(field.Type)}
+	}
+	if g.SQLite && g.Random.IntN(6) == 0 {
+		switch g.Random.IntN(3) {
+		case 0:
+			return g.Random.NormFloat64() * 1e9
+		case 1:
+			return []byte(fmt.Sprint(g.Value(c)))
+		default:
+			return g.pick("\xff", "a\x00b", "x\xc3", "\xed\xa0\x80@b")
+		}
+	}
+	switch c.Type {
+	case field.TypeUUID:
+		id := g.uuid()
+		return g.pick(id, strings.ToUpper(id), "{"+id+"}", uuid.Nil.String(), strings.Repeat("-", 36), id[:35], strings.ReplaceAll(id, "-", "a"), id[:8]+"-"+strings.Repeat("-", 27))
+	case field.TypeBool:
+		return g.pick(true, false, "yes", "off", "t", "1", 0, 1, 2, 0.5)
+	case field.TypeInt, field.TypeInt64:
+		return g.pick(0, 1, -1, 7, math.MaxInt32, int64(math.MaxInt32)+1, int64(math.MaxInt64), int64(math.MinInt64), 1.5, "many", " 3 ", int(g.Random.Int32()))
+	case field.TypeTime:
+		return g.time()
+	case field.TypeJSON:
+		return g.json()
+	default:
+		return g.text(c)
+	}
+}
+
+func (g *Generator) pick(values ...any) any { return values[g.Random.IntN(len(values))] }
+
+func (g *Generator) uuid() string {
+	var id uuid.UUID
+	for i := range id {
+		id[i] = byte(g.Random.Uint32())
+	}
+	return id.String()
+}
+
+func (g *Generator) time() any {
+	at := time.UnixMicro(g.Random.Int64N(253402300800_000000*2) - 253402300800_000000).UTC()
+	return g.pick("infinity", "-infinity", "0044-03-15 BC", "10000-01-01", "0001-01-01 00:00:00", "9999-12-31 23:59:59.999999", "0000-01-01 00:00:00", "today", "",
+		at.Format("2006-01-02 15:04:05.999999"), at.Format("2006-01-02 15:04:05"), at.Format(time.RFC3339Nano), at.Format("2006-01-02 15:04:05.000000"),
+		at.Format("2006-01-02"), at.Unix(), 2460000.5, "2026-01-01 00:00:00+05", "2026-02-30 00:00:00", "2026-01-01 24:00:00", "2026-01-01 00:00:00.")
+}
+
+func (g *Generator) json() any {
+	entries := make([]string, g.Random.IntN(4))
+	for i := range entries {
+		entries[i] = g.runes(g.Random.IntN(12))
+		if g.Random.IntN(2) == 0 { // in the form of a session's entry, or nearly
+			entries[i] = strings.Repeat("A", 22) + ".zzzzzzzzz." + strings.Repeat("B", 43) + ".000000000.zzzzzzzzz.000000000.." + entries[i]
+		}
+	}
+	array, err := json.Marshal(entries)
+	if err != nil {
+		panic(err) // strings always marshal
+	}
+	return g.pick(string(array), string(array), "[1]", "{}", "null", "[null]", "[[]]", `["x",{}]`, "[", "", `"x"`, `[ "x" ]`, `["a",["b"]]`, "7", "[true]")
+}
+
+// text returns a text, of which some are as wide as the column.
+func (g *Generator) text(c *schema.Column) string {
+	width := 255
+	if _, err := fmt.Sscanf(c.SchemaType["postgres"], "varchar(%d)", &width); err != nil {
+		width = 255
+	}
+	own := fmt.Sprint(g.drawn)
+	return g.pick("", " ", "x", "@", "a@", "@b", "a@b@c"+own, " a"+own+"@b ", "A"+own+"@B.C", "no-at-"+own, "a"+own+"@b", "ä"+own+"@ü.example",
+		"a"+own+"@"+g.runes(5), g.runes(3)+own+"@b", "ｆｕｌｌ"+own, "e\u0301"+own, "İ"+own, own, "u"+own+" v", g.runes(1+g.Random.IntN(12)),
+		g.runes(1+g.Random.IntN(12))+own, strings.Repeat("x", width-len(own))+own, strings.Repeat("é", width), strings.Repeat("x", width+1), strings.Repeat("x", 3000),
+		"!", "!x", "$2b$", "plain", "$argon2id$", "+573001"+own, "300 111 "+own, "line\nend "+own, "cr\rlf\r\n"+own, "\""+own+"\"", "a,b;c\td"+own, "'"+own,
+		strings.Repeat("ab", 32), fmt.Sprintf("%064x", g.Random.Uint64()), "zz"+own, "https://issuer.example/"+own, g.uuid()).(string)
+}
+
+// runes returns characters of all planes, control characters among them.
+func (g *Generator) runes(n int) string {
+	var b strings.Builder
+	for range n {
+		r := rune(g.Random.IntN([]int{0x20, 0x80, 0x250, 0x3000, utf8.MaxRune}[g.Random.IntN(5)]))
+		if r == 0 && !g.SQLite || !utf8.ValidRune(r) {
+			r = 'r'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// Fill inserts n users that the database accepts, and as many identities of some of them. It returns how many rows were stored in each table.
+func (g *Generator) Fill(ctx context.Context, db Execer, n int) (users, identities int) {
+	var owners []string
+	for tries := 0; users < n && tries < 100*n; tries++ {
+		id := g.uuid()
+		given := map[string]any{}
+		if g.Random.IntN(10) > 0 {
+			given["id"] = id
+		}
+		if !g.Insert(ctx, db, "users", given) {
+			continue
+		}
+		users++
+		if given["id"] == nil {
+			continue
+		}
+		owners = append(owners, id)
+		for range g.Random.IntN(3) {
+			if g.Insert(ctx, db, "identities", map[string]any{"user_id": owners[g.Random.IntN(len(owners))]}) {
+				identities++
+			}
+		}
+	}
+	return users, identities
+}
