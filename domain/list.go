@@ -56,7 +56,7 @@ type Filter struct {
 	SignedInBefore time.Time // exclusive, likewise
 
 	// UnverifiedSince selects accounts that have been unverified since before this time: made before it, not verified, and since then either
-	// not changed or not edited at all. One whose address was set anew later is not among them.
+	// not changed or not edited at all. One whose address was replaced later is not among them.
 	UnverifiedSince time.Time
 }
 

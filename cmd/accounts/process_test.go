@@ -201,12 +201,12 @@ func TestProcessesCreateOneAccount(t *testing.T) {
 }
 
 // TestProcessesVerifyWhileOthersPurge demands that no account is deleted that a process has verified. With ACCOUNTS_TEST_LONG=1 there are
-// 2,000 accounts.
+// 600 accounts.
 func TestProcessesVerifyWhileOthersPurge(t *testing.T) {
 	t.Parallel()
 	n := 32
 	if os.Getenv("ACCOUNTS_TEST_LONG") == "1" {
-		n = 2000
+		n = 600
 	}
 	for name, open := range map[string]func(*testing.T) (string, *infra.Store){
 		"postgres": func(t *testing.T) (string, *infra.Store) {

@@ -50,7 +50,7 @@ var broken = map[string]struct {
 	"puts who never signed in at the end":    {func(m *model) domain.Repository { return neverLast{m} }, "Listing/has those that never signed in before all others in the order of sign-ins, and behind them in the other direction"},
 	"finds many in any order":                {func(m *model) domain.Repository { return anyOrder{m} }, "Reading/finds many at once, each at the place of its key, and nothing at the place of an absent one"},
 	"purges what was verified meanwhile":     {func(m *model) domain.Repository { return looksThenPurges{m} }, "Many/Purge by 4 at once deletes each account once, and none that is verified meanwhile"},
-	"purges whose address was set anew":      {func(m *model) domain.Repository { return purgesByCreation{m} }, "Many/Purge of what has long been unverified spares an account whose address was set anew, until that is as long ago"},
+	"purges whose address was replaced":      {func(m *model) domain.Repository { return purgesByCreation{m} }, "Many/Purge of what has long been unverified spares an account whose address was replaced, until that is as long ago"},
 	"deactivates many in part":               {func(m *model) domain.Repository { return keepsManySessions{m} }, "Many/ActivateMany, DeactivateMany and RevokeMany do to each what their likes do to one, and tell which they changed"},
 	"lists hashes":                           {func(m *model) domain.Repository { return listsHashes{m} }, "Listing/returns everything but the password hash and the digests of one-time tokens"},
 	"loses failures":                         {func(m *model) domain.Repository { return countsFromBefore{m} }, "Credentials/RecordFailure by 64 at once, five times each, is exact up to the lock"},

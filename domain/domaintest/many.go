@@ -240,7 +240,7 @@ var many = []behaviour{
 			r.changesNothing(fmt.Sprintf("%+v", test.query), domain.ErrInvalid, test.field, func() error { _, err := r.Purge(r.Context(), test.query); return err })
 		}
 	}},
-	{"Purge of what has long been unverified spares an account whose address was set anew, until that is as long ago", func(r *trial) {
+	{"Purge of what has long been unverified spares an account whose address was replaced, until that is as long ago", func(r *trial) {
 		ids := r.unverified("old", 2)
 		must(r.Verify(r.Context(), ids[0]))(r)
 		r.clock.Advance(2 * time.Hour)

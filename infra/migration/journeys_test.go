@@ -296,7 +296,7 @@ func (c change) byAtlas(t *testing.T, ours string) string {
 	thousand(t, c.testDatabase, db)
 	rows := c.rowsOf(t, db)
 
-	if c.base != c.testDatabase.desired(t) {
+	if c.base != c.desired(t) {
 		time.Sleep(2 * time.Second) // Atlas gives a file the time as its version, even that of the file before
 	}
 	out := p.mustAtlas(t, c.testDatabase, "", "diff", "change")
@@ -320,7 +320,7 @@ func (c change) byAtlas(t *testing.T, ours string) string {
 		c.holds(t, db, runner(), c.after, rows)
 		return "does not see it; `verify` refuses with the statement"
 	}
-	outcome := ""
+	var outcome string
 	switch theirs := readFile(t, files[0]); {
 	case theirs == ours:
 		outcome = "the same file"

@@ -21,7 +21,7 @@ const (
 // Atlas returns the column of a build of Atlas's command line.
 func Atlas(t testing.TB, program string) string {
 	t.Helper()
-	out, err := exec.Command(program, "version").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), program, "version").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -66,7 +66,7 @@ func Record(t testing.TB, database, journey, program, outcome string) {
 			}
 			cells[column] = strings.Replace(cells[column], was, outcome, 1)
 			lines[i] = strings.Join(cells, " | ")
-			if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+			if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o600); err != nil { //nolint:gosec // the project's own document
 				t.Fatal(err)
 			}
 			return
