@@ -42,6 +42,7 @@ type settings struct {
 	url      string
 	driver   string
 	command  string
+	name     string
 	verbose  bool
 }
 
@@ -78,6 +79,7 @@ func run(ctx context.Context, args []string) (bool, error) {
 	flags.StringVar(&s.url, "url", "", "`URL` of a server that -command breaks; it may have several hosts")
 	flags.StringVar(&s.driver, "driver", "pq", "of -soak and -command: pq or pgx")
 	flags.StringVar(&s.command, "command", "", "`shell command` that breaks the server at -url and has repaired it when it ends")
+	flags.StringVar(&s.name, "name", "a command", "`name` of -command in the table")
 	flags.BoolVar(&s.verbose, "v", false, "print samples of what failed")
 	if err := flags.Parse(args); err != nil {
 		return false, err
@@ -91,7 +93,7 @@ func run(ctx context.Context, args []string) (bool, error) {
 	case s.soak > 0:
 		chosen = []scenario{{name: "soak", drivers: s.driver, run: func(t *trial) { soak(t, s.soak, s.every) }}}
 	case s.command != "":
-		chosen = []scenario{{name: s.command, drivers: s.driver, run: func(t *trial) { command(t, s) }}}
+		chosen = []scenario{{name: s.name, drivers: s.driver, run: func(t *trial) { command(t, s) }}}
 	}
 	defer removeCluster()
 	fmt.Println("| scenario | driver | calls | acknowledged | not done | unknown | lost | doubled | beyond its context | recovery | |")

@@ -17,8 +17,8 @@ fi
 
 dir=$(mktemp -d /tmp/chaos-patroni-XXXX)
 chmod 755 "$dir"
-as() { setpriv --reuid=postgres --regid=postgres --clear-groups env -i PATH="/usr/bin:/bin:$bin" HOME="$dir" LC_ALL=C.UTF-8 "$@"; }
-chown postgres: "$dir"
+as() { exec setpriv --reuid=postgres --regid=postgres --clear-groups env -i PATH="/usr/bin:/bin:$bin" HOME="$dir" LC_ALL=C.UTF-8 "$@"; }
+chown postgres: "$dir" # as replaces its shell, so that $! is the program: call it in the background
 pids=()
 stop() {
   for pid in "${pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
@@ -83,13 +83,10 @@ for _ in $(seq 900); do [ "$(members)" = 3 ] && [ -n "$(leader)" ] && break; sle
 url="postgres://postgres:$password@127.0.0.1:6201,127.0.0.1:6202,127.0.0.1:6203/postgres?sslmode=disable"
 
 # run NAME COMMAND: the command is the fault, and over when another node leads. The time until Patroni sees the fault is not the store's.
-run() { go run ./chaos -driver "$driver" -url "$url" -times 1 -every 8s -v -command ". $dir/lib.sh; l=\$(leader); $1"; }
+run() { go run ./chaos -name "$1" -driver "$driver" -url "$url" -times 1 -every 8s -v -command ". $dir/lib.sh; l=\$(leader); $2"; }
 back() { for n in 1 2 3; do kill -0 "$(cat "$dir/n$n.pid")" 2>/dev/null || node $n; done; for _ in $(seq 600); do [ "$(members "$(leader)")" = 3 ] && break; sleep 0.1; done; sleep 6; }
-echo "# the leader's machine is lost"
-run "kill -9 \$(cat $dir/n\$l.pid) \$(head -1 $dir/d\$l/postmaster.pid); another \$l"
+run "Patroni: the leader's machine is lost" "kill -9 \$(cat $dir/n\$l.pid) \$(head -1 $dir/d\$l/postmaster.pid); another \$l"
 back
-echo "# switchover"
-run "curl -s -m 60 -X POST -d '{\"leader\":\"n'\$l'\"}' http://127.0.0.1:820\$l/switchover; another \$l"
+run "Patroni: switchover" "curl -s -m 60 -X POST -d '{\"leader\":\"n'\$l'\"}' http://127.0.0.1:820\$l/switchover; another \$l"
 back
-echo "# the leader's server is frozen, Patroni with it"
-run "p=\$(head -1 $dir/d\$l/postmaster.pid); kill -STOP \$(cat $dir/n\$l.pid) \$p \$(ps -o pid= --ppid \$p); another \$l"
+run "Patroni: the leader's server is frozen, Patroni with it" "p=\$(head -1 $dir/d\$l/postmaster.pid); kill -STOP \$(cat $dir/n\$l.pid) \$p \$(ps -o pid= --ppid \$p); another \$l"
