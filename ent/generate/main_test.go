@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"entgo.io/ent/dialect"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -14,12 +12,13 @@ var update = flag.Bool("update", false, "write the golden files")
 // The declared schema of an extended copy of the project's, with a column, enums, checks, indexes and every kind of edge. What
 // becomes of these files in a database is tried in infra/migration.
 func TestDesiredStateOfAnExtendedSchema(t *testing.T) {
-	for _, database := range []string{dialect.Postgres, dialect.SQLite} {
+	states, err := desiredStates("./testdata/shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, database := range databases {
 		t.Run(database, func(t *testing.T) {
-			got, err := desiredState("./testdata/shop", database)
-			if err != nil {
-				t.Fatal(err)
-			}
+			got := states[database]
 			golden := filepath.Join("testdata", "shop."+fileName(database)+".sql")
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
@@ -39,12 +38,12 @@ func TestDesiredStateOfAnExtendedSchema(t *testing.T) {
 
 // What the project's own schema declares is what is committed.
 func TestDesiredStateIsFresh(t *testing.T) {
-	for _, database := range []string{dialect.Postgres, dialect.SQLite} {
-		got, err := desiredState("../schema", database)
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := "../migrate/schema." + fileName(database) + ".sql"
+	states, err := desiredStates("../schema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, database := range databases {
+		got, file := states[database], "../migrate/schema."+fileName(database)+".sql"
 		if want, err := os.ReadFile(file); err != nil || got != string(want) {
 			t.Errorf("%s is not fresh (%v); run: go generate ./ent", file, err)
 		}
