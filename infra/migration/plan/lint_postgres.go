@@ -96,10 +96,12 @@ func (l *linting) watch(ctx context.Context) (w watch, err error) {
 	// https://www.postgresql.org/docs/current/explicit-locking.html. The rows of a materialized view are only read.
 	// A partitioned table is read in its partitions.
 	rows, err := l.conn.QueryContext(ctx, `
+		WITH counted AS MATERIALIZED (
+			SELECT relid, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) AS scans FROM pg_stat_xact_all_tables WHERE relid >= 16384)
 		SELECT 't' || coalesce(c.oid, relation), coalesce(bool_or(mode = 'AccessExclusiveLock' OR relkind <> 'm'
 				AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock')), false),
 			coalesce(bool_or(mode = 'RowExclusiveLock'), false),
-			(SELECT coalesce(sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)), 0)::bigint FROM pg_stat_xact_all_tables
+			(SELECT coalesce(sum(scans), 0)::bigint FROM counted
 				WHERE relid = c.oid OR relid IN (SELECT relid FROM pg_partition_tree(c.oid)))
 		FROM pg_class c FULL JOIN (
 			SELECT relation, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation') l ON relation = c.oid
