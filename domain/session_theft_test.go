@@ -198,6 +198,7 @@ func (x *theft) check() {
 }
 
 func TestTheftIsFoundOutAndTheOwnerAloneIsNeverLoggedOut(t *testing.T) {
+	t.Parallel()
 	wantSteps := steps(50_000, 1_000_000)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

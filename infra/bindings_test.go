@@ -32,22 +32,22 @@ var bindings = []struct {
 	open func(t *testing.T, clock func() time.Time) domain.Repository
 }{
 	{"lib-pq on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return onPool(t, "postgres", storetest.PostgresURL(t), clock)
+		return onPool(t, "postgres", storetest.ReusedPostgresURL(t), clock)
 	}},
 	{"pgx by database-sql on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return onPool(t, "pgx", storetest.PostgresURL(t), clock)
+		return onPool(t, "pgx", storetest.ReusedPostgresURL(t), clock)
 	}},
 	{"pgx by database-sql in simple protocol", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return onPool(t, "pgx", storetest.PostgresURL(t)+"&default_query_exec_mode=simple_protocol", clock)
+		return onPool(t, "pgx", storetest.ReusedPostgresURL(t)+"&default_query_exec_mode=simple_protocol", clock)
 	}},
 	{"pgx", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock))
+		return openPGX(t, storetest.ReusedPostgresURL(t), infra.WithClock(clock))
 	}},
 	{"pgx as behind a pooler", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return openPGX(t, storetest.PostgresURL(t)+"&default_query_exec_mode=exec", infra.WithClock(clock))
+		return openPGX(t, storetest.ReusedPostgresURL(t)+"&default_query_exec_mode=exec", infra.WithClock(clock))
 	}},
 	{"pgx on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
-		pool, err := pgxpool.New(t.Context(), storetest.PostgresURL(t))
+		pool, err := pgxpool.New(t.Context(), storetest.ReusedPostgresURL(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,22 +71,22 @@ var bindings = []struct {
 		return store
 	}},
 	{"in a transaction of lib-pq's", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return inRolledBack(t, storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock)))
+		return inRolledBack(t, storetest.OpenPostgres(t, storetest.ReusedPostgresURL(t), infra.WithClock(clock)))
 	}},
 	{"in a transaction of pgx's by database-sql", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return inRolledBack(t, openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock)))
+		return inRolledBack(t, openPGX(t, storetest.ReusedPostgresURL(t), infra.WithClock(clock)))
 	}},
 	{"in a transaction on sqlite", func(t *testing.T, clock func() time.Time) domain.Repository {
 		return inRolledBack(t, storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(clock)))
 	}},
 	{"repeatable read by default", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&default_transaction_isolation=repeatable%20read", infra.WithClock(clock))
+		return storetest.OpenPostgres(t, storetest.ReusedPostgresURL(t)+"&default_transaction_isolation=repeatable%20read", infra.WithClock(clock))
 	}},
 	{"serializable by default", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
+		return storetest.OpenPostgres(t, storetest.ReusedPostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
 	}},
 	{"pgx, serializable by default", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return openPGX(t, storetest.PostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
+		return openPGX(t, storetest.ReusedPostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
 	}},
 	{"lib-pq with an audit trail", func(t *testing.T, clock func() time.Time) domain.Repository {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock), infra.WithHook(audit.Hook(audit.Options{})))

@@ -64,7 +64,7 @@ func (p project) atlas(t *testing.T, d testDatabase, databaseURL string, argumen
 	}
 	// On SQLite Atlas locks a file among the temporary ones, the same for every database: tests would be in each other's way.
 	variables = append(variables, "ACCOUNTS_DATABASE_URL="+databaseURL, "TMPDIR="+string(p))
-	if d.dialect == migration.Postgres {
+	if d.dialect == migration.Postgres && slices.Contains([]string{"diff", "lint", "validate"}, arguments[0]) {
 		variables = append(variables, "ACCOUNTS_DEV_URL="+withParameter(t, postgrestest.Database(t), "search_path", "public"))
 	}
 	cmd := exec.Command(program, append([]string{"migrate", "--env", d.name}, arguments...)...)

@@ -71,10 +71,16 @@ func (d testDatabase) open(t testing.TB, url string) *sql.DB {
 	return db
 }
 
+// devPostgres has databases that are used again. Those of [plan.DevPostgres] take ten times as long.
 func devPostgres(t testing.TB) plan.Dev {
-	return plan.DevPostgres(postgrestest.Server(t), func(_ context.Context, url string) (*sql.DB, error) {
-		return sql.Open("postgres", url)
-	})
+	return func(context.Context) (*sql.DB, func() error, error) {
+		url, giveBack := postgrestest.Borrow(t)
+		db, err := sql.Open("postgres", url)
+		return db, func() error {
+			defer giveBack()
+			return db.Close()
+		}, err
+	}
 }
 
 func devSQLite(testing.TB) plan.Dev {

@@ -20,7 +20,7 @@ import (
 
 func TestContract(t *testing.T) {
 	domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock))
+		return storetest.OpenPostgres(t, storetest.ReusedPostgresURL(t), infra.WithClock(clock))
 	})
 }
 
@@ -37,7 +37,7 @@ func another(t *testing.T, open func(t *testing.T, clock func() time.Time) domai
 // TestContractUncached is as behind a pooler that gives each transaction another connection.
 func TestContractUncached(t *testing.T) {
 	another(t, func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&statement_cache=0", infra.WithClock(clock))
+		return storetest.OpenPostgres(t, storetest.ReusedPostgresURL(t)+"&statement_cache=0", infra.WithClock(clock))
 	})
 }
 

@@ -74,6 +74,13 @@ func PostgresURL(t testing.TB) string {
 	return url
 }
 
+// ReusedPostgresURL is [PostgresURL] for tests that change nothing but rows, one after the other: the schema is emptied when the
+// test ends, and given to the next one.
+func ReusedPostgresURL(t testing.TB) string {
+	t.Helper()
+	return postgrestest.Reused(t, "migrated", migrate)
+}
+
 // PostgresDatabaseURL returns the URL of a new database with all migrations applied: a copy of one that is migrated once. It
 // is dropped when the test ends. [PostgresURL] is quicker.
 func PostgresDatabaseURL(t testing.TB) string {

@@ -211,7 +211,7 @@ func initdb(binDir, dir, passwordFile string, owner account) error {
 var errExited = errors.New("it exited")
 
 func runServer(binDir, dir, password string, owner account) (string, func(), error) {
-	address, _, stop, err := runServerWith(binDir, dir, password, owner, "synchronous_commit=off", "wal_level=minimal", "max_wal_senders=0")
+	address, _, stop, err := runServerWith(binDir, dir, password, owner, "synchronous_commit=off", "wal_level=minimal", "max_wal_senders=0", "jit=off")
 	return address, stop, err
 }
 
