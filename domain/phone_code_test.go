@@ -44,7 +44,7 @@ func TestPhoneCodeDigest(t *testing.T) {
 	a, b := domain.NewID(), domain.NewID()
 	code, _ := domain.ParsePhoneCode("012345")
 	other, _ := domain.ParsePhoneCode("012346")
-	if code.Digest(a) != code.Digest(a) || code.Digest(a) == code.Digest(b) || code.Digest(a) == other.Digest(a) {
+	if digest := code.Digest(a); digest != code.Digest(a) || code.Digest(a) == code.Digest(b) || code.Digest(a) == other.Digest(a) {
 		t.Error("a digest is not that of one code of one account")
 	}
 	if _, err := domain.RestoreTokenDigest("phone_code", code.Digest(a).Stored()); err != nil {
