@@ -131,7 +131,9 @@ var phones = []behaviour{
 	}},
 	{"another number takes back confirmation and code, the same one does not", func(r *trial) {
 		for i, change := range []func(domain.ID, domain.Phone) (*domain.User, error){
-			func(id domain.ID, phone domain.Phone) (*domain.User, error) { return r.SetPhone(r.Context(), id, phone) },
+			func(id domain.ID, phone domain.Phone) (*domain.User, error) {
+				return r.SetPhone(r.Context(), id, phone)
+			},
 			func(id domain.ID, phone domain.Phone) (*domain.User, error) {
 				return r.Update(r.Context(), id, func(u *domain.User) error { u.ChangePhone(phone); return nil })
 			},
