@@ -152,28 +152,6 @@ func scanPage(rows *sql.Rows) (page []record, err error) {
 	return page, rows.Err()
 }
 
-// floor does by lib/pq, prepared, what the smallest statement does: an account is made with what it must have, and a sign-in is a bare
-// last_login.
-type floor struct {
-	*viaPQ
-	loginStmt *sql.Stmt
-}
-
-func openFloor(ctx context.Context, address string, workers int) (system, error) {
-	s, err := openPQ(ctx, address, workers)
-	if err != nil {
-		return nil, err
-	}
-	statement, err := s.db.PrepareContext(ctx, "UPDATE users SET last_login = $2 WHERE id = $1")
-	return floor{s, statement}, err
-}
-
-func (f floor) login(ctx context.Context, id domain.ID) error {
-	return affected(f.loginStmt.ExecContext(ctx, id.UUID(), time.Now()))
-}
-
-func (f floor) lastLogin(ctx context.Context, id domain.ID) error { return f.login(ctx, id) }
-
 // viaPGX is pgx with its own pool, which prepares and caches by itself.
 type viaPGX struct {
 	pool *pgxpool.Pool

@@ -25,6 +25,7 @@ type subject struct {
 	store interface {
 		domain.Repository
 		CreateMany(ctx context.Context, users []*domain.User) ([]error, error)
+		LinkMany(ctx context.Context, links []domain.LinkedIdentity) ([]error, error)
 		CreateWith(ctx context.Context, u *domain.User, more ...infra.Column) error
 	}
 	*domain.User
@@ -119,6 +120,12 @@ var operations = []struct {
 	}, fails: domain.ErrTaken},
 	{name: "CreateWith", run: func(s *subject) error { return s.store.CreateWith(s.ctx, s.other) }, want: kinds(domain.EventRegistered)},
 	{name: "CreateMany", run: func(s *subject) error { return of(s.store.CreateMany(s.ctx, []*domain.User{s.other})) }, want: kinds(domain.EventImported)},
+	{name: "LinkMany", run: func(s *subject) error {
+		return of(s.store.LinkMany(s.ctx, []domain.LinkedIdentity{{UserID: s.ID(), Identity: s.identity()}}))
+	}, want: kinds(domain.EventIdentityLinked)},
+	{name: "LinkMany, of what is linked", before: link, run: func(s *subject) error {
+		return of(s.store.LinkMany(s.ctx, []domain.LinkedIdentity{{UserID: s.ID(), Identity: s.identity()}}))
+	}},
 	{name: "CreateMany, of which one is there", run: func(s *subject) error {
 		return of(s.store.CreateMany(s.ctx, []*domain.User{s.User, s.other}))
 	}, want: kinds(domain.EventImported)},

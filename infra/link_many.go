@@ -3,7 +3,6 @@ package infra
 import (
 	"context"
 	"errors"
-	"iter"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/identity"
@@ -29,13 +28,13 @@ func (r *repository) linkMany(ctx context.Context, links []domain.LinkedIdentity
 		clear(refusals) // of an attempt that is repeated
 		return tx.linkAtOnce(ctx, op, links, refusals)
 	})
-	if !errors.Is(err, domain.ErrInvalid) && !errors.Is(err, domain.ErrReferenced) {
+	if isOfHook(err) || !errors.Is(err, domain.ErrInvalid) && !errors.Is(err, domain.ErrReferenced) && !errors.Is(err, domain.ErrNotFound) {
 		return err
 	}
 	// A check, or an account that is not there, fails the statement as a whole. Halves find the link that it is about.
 	clear(refusals)
 	if len(links) == 1 {
-		if errors.Is(err, domain.ErrReferenced) {
+		if !errors.Is(err, domain.ErrInvalid) {
 			err = wrap(op, notFound())
 		}
 		refusals[0] = err
@@ -50,20 +49,26 @@ func (r *repository) linkMany(ctx context.Context, links []domain.LinkedIdentity
 
 func (t *Tx) linkAtOnce(ctx context.Context, op string, links []domain.LinkedIdentity, refusals []error) error {
 	now := t.present()
-	values := func(yield func([]any, error) bool) {
-		for _, link := range links {
-			createdAt := domain.StoredTime(link.CreatedAt)
-			if link.CreatedAt.IsZero() {
-				createdAt = now
-			}
-			row := []any{link.UserID.String(), link.Identity.Issuer(), link.Identity.Subject(), createdAt, orNull(domain.StoredTime(link.LastUsedAt))}
-			if !yield(t.dialect.values(row), nil) {
-				return
-			}
+	row := func(link domain.LinkedIdentity) []any {
+		createdAt := domain.StoredTime(link.CreatedAt)
+		if link.CreatedAt.IsZero() {
+			createdAt = now
 		}
+		return t.dialect.values([]any{
+			link.UserID.String(), link.Identity.Issuer(), link.Identity.Subject(), createdAt, orNull(domain.StoredTime(link.LastUsedAt)),
+		})
 	}
-	names := []string{identity.FieldUserID, identity.FieldIssuer, identity.FieldSubject, identity.FieldCreatedAt, identity.FieldLastUsedAt}
-	n, err := t.insertRows(ctx, op, t.dialect.table(t.schema, identitiesTable), names, iter.Seq2[[]any, error](values), " ON CONFLICT DO NOTHING")
+	insert := func(links ...domain.LinkedIdentity) (int64, error) {
+		names := []string{identity.FieldUserID, identity.FieldIssuer, identity.FieldSubject, identity.FieldCreatedAt, identity.FieldLastUsedAt}
+		return t.insertRows(ctx, op, t.dialect.table(t.schema, identitiesTable), names, func(yield func([]any, error) bool) {
+			for _, link := range links {
+				if !yield(row(link), nil) {
+					return
+				}
+			}
+		}, " ON CONFLICT DO NOTHING")
+	}
+	n, err := t.linkEach(ctx, op, links, insert)
 	if err != nil || n == int64(len(links)) {
 		return err
 	}
@@ -77,6 +82,31 @@ func (t *Tx) linkAtOnce(ctx context.Context, op string, links []domain.LinkedIde
 		}
 	}
 	return nil
+}
+
+// linkEach inserts all at once; one after the other, and with the event of each that was stored, where a hook wants to know.
+func (t *Tx) linkEach(
+	ctx context.Context, op string, links []domain.LinkedIdentity, insert func(...domain.LinkedIdentity) (int64, error),
+) (stored int64, err error) {
+	if !t.told(linked) {
+		return insert(links...)
+	}
+	for _, link := range links {
+		if err := t.lock(ctx, op, link.UserID); err != nil {
+			return stored, err
+		}
+		n, err := insert(link)
+		if err != nil {
+			return stored, err
+		}
+		if stored += n; n == 0 {
+			continue
+		}
+		if err := t.tell(ctx, op, linked.kinds[0], link.UserID); err != nil {
+			return stored, err
+		}
+	}
+	return stored, nil
 }
 
 // linksOf returns which identities the accounts of some links have, without times.

@@ -286,20 +286,14 @@ func TestStoredRowsThatAreNotAccounts(t *testing.T) {
 			if _, err := store.DB().Exec("UPDATE users SET " + column + " = " + value + " WHERE username = '" + u.Username().String() + "'"); err != nil {
 				t.Fatal(err)
 			}
-			found, err := store.FindByID(t.Context(), u.ID())
-			if column == "hashed_password" {
-				if err != nil || !found.State().PasswordHash.IsZero() {
-					t.Errorf("an account without a hash: %v", err)
-				}
-				continue
-			}
+			_, err := store.FindByID(t.Context(), u.ID())
 			if err == nil || !strings.Contains(err.Error(), column) {
 				t.Errorf("%s: the error does not name the column: %v", column, err)
 			}
 			if column != "refresh_tokens" && err != nil && !strings.Contains(err.Error(), u.ID().String()) {
 				t.Errorf("%s: the error does not name the account: %v", column, err)
 			}
-			if err != nil && strings.Contains(err.Error(), strings.Trim(value, "'[]")+" ") {
+			if value != "''" && err != nil && strings.Contains(err.Error(), strings.Trim(value, "'[]")+" ") {
 				t.Errorf("%s: the error quotes the value: %v", column, err)
 			}
 		}

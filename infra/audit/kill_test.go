@@ -107,12 +107,12 @@ func agree(t *testing.T, store *infra.Store) (version int64) {
 // TestKilledProcess kills, by SIGKILL, a process that changes an account: the change and its entry are both there, or neither.
 func TestKilledProcess(t *testing.T) {
 	t.Parallel()
-	for name, address := range map[string]func() string{
-		"sqlite":   func() string { return t.TempDir() + "/accounts.db" },
-		"postgres": func() string { return storetest.PostgresURL(t) },
+	for name, address := range map[string]func(*testing.T) string{
+		"sqlite":   func(t *testing.T) string { return t.TempDir() + "/accounts.db" },
+		"postgres": func(t *testing.T) string { return storetest.PostgresURL(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			address := address()
+			address := address(t)
 			store, err := open(t.Context(), address)
 			if err != nil {
 				t.Fatal(err)
