@@ -20,10 +20,11 @@ type dialect struct {
 	system     string // OpenTelemetry's
 	migrations fs.FS  // the embedded ones
 	argument   func(place int) string
-	value      func(any) any // writes an argument; nil writes it as it is
-	time       string        // an argument that is a time, where its type cannot be seen from the context
-	schemas    bool          // tables are in schemas
-	arguments  int           // the most that a statement takes
+	value      func(any) any   // writes an argument; nil writes it as it is
+	time       string          // an argument that is a time, where its type cannot be seen from the context
+	schemas    bool            // tables are in schemas
+	arguments  int             // the most that a statement takes
+	typed      func(Rows) Rows // nil where a driver tells all types apart
 
 	inIDs   string // a condition that a column is in a list of IDs, which is an argument
 	inTexts string // likewise of texts

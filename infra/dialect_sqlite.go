@@ -17,6 +17,7 @@ var sqliteDialect = dialect{
 	system:     "sqlite",
 	migrations: sqlite.Files,
 	argument:   func(int) string { return "?" },
+	typed:      func(rows Rows) Rows { return typedRows{rows} },
 	value:      sqliteValue,
 	time:       "?",
 	arguments:  999, // SQLite takes more, but what the driver does to bind them grows with the square of their number
@@ -132,4 +133,45 @@ func sqliteHealth(ctx context.Context, s *Store, h *Health) error {
 	_, err = s.execute(ctx, op, fmt.Sprintf("PRAGMA user_version = %d", found[0]))
 	h.Writable = err == nil
 	return nil
+}
+
+// blob is a value of SQLite's type of that name, which its text columns take too. It is another value than the text of the same bytes: it is
+// not equal to it, and sorts behind all texts.
+type blob []byte
+
+// typedRows tell blobs from texts, where the destination is a column of an account or any value.
+type typedRows struct{ Rows }
+
+// Scan implements [Rows].
+func (r typedRows) Scan(destinations ...any) error {
+	columns := make([]typedColumn, len(destinations))
+	typed := make([]any, len(destinations))
+	for i, destination := range destinations {
+		typed[i] = destination
+		if column, ok := destination.(*field); ok {
+			columns[i].field = column
+			typed[i] = &columns[i]
+		}
+	}
+	if err := r.Rows.Scan(typed...); err != nil {
+		return err
+	}
+	for _, destination := range destinations {
+		if value, ok := destination.(*any); ok {
+			if bytes, ok := (*value).([]byte); ok {
+				*value = blob(bytes)
+			}
+		}
+	}
+	return nil
+}
+
+type typedColumn struct{ *field }
+
+// Scan implements [database/sql.Scanner].
+func (c *typedColumn) Scan(value any) error {
+	if bytes, ok := value.([]byte); ok {
+		value = blob(bytes)
+	}
+	return c.field.Scan(value)
 }

@@ -84,8 +84,8 @@ func scanLink(rows Rows) (link storedLink, err error) {
 		name string
 		set  func(any) error
 	}{
-		{identity.FieldIssuer, func(v any) error { return text(&issuer, v) }},
-		{identity.FieldSubject, func(v any) error { return text(&subject, v) }},
+		{identity.FieldIssuer, func(v any) error { return someText(&issuer, v) }},
+		{identity.FieldSubject, func(v any) error { return someText(&subject, v) }},
 		{identity.FieldCreatedAt, func(v any) error { return instant(&link.CreatedAt, v) }},
 		{identity.FieldLastUsedAt, func(v any) error { return instant(&link.LastUsedAt, v) }},
 	} {

@@ -269,10 +269,22 @@ func text(target *string, value any) error {
 		*target = value
 	case []byte: // the driver's own: copied
 		*target = string(value)
+	case blob:
+		*target = string(value)
+		return errors.New("is a blob, not a text")
 	default:
 		return notA("text", value)
 	}
 	return checkText(*target)
+}
+
+// someText refuses an empty text too, which on SQLite can be a blob that the check on texts lets pass.
+func someText(target *string, value any) error {
+	err := text(target, value)
+	if err == nil && *target == "" {
+		err = errors.New("is empty")
+	}
+	return err
 }
 
 // checkText refuses what SQLite stores in a text and no other database does, nor JSON.

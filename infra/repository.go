@@ -107,11 +107,20 @@ func (r *repository) execute(ctx context.Context, op, query string, args ...any)
 	return n, err
 }
 
+// query returns rows whose values are of the types that the database has.
+func (r *repository) query(ctx context.Context, query string, args ...any) (Rows, error) {
+	rows, err := r.handle.Query(ctx, query, args...)
+	if err == nil && r.dialect.typed != nil {
+		rows = r.dialect.typed(rows)
+	}
+	return rows, err
+}
+
 // one runs a statement that returns the columns of at most one account; nil if of none.
 func (r *repository) one(ctx context.Context, op, query string, args ...any) (u *domain.User, err error) {
 	args = r.dialect.values(args)
 	err = r.retry(ctx, op, func(ctx context.Context) (int64, error) {
-		rows, err := r.handle.Query(ctx, query, args...)
+		rows, err := r.query(ctx, query, args...)
 		if err != nil {
 			return 0, err
 		}
@@ -158,7 +167,7 @@ func collect[T any](ctx context.Context, r *repository, op, query string, args [
 	args = r.dialect.values(args)
 	err = r.retry(ctx, op, func(ctx context.Context) (n int64, err error) {
 		all = nil
-		rows, err := r.handle.Query(ctx, query, args...)
+		rows, err := r.query(ctx, query, args...)
 		if err != nil {
 			return 0, err
 		}

@@ -1,3 +1,5 @@
+//go:build long
+
 package migration_test
 
 import (
@@ -94,9 +96,6 @@ var journeys = []struct {
 // TestJourneys carries each change through go generate, diff, lint, up, verify, down and up again beside 1,000 accounts, by our command's
 // functions and by Atlas, and holds docs/journeys.md to the outcome.
 func TestJourneys(t *testing.T) {
-	if os.Getenv("ACCOUNTS_TEST_LONG") == "" {
-		t.Skip("takes minutes: set ACCOUNTS_TEST_LONG=1")
-	}
 	for _, j := range journeys {
 		t.Run(j.name, func(t *testing.T) {
 			module := newModule(t)
