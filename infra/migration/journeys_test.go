@@ -256,7 +256,7 @@ func (c change) holds(t *testing.T, db *sql.DB, runner *migration.Runner, desire
 	if err := plan.Verify(t.Context(), runner, desired, c.dev(t)); err != nil {
 		var drift *plan.DriftError
 		_ = errors.As(err, &drift)
-		t.Errorf("%v: %+v", err, drift)
+		t.Errorf("%v: %q", err, drift.Statements)
 	}
 	if now := c.rowsOf(t, db); now != rows {
 		t.Error("the accounts are not what they were")

@@ -110,8 +110,9 @@ func wayBack(
 ) (changes []schema.Change, gone drops, err error) {
 	var target *schema.Schema
 	var kept drops
-	var made []*schema.Schema // by the files, one after the other; all else is not ours
-	var tables []string       // of those that the files to be undone know
+	var made []*schema.Schema           // by the files, one after the other; all else is not ours
+	var tables []string                 // of those that the files to be undone know
+	var stored, last map[string]storage // what the files that are kept make of them, and what all do
 	err = layOut(ctx, s, d, options.Dev, func(place *scratch) (err error) {
 		place.besides = append(place.besides, options.Exclude...)
 		if rewind.Keep == 0 {
@@ -138,8 +139,11 @@ func wayBack(
 			if i >= rewind.Keep-1 {
 				tables = append(tables, tableNames(next)...)
 			}
+			if last, err = d.storage(ctx, place.conn); err != nil {
+				return err
+			}
 			if i == rewind.Keep-1 {
-				target = next
+				target, stored = next, last
 			}
 		}
 		return nil
@@ -160,7 +164,9 @@ func wayBack(
 	live.Tables = slices.DeleteFunc(live.Tables, func(t *schema.Table) bool { return !slices.Contains(tables, t.Name) })
 	prune(live, target, made...)
 	changes, err = difference(driver, live, target)
-	return changes, gone.without(kept).within(there), err
+	gone = gone.without(kept).within(there)
+	gone.last = append(gone.last, storageChanges(last, stored)...)
+	return changes, gone, err
 }
 
 // destructive describes the changes that lose data.
