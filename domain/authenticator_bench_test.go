@@ -135,7 +135,12 @@ func benchmarkRefusal(b *testing.B, store *infra.Store, hashes []struct{ name, s
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := store.SetPassword(b.Context(), user.ID(), domain.PasswordHash{}, hash, domain.SessionID{}); err != nil {
+		if hash == domain.NoPassword() {
+			_, err = store.RemovePassword(b.Context(), user.ID(), domain.SessionID{}, true)
+		} else {
+			_, err = store.SetPassword(b.Context(), user.ID(), domain.PasswordHash{}, hash, domain.SessionID{})
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
 		cases = append(cases, &refusal{name: name, identifier: user.Username().String(), id: user.ID()})
