@@ -3,7 +3,6 @@ package pgx
 import (
 	stdsql "database/sql"
 	"encoding/binary"
-	"encoding/hex"
 	"math"
 	"time"
 
@@ -63,14 +62,7 @@ func decode(field *pgconn.FieldDescription, raw []byte) (any, bool) {
 	case field.DataTypeOID == pgtype.JSONBOID && len(raw) > 0 && raw[0] == 1: // the version of the format
 		return raw[1:], true
 	case field.DataTypeOID == pgtype.UUIDOID && len(raw) == 16:
-		text := make([]byte, 0, 36)
-		for i, length := range []int{4, 2, 2, 2, 6} {
-			if i > 0 {
-				text = append(text, '-')
-			}
-			text, raw = hex.AppendEncode(text, raw[:length]), raw[length:]
-		}
-		return text, true
+		return pgtype.UUID{Bytes: [16]byte(raw), Valid: true}.String(), true
 	case field.DataTypeOID == pgtype.TimestamptzOID && len(raw) == 8:
 		since2000 := int64(binary.BigEndian.Uint64(raw)) // microseconds
 		if since2000 == math.MaxInt64 || since2000 == math.MinInt64 {
