@@ -111,10 +111,15 @@ func readLine(r *bufio.Reader) (string, error) {
 		}
 		break
 	}
-	if bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff")) {
+	return unmarked(string(line))
+}
+
+// unmarked returns the first line of a text without the mark.
+func unmarked(line string) (string, error) {
+	if strings.HasPrefix(line, "\xff\xfe") || strings.HasPrefix(line, "\xfe\xff") {
 		return "", invalid("", "the input is UTF-16; it must be UTF-8")
 	}
-	return strings.TrimPrefix(string(line), "\ufeff"), nil
+	return strings.TrimPrefix(line, "\ufeff"), nil
 }
 
 // prompt asks on the terminal, which does not show what is typed. Ctrl-C, Ctrl-D and the end of ctx are one and the same: the

@@ -103,7 +103,7 @@ var (
 	activateMany   = manyChange{(*infra.Store).ActivateMany, func(u *domain.User) bool { return !u.IsActive() }}
 	deactivateMany = manyChange{(*infra.Store).DeactivateMany, func(u *domain.User) bool {
 		s := u.State()
-		return s.Active || len(s.Sessions) > 0 || !s.PendingEmail.IsZero() || !s.ResetToken.IsZero() || !s.VerificationToken.IsZero()
+		return s.Active || len(s.Sessions) > 0 || !s.PendingEmail.IsZero() || !s.ResetToken.IsZero() || !s.VerificationToken.IsZero() || !s.PhoneCode.IsZero()
 	}}
 	revokeMany = manyChange{(*infra.Store).RevokeMany, func(u *domain.User) bool { return len(u.State().Sessions) > 0 }}
 )
@@ -182,7 +182,14 @@ func eachBatch(file *importFile, step func(refs []string, first int) error) erro
 	var refs []string
 	first := 1
 	for lines.Scan() {
-		if refs = append(refs, strings.TrimSpace(strings.TrimPrefix(lines.Text(), "\ufeff"))); len(refs) < manyStep {
+		line := lines.Text()
+		if first == 1 && len(refs) == 0 {
+			var err error
+			if line, err = unmarked(line); err != nil {
+				return err
+			}
+		}
+		if refs = append(refs, strings.TrimSpace(line)); len(refs) < manyStep {
 			continue
 		}
 		if err := step(refs, first); err != nil {

@@ -3,17 +3,22 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
 	"github.com/softbee/accounts/infra/storetest"
 )
@@ -57,6 +62,7 @@ func TestScripts(t *testing.T) {
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"exits":         scriptExits,
+					"json":          scriptJSON,
 					"capture":       scriptCapture,
 					"tofile":        scriptToFile,
 					"substitute":    scriptSubstitute,
@@ -117,6 +123,113 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("exit status %d; want %d", got, want)
 	}
 }
+
+// scriptJSON runs the program with --json, which must succeed and print one JSON object in each line, with certain members in that order. Forms that
+// can be in one result are divided by "|"; "*" takes any, and "" no result: json MEMBERS ARGS…
+func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: json MEMBERS ARGS…")
+	}
+	ts.Check(ts.Exec("accounts", append([]string{"--json"}, args[1:]...)...))
+	lines := 0
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		members, err := membersOf(line)
+		ts.Check(err)
+		if args[0] != "*" && !slices.Contains(strings.Split(args[0], "|"), members) {
+			ts.Fatalf("found the members %q; want %q", members, args[0])
+		}
+		lines++
+	}
+	if (lines == 0) != (args[0] == "") {
+		ts.Fatalf("%d lines; want %q", lines, args[0])
+	}
+}
+
+// membersOf returns the names of the members of a JSON object in their order.
+func membersOf(line string) (string, error) {
+	decoder := json.NewDecoder(strings.NewReader(line))
+	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
+		return "", fmt.Errorf("%q is no JSON object: %w", line, err)
+	}
+	var names []string
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return "", err
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return "", err
+		}
+		names = append(names, fmt.Sprint(name))
+	}
+	if _, err := decoder.Token(); err != nil { // the brace
+		return "", err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("%q is more than a JSON object", line)
+	}
+	return strings.Join(names, " "), nil
+}
+
+// TestEveryCommandHasAScript demands that the scripts use every command and every flag with --json, and with success.
+func TestEveryCommandHasAScript(t *testing.T) {
+	root := (&program{output: output{results: io.Discard, messages: io.Discard}}).rootCommand()
+	used := make(map[string]bool)
+	for _, dir := range []string{"testdata/script", "testdata/script/sqlite", "testdata/adopt"} {
+		for _, file := range scripts(t, dir) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				call, ok := strings.CutPrefix(line, "exec accounts --json ")
+				if rest, isJSON := strings.CutPrefix(line, "json "); isJSON {
+					call, ok = rest[jsonMembers.FindStringIndex(rest)[1]:], true
+				}
+				if !ok {
+					continue
+				}
+				words := strings.Fields(call)
+				command, _, err := root.Find(words)
+				if err != nil {
+					t.Fatalf("%s: %s: %v", file, line, err)
+				}
+				used[command.CommandPath()] = true
+				for _, word := range words {
+					if name, isFlag := strings.CutPrefix(word, "--"); isFlag {
+						name, _, _ = strings.Cut(name, "=")
+						used[command.CommandPath()+" --"+name] = true
+					}
+				}
+			}
+		}
+	}
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, child := range c.Commands() {
+			walk(child)
+		}
+		if c.HasSubCommands() {
+			return
+		}
+		if !used[c.CommandPath()] {
+			t.Errorf("no script uses %s", c.CommandPath())
+		}
+		for _, flag := range shownFlags.FindAllStringSubmatch(c.LocalNonPersistentFlags().FlagUsages(), -1) {
+			if !used[c.CommandPath()+" "+flag[1]] {
+				t.Errorf("no script uses %s %s", c.CommandPath(), flag[1])
+			}
+		}
+	}
+	walk(root)
+}
+
+// shownFlags finds the flags in the text of the help.
+var shownFlags = regexp.MustCompile(`(?m)^ +(--[\w-]+)`)
+
+// jsonMembers is the first argument of the command json, which may be of quoted parts.
+var jsonMembers = regexp.MustCompile(`^('[^']*'|[^' ])+ `)
 
 // scriptCapture sets a variable to what the group in a pattern matches in the last standard output: capture NAME PATTERN
 func scriptCapture(ts *testscript.TestScript, neg bool, args []string) {
