@@ -1,5 +1,5 @@
 // Command bench compares the store with other ways to reach the same table: what it costs to find, to write and to page
-// through accounts, over TCP, with and without a network's latency. docs/performance.md shows its report.
+// through accounts, over TCP, with and without a network's latency. docs/performance/comparison.md shows its report.
 //
 //	go run . -quick                    about three minutes, 100,000 rows
 //	go run . -full -url postgres://…   about half an hour; 10 GB of disk

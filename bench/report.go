@@ -92,7 +92,7 @@ func writeReport(path, docs string) error {
 		if err := os.WriteFile(filepath.Join(docs, name), plot(s, all.of[s]), 0o600); err != nil {
 			return err
 		}
-		fmt.Fprintf(&report, "![Mean time of one operation, %s](performance/%s)\n\n", s, name)
+		fmt.Fprintf(&report, "![Mean time of one operation, %s](%s)\n\n", s, name)
 	}
 	all.writeSizes(&report)
 	if docs == "" {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -133,51 +131,4 @@ func TestPosts(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-// sources are the tests and programs from which the blocks of the documents are taken, by the document.
-var sources = map[string][]string{
-	"../docs/embedding.md": {
-		"example_test.go", "entaccounts/example_test.go", "entaccounts/runner_test.go", "entaccounts/testdata/blog/blog.go", "../examples/composed/main.go",
-		"../examples/composed/composed_test.go", "../examples/composed/ent/schema/schema.go", "../examples/composed/migrations/postgres/20261126200100_storage.sql",
-	},
-	"../README.md": {"example_test.go", "sqlite/example_test.go"},
-}
-
-// TestDocumentedBlocks demands that each block of Go and SQL is in a file that the tests compile or run, line by line but for the indentation.
-// The shell's blocks are run by tests of their own.
-func TestDocumentedBlocks(t *testing.T) {
-	for document, files := range sources {
-		var all strings.Builder
-		for _, file := range files {
-			all.WriteString(unindented(t, file))
-		}
-		blocks := 0
-		for i, block := range strings.Split(unindented(t, document), "\n```") {
-			language, text, _ := strings.Cut(block, "\n")
-			if i == 0 || language != "go" && language != "sql" {
-				continue
-			}
-			blocks++
-			if !strings.Contains(all.String(), text+"\n") {
-				t.Errorf("%s: no test has\n%s", document, text)
-			}
-		}
-		if blocks == 0 {
-			t.Errorf("%s has no block", document)
-		}
-	}
-}
-
-func unindented(t *testing.T, file string) string {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(string(text), "\n")
-	for i, line := range lines {
-		lines[i] = strings.TrimSpace(line)
-	}
-	return strings.Join(lines, "\n")
 }

@@ -39,6 +39,8 @@ var mayImport = map[string][]string{
 	"infra/internal/postgrestest": {"github.com/lib/pq"},
 	"infra/audit":                 {module + "/domain", module + "/ent/accountevent", module + "/infra", module + "/infra/migration"},
 	"infra/otel":                  {module + "/domain", module + "/infra", "go.opentelemetry.io/otel"},
+	"docs/pictures":               {module + "/ent/migrate", "entgo.io/ent"},
+	"docs/start":                  {module + "/domain", module + "/infra", module + "/infra/password", module + "/infra/sqlite"},
 	"infra/storetest":             {module + "/domain", module + "/infra", module + "/infra/postgres", module + "/infra/sqlite", module + "/infra/internal/postgrestest"},
 	"infra/password":              {module + "/domain", "golang.org/x/crypto", "golang.org/x/text", "github.com/go-crypt", "golang.org/x/sync"},
 }

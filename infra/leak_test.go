@@ -3,6 +3,7 @@ package infra_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/audit"
+	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/otel"
 	"github.com/softbee/accounts/infra/password"
 	"github.com/softbee/accounts/infra/storetest"
@@ -202,4 +204,61 @@ func signIn(ctx context.Context, t *testing.T, store *infra.Store, out *buffer, 
 	after, err := store.FindByID(ctx, u.ID())
 	check(err)
 	unwanted.add("a hash", after.State().PasswordHash.Stored())
+}
+
+// textRecorder keeps the texts of the statements that it executes.
+type textRecorder struct {
+	db    *sql.DB
+	mu    sync.Mutex
+	texts []string
+}
+
+func (r *textRecorder) note(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.texts = append(r.texts, text)
+}
+
+func (r *textRecorder) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
+	r.note(query)
+	rows, err := r.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err // and no typed nil
+	}
+	return rows, nil
+}
+
+func (r *textRecorder) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	r.note(query)
+	result, err := r.db.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// TestValuesAreArguments walks every method, outside transactions and inside one, and searches the texts of the statements for the values that it
+// was called with.
+func TestValuesAreArguments(t *testing.T) {
+	t.Parallel()
+	plain := storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"))
+	recorder := &textRecorder{db: plain.DB()}
+	store, err := infra.New(t.Context(), infra.Database{Dialect: migration.SQLite, DB: plain.DB(), Handle: recorder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	created(t, store, "walk")
+	methods := 0
+	walk(t.Context(), store, arguments(t), func(string, error) { methods++ })
+	walk(t.Context(), infra.Bind(store, recorder), arguments(t), func(string, error) { methods++ })
+	if methods < 60 || len(recorder.texts) < 60 {
+		t.Fatalf("%d methods sent %d statements", methods, len(recorder.texts))
+	}
+	for _, text := range recorder.texts {
+		for _, value := range []string{"walk", "example.org", "argon2id", "+57300"} {
+			if strings.Contains(text, value) {
+				t.Errorf("%q in %s", value, text)
+			}
+		}
+	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // Store keeps accounts in one database. It is safe for concurrent use. Every method is atomic, and all but a few are one
-// statement: docs/performance.md has the table.
+// statement: docs/performance/round-trips.md has the table.
 //
 // A statement that fails with a serialization failure or a deadlock had no effect and is executed again, so that methods work the same
 // under every isolation level that the server or the pool defaults to.

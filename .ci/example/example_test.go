@@ -1,9 +1,11 @@
-// Package example carries out "The five steps of a change" of docs/migrations.md, block by block, on a copy of the repository:
+// Package example carries out docs/start.md in an empty directory, and "The five steps of a change" of docs/migrations.md on a copy of the repository,
+// block by block:
 //
 //	go test ./.ci/example -v -timeout 20m
 package example
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,8 +49,12 @@ func TestFollowingTheDocument(t *testing.T) {
 			insert(t, filepath.Join(copied, file), after, code)
 			inserted++
 		case language == "sh":
+			if strings.HasPrefix(code, "atlas ") && !atlasInstalled(t) {
+				continue
+			}
 			t.Log(code)
-			run(t, copied, "bash", "-euo", "pipefail", "-c", strings.ReplaceAll(code, "postgres://localhost/postgres", "'"+server+"'"))
+			run(t, copied, "bash", "-euo", "pipefail", "-c", strings.NewReplacer("postgres://localhost/postgres", "'"+server+"'",
+				"'postgres://localhost/empty?search_path=public'", "'"+storetest.EmptyPostgresURL(t)+"&search_path=public'").Replace(code))
 			executed++
 		}
 	}
@@ -57,6 +63,102 @@ func TestFollowingTheDocument(t *testing.T) {
 	}
 	if !strings.Contains(section, "\ngo test ./...\n") {
 		t.Error("the section does not end in the tests")
+	}
+}
+
+func atlasInstalled(t *testing.T) bool {
+	t.Helper()
+	_, err := exec.LookPath("atlas")
+	if err != nil && os.Getenv("ACCOUNTS_REQUIRE_ATLAS") != "" {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// TestStart follows docs/start.md in an empty directory, where "go get" finds this repository as the only version of the module.
+func TestStart(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := os.ReadFile(filepath.Join(root, "docs", "start.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const module, version = "github.com/softbee/accounts", "v0.1.0"
+	proxy := filepath.Join(t.TempDir(), "proxy")
+	served := filepath.Join(proxy, module, "@v")
+	if err := os.MkdirAll(served, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	declared, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"list":            version + "\n",
+		version + ".info": `{"Version": "` + version + `", "Time": "2026-01-01T00:00:00Z"}`,
+		version + ".mod":  string(declared),
+	} {
+		if err := os.WriteFile(filepath.Join(served, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, root, "git", "archive", "--format=zip", "--prefix="+module+"@"+version+"/", "-o", filepath.Join(served, version+".zip"),
+		"HEAD", ".", ":(exclude)bench", ":(exclude)examples")
+	goEnv := func(name string) string {
+		out, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	t.Setenv("GOPROXY", "file://"+proxy+",file://"+goEnv("GOMODCACHE")+"/cache/download,"+goEnv("GOPROXY"))
+	t.Setenv("GOSUMDB", "off") // knows nothing of this version
+	t.Setenv("GOFLAGS", "-modcacherw")
+	t.Setenv("GOMODCACHE", filepath.Join(t.TempDir(), "modules"))
+
+	listener, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	directory, program := t.TempDir(), ""
+	shop := filepath.Join(directory, "shop")
+	var answers string
+	var compared int
+	for _, match := range block.FindAllStringSubmatch(string(document), -1) {
+		code := strings.ReplaceAll(match[3], "localhost:8080", address)
+		switch {
+		case match[1] == "go":
+			program += code
+		case strings.HasPrefix(code, "mkdir "):
+			run(t, directory, "sh", "-euc", code)
+		case strings.HasPrefix(code, "go mod tidy"):
+			if err := os.WriteFile(filepath.Join(shop, "main.go"), []byte(program), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			run(t, shop, "sh", "-euc", strings.Replace(code, "go run .", "go build -o server .", 1))
+			server := exec.Command(filepath.Join(shop, "server"))
+			server.Dir = shop
+			if err := server.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _, _ = server.Process.Kill(), server.Wait() })
+			run(t, shop, "curl", "-s", "--retry", "50", "--retry-delay", "1", "--retry-connrefused", "http://"+address+"/me")
+		case strings.HasPrefix(code, "curl "):
+			answers = run(t, shop, "sh", "-euc", strings.ReplaceAll(code, "curl ", "curl -s "))
+		case match[1] == "text":
+			if compared++; answers != code {
+				t.Errorf("the answers are\n%s\nthe document says\n%s", answers, code)
+			}
+		}
+	}
+	if compared < 2 {
+		t.Errorf("%d answers in the document", compared)
 	}
 }
 
@@ -85,7 +187,7 @@ func insert(t *testing.T, file, after, code string) {
 	run(t, filepath.Dir(file), "gofmt", "-w", file)
 }
 
-func run(t *testing.T, dir, program string, arguments ...string) {
+func run(t *testing.T, dir, program string, arguments ...string) string {
 	t.Helper()
 	command := exec.Command(program, arguments...)
 	command.Dir = dir
@@ -94,4 +196,5 @@ func run(t *testing.T, dir, program string, arguments ...string) {
 		t.Fatalf("%s %q: %v\n%s", program, arguments, err, out)
 	}
 	t.Logf("%s", out)
+	return string(out)
 }

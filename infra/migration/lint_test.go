@@ -249,3 +249,26 @@ func TestLintNeedsCounts(t *testing.T) {
 		t.Errorf("%v; want one that names track_counts", err)
 	}
 }
+
+// TestDocumentedNolint lints the file of docs/migrations.md that says that a finding is meant, and one that does not.
+func TestDocumentedNolint(t *testing.T) {
+	t.Parallel()
+	_, section, _ := strings.Cut(readFile(t, "../../docs/migrations.md"), "\n## What lint finds\n")
+	_, file, _ := strings.Cut(section, "```sql\n")
+	file, _, found := strings.Cut(file, "```")
+	if !found {
+		t.Fatal("docs/migrations.md has no such file")
+	}
+	const begin = "SET LOCAL lock_timeout = '5s';\n"
+	d := databases[0]
+	for text, want := range map[string]int{file: 0, strings.Replace(file, "-- atlas:nolint DS103\n", "", 1): 1} {
+		dir := and(t, d.embedded(t), map[string]string{
+			"29990101000000_fax.sql":    begin + `ALTER TABLE "users" ADD COLUMN "fax" text;` + "\n",
+			"29990102000000_no_fax.sql": begin + text,
+		})
+		findings, err := plan.Lint(t.Context(), plan.LintOptions{Dialect: d.dialect, Dir: dir, Latest: 1, Dev: d.dev(t)})
+		if err != nil || len(findings) != want || want > 0 && findings[0].Code != "DS103" {
+			t.Errorf("%q: %+v, %v", text, findings, err)
+		}
+	}
+}

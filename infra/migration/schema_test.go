@@ -5,10 +5,12 @@ import (
 	"errors"
 	"net/url"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra/internal/atlastest"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/migration/plan"
 )
@@ -264,6 +266,30 @@ func TestAtlasOfTheApplication(t *testing.T) {
 				t.Errorf("%s items", got)
 			}
 		})
+	}
+}
+
+// TestDocumentedAtlas runs the command of docs/migrations.md for another schema than public.
+func TestDocumentedAtlas(t *testing.T) {
+	t.Parallel()
+	program := atlastest.Program(t)
+	_, section, _ := strings.Cut(readFile(t, "../../docs/migrations.md"), "\n## Which Atlas\n")
+	_, command, _ := strings.Cut(section, "```sh\n")
+	command, _, found := strings.Cut(command, "```")
+	if !found {
+		t.Fatal("docs/migrations.md has no such command")
+	}
+	d := onPostgres
+	address := d.url(t)
+	mustExec(t, d.open(t, address), "CREATE SCHEMA auth")
+	address = withParameter(t, address, "search_path", "auth")
+	cmd := exec.Command("sh", "-euc", "atlas() { '"+program+"' \"$@\"; }\n"+strings.Replace(command, "'postgres://localhost/app?search_path=auth'", `"$URL"`, 1))
+	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "URL="+address)
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	if err := d.runner(t, d.open(t, address), d.embedded(t)).Check(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 	"github.com/softbee/accounts/infra/postgres/internal/libpq"
 )
 
-// calls are all methods of the store, each with what it costs once its statements are prepared. docs/performance.md shows
+// calls are all methods of the store, each with what it costs once its statements are prepared. docs/performance/round-trips.md shows
 // the table.
 var calls = map[string]call{
 	"FindByID": {statements: 1, roundTrips: 1, run: func(a *account) error {
@@ -469,10 +469,10 @@ func TestRoundTripsOfMethods(t *testing.T) {
 	}
 }
 
-// TestRoundTripsAreDocumented holds the table of docs/performance.md against the one here.
+// TestRoundTripsAreDocumented holds the table of docs/performance/round-trips.md against the one here.
 func TestRoundTripsAreDocumented(t *testing.T) {
 	t.Parallel()
-	document, err := os.ReadFile("../../docs/performance.md")
+	document, err := os.ReadFile("../../docs/performance/round-trips.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -481,7 +481,7 @@ func TestRoundTripsAreDocumented(t *testing.T) {
 		table += fmt.Sprintf("| %s | %d | %d |\n", name, calls[name].statements, calls[name].roundTrips)
 	}
 	if !strings.Contains(string(document), "\n"+table+"\n") {
-		t.Errorf("docs/performance.md lacks this table:\n%s", table)
+		t.Errorf("docs/performance/round-trips.md lacks this table:\n%s", table)
 	}
 }
 
