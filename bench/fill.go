@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/domain/entry"
 	"github.com/softbee/accounts/infra/postgres"
 )
 
@@ -21,14 +21,14 @@ func fill(ctx context.Context, address string, rows int, v ids) error {
 	if err := store.Migrate(ctx); err != nil {
 		return err
 	}
-	const entry = `left(md5(i || '%[1]d') || md5(i || '.'), 22) || '.' || $2 || '.' || md5(i || '%[1]d!') || left(md5(i || '%[1]d?'), 11)
+	const session = `left(md5(i || '%[1]d') || md5(i || '.'), 22) || '.' || $2 || '.' || md5(i || '%[1]d!') || left(md5(i || '%[1]d?'), 11)
 		|| '.' || $3 || '.' || $2 || '.' || $3 || '..Firefox on Linux'`
-	at := func(d time.Duration) string { return domain.EntryTime(time.Now().Add(d)) }
+	at := func(d time.Duration) string { return entry.Time(time.Now().Add(d)) }
 	const batch = 500_000
 	for first := 1; first <= rows; first += batch {
 		if _, err := store.DB().ExecContext(ctx, `INSERT INTO users (id, email, username, hashed_password, refresh_tokens, created_at, updated_at)
 			SELECT `+v.expression()+`, 'user' || i || '@example.org', 'user' || i, $4,
-				jsonb_build_array(`+fmt.Sprintf(entry, 1)+`, `+fmt.Sprintf(entry, 2)+`), made, made
+				jsonb_build_array(`+fmt.Sprintf(session, 1)+`, `+fmt.Sprintf(session, 2)+`), made, made
 			FROM generate_series($1::int, $6::int) AS i, LATERAL (SELECT $5::timestamptz + i * interval '1 s' AS made) AS m`,
 			first, at(30*24*time.Hour), at(-time.Hour), passwordHash, filledFrom, min(first+batch-1, rows)); err != nil {
 			return err

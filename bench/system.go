@@ -93,25 +93,25 @@ func (c change) rotateMarks() []any {
 
 func newIssue(id domain.ID) (change, error) {
 	now := time.Now()
-	issue, err := domain.NewTokenIssue(id, now, policy)
+	list, token, err := domain.SessionList{}.Issue(id, now, policy)
 	if err != nil {
 		return change{}, err
 	}
-	next, err := json.Marshal([]string{issue.Entry()})
-	return change{token: issue.Token(), id: id.UUID(), next: next, updatedAt: domain.StoredTime(now)}, err
+	next, err := json.Marshal([]string(list))
+	return change{token: token, id: id.UUID(), next: next, updatedAt: domain.StoredTime(now)}, err
 }
 
 func newRotation(token domain.RefreshToken) (change, error) {
 	now := time.Now()
-	r, err := domain.NewTokenRotation(token, now, policy)
+	live := token.Entry()
+	list, token, err := domain.SessionList{live}.Rotate(token, now, policy)
 	if err != nil {
 		return change{}, err
 	}
-	live, entry, token, ok := r.Replacement()
-	if !ok {
+	if list[0] == live {
 		return change{}, errors.New("too many rotations")
 	}
-	next, err := json.Marshal([]string{entry})
+	next, err := json.Marshal([]string(list))
 	return change{token: token, id: token.UserID().UUID(), live: live, next: next, updatedAt: domain.StoredTime(now)}, err
 }
 

@@ -5,100 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 )
-
-// AuthenticationPolicy is what signing in and getting back in obey, apart from hashing: its cost, and how many hashes are
-// computed at once, belong to the [PasswordHasher] (for the one in infra/password, to its Policy). The zero value is the
-// default.
-type AuthenticationPolicy struct {
-	Lock     LockPolicy     // when failed sign-ins lock an account
-	Password PasswordPolicy // which new passwords are accepted
-
-	// How long tokens are good, up to 7 days, unless the call that issues one says otherwise.
-	ResetTTL        time.Duration // default 15 minutes
-	VerificationTTL time.Duration // default 24 hours
-
-	// PhoneCodeTTL is how long a code for a telephone number is good. Default, and at most, 10 minutes (NIST SP 800-63B-4, 3.1.3).
-	PhoneCodeTTL time.Duration
-
-	// RefusalTime is the least time that ErrBadCredentials takes, up to 10 seconds; what is missing is waited for. Default 0.
-	// It is needed only while there are imported hashes that cost more than the hasher's policy, such as bcrypt at cost 12:
-	// a wrong password takes longer against those than an unknown account does. Set it above what the costliest takes on a
-	// busy day, and back to 0 when they have been replaced.
-	RefusalTime time.Duration
-
-	// Observers see each call of the authenticator: "authenticate", "change password" and so on.
-	Observers []Observer
-
-	// Now returns the present. Default: time.Now. A store with a clock of its own is to be given the same.
-	Now func() time.Time
-}
-
-// What AuthenticationPolicy's fields stand for when they are zero.
-const (
-	DefaultResetTTL        = 15 * time.Minute
-	DefaultVerificationTTL = 24 * time.Hour
-	DefaultPhoneCodeTTL    = 10 * time.Minute
-)
-
-const (
-	maxOneTimeTokenTTL = 7 * 24 * time.Hour
-	maxPhoneCodeTTL    = 10 * time.Minute
-	maxRefusalTime     = 10 * time.Second
-)
-
-func (p AuthenticationPolicy) resolve() (AuthenticationPolicy, error) {
-	var err error
-	if p.Lock, err = p.Lock.Resolve(); err != nil {
-		return p, err
-	}
-	if p.Password, err = p.Password.resolve(); err != nil {
-		return p, err
-	}
-	p.ResetTTL = cmp.Or(p.ResetTTL, DefaultResetTTL)
-	if err := checkTTL("reset_ttl", p.ResetTTL); err != nil {
-		return p, err
-	}
-	p.VerificationTTL = cmp.Or(p.VerificationTTL, DefaultVerificationTTL)
-	if err := checkTTL("verification_ttl", p.VerificationTTL); err != nil {
-		return p, err
-	}
-	p.PhoneCodeTTL = cmp.Or(p.PhoneCodeTTL, DefaultPhoneCodeTTL)
-	if err := checkPhoneCodeTTL("phone_code_ttl", p.PhoneCodeTTL); err != nil {
-		return p, err
-	}
-	if slices.Contains(p.Observers, nil) {
-		return p, invalid("observers", "has one that is nil")
-	}
-	if p.RefusalTime < 0 || p.RefusalTime > maxRefusalTime {
-		return p, invalid("refusal_time", "is not 0 to 10 seconds")
-	}
-	if p.Now == nil {
-		p.Now = time.Now
-	}
-	return p, nil
-}
-
-func checkTTL(field string, ttl time.Duration) error {
-	switch {
-	case ttl < 0:
-		return invalid(field, "is negative")
-	case ttl > maxOneTimeTokenTTL:
-		return invalid(field, "is longer than 7 days")
-	}
-	return nil
-}
-
-func checkPhoneCodeTTL(field string, ttl time.Duration) error {
-	if ttl < 0 || ttl > maxPhoneCodeTTL {
-		return invalid(field, "is not more than 0 and at most 10 minutes")
-	}
-	return nil
-}
 
 // Authenticator holds the rules of signing in, of passwords, and of getting back in without one. What it decides the store
 // makes atomic. It is safe for concurrent use; a program needs one.
@@ -110,13 +20,9 @@ func checkPhoneCodeTTL(field string, ttl time.Duration) error {
 // ended, also while waiting to hash. No error tells a password, a token or a hash. Do not call it inside a transaction:
 // hashing takes tens of milliseconds, for which the transaction would hold its locks.
 type Authenticator struct {
-	repository interface {
-		UserReader
-		CredentialStore
-		PhoneStore
-	}
-	hasher PasswordHasher
-	policy AuthenticationPolicy
+	repository AuthenticatorStore
+	hasher     PasswordHasher
+	policy     AuthenticationPolicy
 
 	// decoy holds the hash that nobody's password is checked against, absent until it is first needed. Being in a
 	// channel of capacity one, it is made once, and who waits for that can give up.
@@ -125,13 +31,31 @@ type Authenticator struct {
 	recording atomic.Int64 // how long the repository took last to store the outcome of a sign-in, in nanoseconds
 }
 
+// AuthenticatorStore is what an [Authenticator] asks of a [Repository]. Its methods have their comments there.
+type AuthenticatorStore interface {
+	Now() time.Time
+
+	FindByID(ctx context.Context, id ID) (*User, error)
+	FindByEmail(ctx context.Context, email Email) (*User, error)
+	FindByUsername(ctx context.Context, username Username) (*User, error)
+	FindByPhone(ctx context.Context, phone Phone) (*User, error)
+
+	RecordFailure(ctx context.Context, id ID, policy LockPolicy) (*User, error)
+	RecordSuccess(ctx context.Context, id ID, checked, better PasswordHash) (time.Time, error)
+	SetPassword(ctx context.Context, id ID, checked, hash PasswordHash, keep SessionID) (*User, error)
+
+	IssueReset(ctx context.Context, id ID, digest TokenDigest, expiry time.Time) (*User, error)
+	ConsumeReset(ctx context.Context, digest TokenDigest, hash PasswordHash) (*User, error)
+	IssueVerification(ctx context.Context, id ID, digest TokenDigest, expiry time.Time) (*User, error)
+	RequestEmail(ctx context.Context, id ID, email Email, digest TokenDigest, expiry time.Time) (*User, error)
+	ConsumeVerification(ctx context.Context, digest TokenDigest) (Confirmation, error)
+	IssuePhoneCode(ctx context.Context, id ID, digest TokenDigest, expiry time.Time) (*User, error)
+	ConsumePhoneCode(ctx context.Context, id ID, digest TokenDigest) (PhoneConfirmation, error)
+}
+
 // NewAuthenticator returns an authenticator on the accounts of repository, or [ErrInvalid] on the field "repository" or "hasher"
 // if that is nil, or on the field of the policy that is out of bounds.
-func NewAuthenticator(repository interface {
-	UserReader
-	CredentialStore
-	PhoneStore
-}, hasher PasswordHasher, policy AuthenticationPolicy) (*Authenticator, error) {
+func NewAuthenticator(repository AuthenticatorStore, hasher PasswordHasher, policy AuthenticationPolicy) (*Authenticator, error) {
 	switch {
 	case repository == nil:
 		return nil, invalid("repository", "is required")
@@ -352,7 +276,7 @@ func (a *Authenticator) IssuePhoneCode(ctx context.Context, id ID, ttl time.Dura
 		if err := checkPhoneCodeTTL("ttl", ttl); err != nil {
 			return IssuedPhoneCode{}, err
 		}
-		code, expiry := NewPhoneCode(), StoredTime(a.policy.Now().Add(ttl))
+		code, expiry := NewPhoneCode(), StoredTime(a.repository.Now().Add(ttl))
 		user, err := a.repository.IssuePhoneCode(ctx, id, code.Digest(id), expiry)
 		if err != nil {
 			return IssuedPhoneCode{}, err
@@ -455,7 +379,7 @@ func (a *Authenticator) proveOnce(ctx context.Context, password string, decoy Pa
 		return nil, a.refuseUnknown(ctx, password, decoy, err)
 	case err != nil:
 		return nil, err
-	case user.IsLocked(a.policy.Now()):
+	case user.IsLocked(a.repository.Now()):
 		return nil, &Error{Kind: ErrLocked, Reason: "too many failed sign-ins", Until: user.LockedUntil()}
 	}
 
@@ -565,7 +489,7 @@ func (a *Authenticator) issue(ttl time.Duration, store func(TokenDigest, time.Ti
 	if err := checkTTL("ttl", ttl); err != nil {
 		return IssuedToken{}, err
 	}
-	token, expiry := NewOneTimeToken(), StoredTime(a.policy.Now().Add(ttl))
+	token, expiry := NewOneTimeToken(), StoredTime(a.repository.Now().Add(ttl))
 	email, err := store(token.Digest(), expiry)
 	if err != nil {
 		return IssuedToken{}, err

@@ -42,9 +42,6 @@ func (j *journal) take() []string {
 // accounts is a repository of what the authenticator needs, in memory. Whether the real ones are atomic is for the contract
 // suite to tell; this one shows what the authenticator asks them, and lets something happen in between.
 type accounts struct {
-	domain.UserReader
-	domain.CredentialStore
-	domain.PhoneStore
 	*journal
 	clock func() time.Time
 
@@ -78,6 +75,8 @@ func (a *accounts) find(ctx context.Context, matches func(domain.UserState) bool
 	}
 	return nil, domain.ErrNotFound
 }
+
+func (a *accounts) Now() time.Time { return a.clock() }
 
 func (a *accounts) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
 	return a.find(ctx, func(s domain.UserState) bool { return s.ID == id })
@@ -363,7 +362,6 @@ func newColdFixture(t *testing.T) *fixture {
 	f.store.states[f.ana] = user.State()
 	f.Authenticator, err = domain.NewAuthenticator(f.store, f.hasher, domain.AuthenticationPolicy{
 		Lock: domain.LockPolicy{Attempts: 3, Duration: time.Minute},
-		Now:  clock,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/softbee/accounts/domain/entry"
 )
 
 // A value object goes through text, JSON and, where it is stored, SQL, and comes back as it was.
@@ -159,7 +161,7 @@ func TestValueObjectsGoThroughTextJSONAndSQL(t *testing.T) {
 		phone = next
 		roundTrip(t, NewID(), NewID())
 		token := NewID()
-		issue := issueToken(t, token, tokenTime, SessionPolicy{}).Token()
+		issue := issueToken(t, token, tokenTime, SessionPolicy{})
 		roundTrip(t, issue.SessionID(), SessionID{})
 		user := restored(t, UserState{ID: token, Email: email, Username: username, CreatedAt: StoredTime(tokenTime)})
 		for _, order := range Orders {
@@ -173,14 +175,14 @@ func TestValueObjectsGoThroughTextJSONAndSQL(t *testing.T) {
 	roundTrip(t, Username{}, username)
 	roundTrip(t, Phone{}, phone)
 	roundTrip(t, ID{}, NewID())
-	roundTrip(t, SessionID{}, SessionID{strings.Repeat("a", EntrySessionLen)})
+	roundTrip(t, SessionID{}, SessionID{strings.Repeat("a", entry.SessionLen)})
 	roundTrip(t, Cursor{}, ListQuery{Order: OrderEmail}.CursorAfter(restored(t, fullState(t))))
 
 	refusals(t, "email", email, "a", "a@", "a@b\x00", strings.Repeat("a", 1<<16))
 	refusals(t, "username", username, "ab", "a b", "a@b", NewID().String())
 	refusals(t, "phone", phone, "123", "+0", "+5730011122334455667788")
 	refusals(t, "id", NewID(), "a", uuid.Nil.String(), "{"+NewID().String()+"}")
-	refusals(t, "session", SessionID{strings.Repeat("a", EntrySessionLen)}, "a", strings.Repeat("!", EntrySessionLen))
+	refusals(t, "session", SessionID{strings.Repeat("a", entry.SessionLen)}, "a", strings.Repeat("!", entry.SessionLen))
 	refusals(t, "after", Cursor{}, "a", "!")
 }
 
@@ -227,7 +229,7 @@ func TestSecretsAreNeitherPrintedNorBound(t *testing.T) {
 	oneTime := NewOneTimeToken()
 	secrets := []string{
 		s.PasswordHash.Stored(), s.ResetToken.Stored(), s.VerificationToken.Stored(),
-		strings.Split(s.Sessions[0], ".")[2], oneTime.Reveal(), oneTime.Digest().Stored(), issue.Token().Reveal(), issue.Token().Digest(),
+		strings.Split(s.Sessions[0], ".")[2], oneTime.Reveal(), oneTime.Digest().Stored(), issue.Reveal(), issue.Digest(),
 	}
 	type unexported struct {
 		hash    PasswordHash
@@ -236,9 +238,9 @@ func TestSecretsAreNeitherPrintedNorBound(t *testing.T) {
 		token   RefreshToken
 	}
 	holders := []any{
-		unexported{s.PasswordHash, oneTime, oneTime.Digest(), issue.Token()}, &unexported{s.PasswordHash, oneTime, oneTime.Digest(), issue.Token()},
-		s.PasswordHash, s.ResetToken, s.Sessions, s, restored(t, s), *restored(t, s), oneTime, oneTime.Digest(), issue.Token(),
-		Granted(issue.Token()), Registration{PasswordHash: s.PasswordHash},
+		unexported{s.PasswordHash, oneTime, oneTime.Digest(), issue}, &unexported{s.PasswordHash, oneTime, oneTime.Digest(), issue},
+		s.PasswordHash, s.ResetToken, s.Sessions, s, restored(t, s), *restored(t, s), oneTime, oneTime.Digest(), issue,
+		Grant{UserID: s.ID, Session: issue.Session(), Token: issue}, Registration{PasswordHash: s.PasswordHash},
 	}
 	for _, holder := range holders {
 		for _, value := range []any{holder, &holder, []any{holder}, map[string]any{"a": holder}, struct{ Held any }{holder}} {
@@ -263,7 +265,7 @@ func TestSecretsAreNeitherPrintedNorBound(t *testing.T) {
 			}
 		}
 	}
-	for _, secret := range []any{s.PasswordHash, s.ResetToken, oneTime, issue.Token()} {
+	for _, secret := range []any{s.PasswordHash, s.ResetToken, oneTime, issue} {
 		value, err := driver.DefaultParameterConverter.ConvertValue(secret)
 		if KindOf(err) != ErrInvalid || value != nil {
 			t.Errorf("%T as an argument of SQL: %v, %v", secret, value, err)
@@ -279,7 +281,7 @@ func TestUserAsJSONIsItsPublicState(t *testing.T) {
 	s.ID = IDFromUUID(uuid.MustParse("6ba7b810-9dad-11d1-80b4-00c04fd430c8"))
 	s.FirstName = "Ana <A&B>"
 	s.CreatedAt = s.CreatedAt.In(time.FixedZone("", -5*3600))
-	s.Sessions = SessionList{}.Issue(issueToken(t, s.ID, time.Now(), SessionPolicy{}))
+	s.Sessions, _ = mustIssue(t, nil, s.ID, time.Now(), SessionPolicy{})
 	var raw bytes.Buffer
 	encoder := json.NewEncoder(&raw)
 	encoder.SetEscapeHTML(false)

@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"github.com/softbee/accounts/domain/entry"
 )
 
 // What a refresh token is made of, in bytes. Times are Unix milliseconds, numbers big-endian. The checksum covers all that
@@ -27,8 +29,7 @@ const (
 	tokenLinksAt        = tokenTermsAt + 4*millisBytes + 1
 
 	millisBytes   = 6
-	saltBytes     = 16
-	linkBytes     = millisBytes + saltBytes // links come after the fixed part, then the label, then the checksum
+	linkBytes     = millisBytes + entry.SaltBytes // links come after the fixed part, then the label, then the checksum
 	checksumBytes = 8
 
 	minTokenBytes = tokenLinksAt + checksumBytes
@@ -83,43 +84,43 @@ func ParseRefreshToken(text string) (RefreshToken, error) {
 	}
 	token := RefreshToken{hidden: hide(string(raw))}
 	t := token.terms()
-	for _, millis := range []int64{t.issued, t.rotated, t.expires, t.absolute} {
-		if millis > maxMillis {
+	for _, millis := range []int64{t.Issued, t.Rotated, t.Expires, t.Absolute} {
+		if millis > entry.MaxMillis {
 			return RefreshToken{}, tokenInvalid()
 		}
 	}
-	for _, l := range t.links {
-		if l.end > maxMillis {
+	for _, l := range t.Links {
+		if l.End > entry.MaxMillis {
 			return RefreshToken{}, tokenInvalid()
 		}
 	}
-	if label, err := shortText("token", t.label, maxLabelRunes); err != nil || label != t.label || token.UserID().IsZero() {
+	if label, err := shortText("token", t.Label, maxLabelRunes); err != nil || label != t.Label || token.UserID().IsZero() {
 		return RefreshToken{}, tokenInvalid()
 	}
 	return token, nil
 }
 
-func mintToken(user ID, familySecret, secret string, t terms) RefreshToken {
-	raw := make([]byte, 0, minTokenBytes+len(t.links)*linkBytes+len(t.label))
+func mintToken(user ID, familySecret, secret string, t entry.Terms) RefreshToken {
+	raw := make([]byte, 0, minTokenBytes+len(t.Links)*linkBytes+len(t.Label))
 	userID := user.UUID()
 	raw = append(raw, tokenVersion)
 	raw = append(raw, userID[:]...)
 	raw = append(raw, familySecret...)
 	raw = append(raw, secret...)
-	for _, millis := range []int64{t.issued, t.rotated, t.expires, t.absolute} {
+	for _, millis := range []int64{t.Issued, t.Rotated, t.Expires, t.Absolute} {
 		raw = appendMillis(raw, millis)
 	}
-	raw = append(raw, byte(len(t.links)))
-	for _, l := range t.links {
-		raw = append(appendMillis(raw, l.end), l.salt...)
+	raw = append(raw, byte(len(t.Links)))
+	for _, l := range t.Links {
+		raw = append(appendMillis(raw, l.End), l.Salt...)
 	}
-	raw = append(raw, t.label...)
+	raw = append(raw, t.Label...)
 	checksum := tokenHash(labelChecksum, string(raw))
 	return RefreshToken{hidden: hide(string(append(raw, checksum[:checksumBytes]...)))}
 }
 
 // with returns the token of the same session that has that secret and those terms.
-func (t RefreshToken) with(secret string, terms terms) RefreshToken {
+func (t RefreshToken) with(secret string, terms entry.Terms) RefreshToken {
 	return mintToken(t.UserID(), t.familySecret(), secret, terms)
 }
 
@@ -151,7 +152,7 @@ func (t RefreshToken) Session() Session {
 	if t.IsZero() {
 		return Session{}
 	}
-	return t.terms().session(t.SessionID())
+	return sessionOf(t.SessionID(), t.terms())
 }
 
 // ExpiresAt returns when the token stops to be accepted, in UTC, to the millisecond; the zero time for the zero token.
@@ -175,23 +176,26 @@ func (t RefreshToken) familySecret() string { return t.raw()[tokenFamilySecretAt
 
 func (t RefreshToken) secret() string { return t.raw()[tokenSecretAt:tokenTermsAt] }
 
-// entry is what is stored of the token while it is live.
-func (t RefreshToken) entry() entry {
-	return entry{id: t.SessionID(), digest: t.Digest(), terms: t.terms()}
+// Entry returns the string that stands for the token in the [SessionList] while it is live; "" for the zero token.
+func (t RefreshToken) Entry() string {
+	if t.IsZero() {
+		return ""
+	}
+	return entry.Entry{Session: t.SessionID().text, Digest: t.Digest(), Terms: t.terms()}.Text()
 }
 
-func (t RefreshToken) terms() terms {
+func (t RefreshToken) terms() entry.Terms {
 	times := t.raw()[tokenTermsAt:]
-	claimed := terms{
-		issued: readMillis(times), rotated: readMillis(times[millisBytes:]),
-		expires: readMillis(times[2*millisBytes:]), absolute: readMillis(times[3*millisBytes:]),
+	claimed := entry.Terms{
+		Issued: readMillis(times), Rotated: readMillis(times[millisBytes:]),
+		Expires: readMillis(times[2*millisBytes:]), Absolute: readMillis(times[3*millisBytes:]),
 	}
 	rest := t.raw()[tokenLinksAt : len(t.raw())-checksumBytes]
 	for range t.raw()[tokenLinksAt-1] {
-		claimed.links = append(claimed.links, link{end: readMillis(rest), salt: rest[millisBytes:linkBytes]})
+		claimed.Links = append(claimed.Links, entry.Link{End: readMillis(rest), Salt: rest[millisBytes:linkBytes]})
 		rest = rest[linkBytes:]
 	}
-	claimed.label = rest
+	claimed.Label = rest
 	return claimed
 }
 
@@ -200,7 +204,7 @@ func (t RefreshToken) usable(now int64) error {
 	switch {
 	case t.IsZero():
 		return tokenInvalid()
-	case t.terms().expires <= now:
+	case t.terms().Expires <= now:
 		return &Error{Kind: ErrTokenExpired, Field: "token", Reason: "has expired"}
 	}
 	return nil
@@ -213,7 +217,7 @@ func readMillis(raw string) int64 {
 }
 
 func appendMillis(raw []byte, millis int64) []byte {
-	return append(raw, binary.BigEndian.AppendUint64(nil, uint64(millis))[8-millisBytes:]...) // 0 <= millis <= maxMillis, which is less than 48 bits
+	return append(raw, binary.BigEndian.AppendUint64(nil, uint64(millis))[8-millisBytes:]...) // 0 <= millis <= entry.MaxMillis, which is less than 48 bits
 }
 
 func tokenHash(label, data string) [sha256.Size]byte { return sha256.Sum256([]byte(label + data)) }
@@ -244,111 +248,47 @@ func tokenReused() error {
 	return &Error{Kind: ErrTokenReused, Field: "token", Reason: "was used before; its session has been ended"}
 }
 
-// TokenIssue is a sign-in about to be stored: the first token of a new session. [SessionList.Issue] says what is to be stored.
-type TokenIssue struct {
-	token RefreshToken
-	cap   int
-	at    int64
-}
-
-// NewTokenIssue mints the first token of a new session of the account. It returns [ErrInvalid] for the zero ID and for a
-// policy out of bounds.
-func NewTokenIssue(user ID, now time.Time, policy SessionPolicy) (TokenIssue, error) {
-	policy, err := policy.resolve()
-	if err != nil {
-		return TokenIssue{}, err
-	}
-	if user.IsZero() {
-		return TokenIssue{}, invalid("id", "is required")
-	}
-	at := clampMillis(now.UnixMilli())
-	absolute := clampMillis(at + policy.Absolute.Milliseconds())
-	expires := min(clampMillis(at+policy.Idle.Milliseconds()), absolute)
-	token := mintToken(user, randomText(tokenSecretAt-tokenFamilySecretAt), randomText(tokenTermsAt-tokenSecretAt),
-		terms{issued: at, rotated: at, expires: expires, absolute: absolute, label: policy.Label})
-	return TokenIssue{token: token, cap: policy.Cap, at: at}, nil
-}
-
-// Token returns the token to hand to the client once the store has done its work.
-func (i TokenIssue) Token() RefreshToken { return i.token }
-
-// Cap returns how many sessions the account may have, the new one included. Where a list has fewer strings, Issue only appends
-// Entry.
-func (i TokenIssue) Cap() int { return i.cap }
-
-// Entry returns what is to be stored of the session.
-func (i TokenIssue) Entry() string { return i.token.entry().text() }
-
-// TokenRotation is the exchange of a token for the live one of its session. [SessionList.Rotate] says what is to be stored.
-type TokenRotation struct {
-	presented RefreshToken
-	at        int64
-	policy    SessionPolicy
-	salt      string
-}
-
-// NewTokenRotation draws what is random in a rotation. It returns [ErrTokenInvalid] for the zero token, [ErrTokenExpired] when
-// the presented one's time is over, and [ErrInvalid] for a policy out of bounds. Cap and Absolute of the policy have no effect: a
-// session keeps the end that it was issued with.
-func NewTokenRotation(presented RefreshToken, now time.Time, policy SessionPolicy) (TokenRotation, error) {
-	policy, err := policy.resolve()
-	if err != nil {
-		return TokenRotation{}, err
-	}
-	at := clampMillis(now.UnixMilli())
-	if err := presented.usable(at); err != nil {
-		return TokenRotation{}, err
-	}
-	return TokenRotation{presented: presented, at: at, policy: policy, salt: randomText(saltBytes)}, nil
-}
-
-// Replacement returns what Rotate does if the presented token is live and was not altered: the entry that is stored of it then,
-// the entry to append in its place, and the new token. A store that finds the first in the account's list exchanges it, without
-// reading the list. It returns false where Rotate would return the presented token itself.
-func (r TokenRotation) Replacement() (live, next string, token RefreshToken, ok bool) {
-	e := r.presented.entry()
-	token, ok = r.successor(e.terms)
-	if !ok {
-		return "", "", RefreshToken{}, false
-	}
-	return e.text(), token.entry().text(), token, true
+// firstToken returns the token of a new session, by a policy with its defaults in place.
+func firstToken(user ID, at int64, policy SessionPolicy) RefreshToken {
+	absolute := entry.Clamp(at + policy.Absolute.Milliseconds())
+	expires := min(entry.Clamp(at+policy.Idle.Milliseconds()), absolute)
+	return mintToken(user, randomText(tokenSecretAt-tokenFamilySecretAt), randomText(tokenTermsAt-tokenSecretAt),
+		entry.Terms{Issued: at, Rotated: at, Expires: expires, Absolute: absolute, Label: policy.Label})
 }
 
 // successor returns the next token of a session on those terms, or false if too many rotations are within their grace intervals.
-func (r TokenRotation) successor(t terms) (RefreshToken, bool) {
-	if r.policy.Grace == NoGrace {
-		t.links = nil // nothing leads over this rotation
+func (t RefreshToken) successor(terms entry.Terms, at int64, policy SessionPolicy) (RefreshToken, bool) {
+	salt := randomText(entry.SaltBytes)
+	if policy.Grace == NoGrace {
+		terms.Links = nil // nothing leads over this rotation
 	} else {
-		for len(t.links) > 0 && t.links[0].end <= r.at { // what is over between others stays, to lead over
-			t.links = t.links[1:]
+		for len(terms.Links) > 0 && terms.Links[0].End <= at { // what is over between others stays, to lead over
+			terms.Links = terms.Links[1:]
 		}
-		if len(t.links) == MaxGraceRotations {
+		if len(terms.Links) == MaxGraceRotations {
 			return RefreshToken{}, false
 		}
-		end := min(clampMillis(r.at+r.policy.Grace.Milliseconds()), t.expires) // an expired token is refused, grace or not
-		t.links = append(slices.Clone(t.links), link{end: end, salt: r.salt})
+		end := min(entry.Clamp(at+policy.Grace.Milliseconds()), terms.Expires) // an expired token is refused, grace or not
+		terms.Links = append(slices.Clone(terms.Links), entry.Link{End: end, Salt: salt})
 	}
-	t.rotated = max(r.at, t.rotated+1) // so that of two tokens of a session it is known which came later, even where clocks differ
-	t.expires = min(clampMillis(r.at+r.policy.Idle.Milliseconds()), t.absolute)
-	t.label = cmp.Or(r.policy.Label, t.label)
-	return r.presented.with(successorSecret(r.presented.secret(), r.salt), t), true
+	terms.Rotated = max(at, terms.Rotated+1) // so that of two tokens of a session it is known which came later, even where clocks differ
+	terms.Expires = min(entry.Clamp(at+policy.Idle.Milliseconds()), terms.Absolute)
+	terms.Label = cmp.Or(policy.Label, terms.Label)
+	return t.with(successorSecret(t.secret(), salt), terms), true
 }
 
-// converge returns the live token of the session if the presented one leads to it over links of which its own is within its grace
+// converge returns the live token of the session if this one leads to it over links of which its own is within its grace
 // interval. Nothing says which link is its own: the derived digest does.
-func (r TokenRotation) converge(e entry) (RefreshToken, bool) {
-	if r.policy.Grace == NoGrace {
-		return RefreshToken{}, false
-	}
-	for first, own := range e.links {
-		if own.end <= r.at {
+func (t RefreshToken) converge(e entry.Entry, at int64) (RefreshToken, bool) {
+	for first, own := range e.Links {
+		if own.End <= at {
 			continue
 		}
-		secret := r.presented.secret()
-		for _, l := range e.links[first:] {
-			secret = successorSecret(secret, l.salt)
+		secret := t.secret()
+		for _, l := range e.Links[first:] {
+			secret = successorSecret(secret, l.Salt)
 		}
-		if live := r.presented.with(secret, e.terms); sameDigest(live.Digest(), e.digest) {
+		if live := t.with(secret, e.Terms); sameDigest(live.Digest(), e.Digest) {
 			return live, true
 		}
 	}

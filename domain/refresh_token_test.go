@@ -9,22 +9,41 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/softbee/accounts/domain/entry"
 )
 
 var tokenTime = time.Date(2026, time.March, 1, 12, 0, 0, 123_456_789, time.FixedZone("", 3600))
 
-func issueToken(t testing.TB, user ID, now time.Time, policy SessionPolicy) TokenIssue {
+// issueToken returns the first token of a session that is in no list.
+func issueToken(t testing.TB, user ID, now time.Time, policy SessionPolicy) RefreshToken {
 	t.Helper()
-	issue, err := NewTokenIssue(user, now, policy)
+	_, token := mustIssue(t, nil, user, now, policy)
+	return token
+}
+
+func mustIssue(t testing.TB, list SessionList, user ID, now time.Time, policy SessionPolicy) (SessionList, RefreshToken) {
+	t.Helper()
+	list, token, err := list.Issue(user, now, policy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return issue
+	return list, token
+}
+
+// successorOf returns what a live token is replaced with, and the entry of that.
+func successorOf(t testing.TB, token RefreshToken, now time.Time, policy SessionPolicy) (string, RefreshToken) {
+	t.Helper()
+	list, next, err := SessionList{token.Entry()}.Rotate(token, now, policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list[0], next
 }
 
 func TestRefreshTokenCarriesWhatFindsItsSession(t *testing.T) {
 	user := NewID()
-	token := issueToken(t, user, tokenTime, SessionPolicy{Idle: time.Hour}).Token()
+	token := issueToken(t, user, tokenTime, SessionPolicy{Idle: time.Hour})
 
 	parsed, err := ParseRefreshToken(token.Reveal())
 	if err != nil || parsed != token {
@@ -40,7 +59,7 @@ func TestRefreshTokenCarriesWhatFindsItsSession(t *testing.T) {
 	if again, err := ParseSessionID(parsed.SessionID().String()); err != nil || again != token.SessionID() {
 		t.Errorf("ParseSessionID(SessionID().String()) = %v, %v", again, err)
 	}
-	if strings.Contains(token.Reveal(), token.SessionID().String()) || len(token.Digest()) != entryDigestLen {
+	if strings.Contains(token.Reveal(), token.SessionID().String()) || len(token.Digest()) != 43 {
 		t.Errorf("session id %q or digest of %d characters is not a digest", token.SessionID(), len(token.Digest()))
 	}
 }
@@ -48,9 +67,9 @@ func TestRefreshTokenCarriesWhatFindsItsSession(t *testing.T) {
 func TestRefreshTokensNeverRepeat(t *testing.T) {
 	user, seen := NewID(), make(map[string]bool)
 	for range 1000 {
-		token := issueToken(t, user, tokenTime, SessionPolicy{}).Token()
+		token := issueToken(t, user, tokenTime, SessionPolicy{})
 		seen[token.Digest()], seen[token.SessionID().String()] = true, true
-		_, _, next, _ := mustRotation(t, token, tokenTime, SessionPolicy{}).Replacement()
+		_, next := successorOf(t, token, tokenTime, SessionPolicy{})
 		if next.SessionID() != token.SessionID() || next.UserID() != user {
 			t.Fatal("a rotated token belongs to another session or user")
 		}
@@ -66,20 +85,20 @@ func TestZeroRefreshTokenIsAbsent(t *testing.T) {
 	if !token.IsZero() || !token.UserID().IsZero() || !token.SessionID().IsZero() || !token.ExpiresAt().IsZero() || token.Digest() != "" || token.Reveal() != "" {
 		t.Error("the zero token claims something")
 	}
-	if _, err := NewTokenRotation(token, tokenTime, SessionPolicy{}); !errors.Is(err, ErrTokenInvalid) {
-		t.Errorf("NewTokenRotation of the zero token: %v", err)
+	if _, _, err := (SessionList{""}).Rotate(token, tokenTime, SessionPolicy{}); !errors.Is(err, ErrTokenInvalid) || token.Entry() != "" {
+		t.Errorf("Rotate of the zero token: %v", err)
 	}
 	if _, err := (SessionList{}).Find(token, tokenTime); !errors.Is(err, ErrTokenInvalid) || token.Session() != (Session{}) {
 		t.Errorf("a list has the zero token: %v", err)
 	}
-	if _, err := NewTokenIssue(ID{}, tokenTime, SessionPolicy{}); !errors.Is(err, ErrInvalid) {
-		t.Errorf("NewTokenIssue for nobody: %v", err)
+	if list, token, err := (SessionList{}).Issue(ID{}, tokenTime, SessionPolicy{}); !errors.Is(err, ErrInvalid) || len(list) != 0 || !token.IsZero() {
+		t.Errorf("Issue for nobody: %v", err)
 	}
 }
 
 func TestMalformedRefreshTokensAreInvalid(t *testing.T) {
-	text := issueToken(t, NewID(), tokenTime, SessionPolicy{}).Token().Reveal()
-	nobody := mintToken(ID{}, randomText(16), randomText(32), terms{}).Reveal()
+	text := issueToken(t, NewID(), tokenTime, SessionPolicy{}).Reveal()
+	nobody := mintToken(ID{}, randomText(16), randomText(32), entry.Terms{}).Reveal()
 	for name, malformed := range map[string]string{
 		"empty":              "",
 		"1 MB":               strings.Repeat("A", 1<<20),
@@ -98,8 +117,8 @@ func TestMalformedRefreshTokensAreInvalid(t *testing.T) {
 		"another letter":     text[:50] + string(text[50]^1) + text[51:],
 		"of no user":         nobody,
 		"an entry":           issueToken(t, NewID(), tokenTime, SessionPolicy{}).Entry(),
-		"a session's id":     issueToken(t, NewID(), tokenTime, SessionPolicy{}).Token().SessionID().String(),
-		"a digest as stored": issueToken(t, NewID(), tokenTime, SessionPolicy{}).Token().Digest(),
+		"a session's id":     issueToken(t, NewID(), tokenTime, SessionPolicy{}).SessionID().String(),
+		"a digest as stored": issueToken(t, NewID(), tokenTime, SessionPolicy{}).Digest(),
 	} {
 		token, err := ParseRefreshToken(malformed)
 		var refusal *Error
@@ -113,7 +132,7 @@ func TestMalformedRefreshTokensAreInvalid(t *testing.T) {
 }
 
 func TestFlippedBitsAndCutsAreInvalid(t *testing.T) {
-	token := issueToken(t, NewID(), tokenTime, SessionPolicy{}).Token()
+	token := issueToken(t, NewID(), tokenTime, SessionPolicy{})
 	for bit := range len(token.raw()) * 8 {
 		raw := []byte(token.raw())
 		raw[bit/8] ^= 1 << (bit % 8)
@@ -136,7 +155,7 @@ func TestOversizedRefreshTokenCostsNothing(t *testing.T) {
 }
 
 func TestRefreshTokenRedactsItself(t *testing.T) {
-	token := issueToken(t, NewID(), tokenTime, SessionPolicy{}).Token()
+	token := issueToken(t, NewID(), tokenTime, SessionPolicy{})
 	holder := struct {
 		Token   RefreshToken
 		Pointer *RefreshToken
@@ -164,21 +183,21 @@ func TestRefreshTokenRedactsItself(t *testing.T) {
 
 func TestExpiredTokenIsRefusedBeforeTheListIsRead(t *testing.T) {
 	policy := SessionPolicy{Idle: time.Hour}
-	token := issueToken(t, NewID(), tokenTime, policy).Token()
+	token := issueToken(t, NewID(), tokenTime, policy)
 	for after, want := range map[time.Duration]error{
 		0:                            nil,
 		time.Hour - time.Millisecond: nil,
 		time.Hour:                    ErrTokenExpired,
 		365 * 24 * time.Hour:         ErrTokenExpired,
 	} {
-		if _, err := NewTokenRotation(token, tokenTime.Add(after), policy); !errors.Is(err, want) {
+		if _, _, err := (SessionList{token.Entry()}).Rotate(token, tokenTime.Add(after), policy); !errors.Is(err, want) {
 			t.Errorf("after %v: %v, want %v", after, err, want)
 		}
 	}
 }
 
 func TestSessionIDIsParsedStrictly(t *testing.T) {
-	valid := issueToken(t, NewID(), tokenTime, SessionPolicy{}).Token().SessionID().String()
+	valid := issueToken(t, NewID(), tokenTime, SessionPolicy{}).SessionID().String()
 	for _, text := range []string{"", valid[1:], valid + "A", valid[:21] + "B", valid[:21] + "=", valid[:10] + "." + valid[11:], valid[:20] + "\r\n", strings.Repeat("A", 1<<20)} {
 		if id, err := ParseSessionID(text); !errors.Is(err, ErrInvalid) || !id.IsZero() {
 			t.Errorf("ParseSessionID(%.30q): %v", text, err)
@@ -191,7 +210,7 @@ func TestSessionIDIsParsedStrictly(t *testing.T) {
 }
 
 func FuzzParseRefreshToken(f *testing.F) {
-	token := issueToken(f, NewID(), tokenTime, SessionPolicy{}).Token()
+	token := issueToken(f, NewID(), tokenTime, SessionPolicy{})
 	for _, text := range []string{"", token.Reveal(), token.Reveal()[1:], token.raw(), token.Digest(), strings.Repeat("A", 131), strings.Repeat("A", 1<<20)} {
 		f.Add(text)
 	}

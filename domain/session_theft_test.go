@@ -42,11 +42,10 @@ const (
 // rotate is what a server does.
 func (x *theft) rotate(token RefreshToken) (RefreshToken, error) {
 	now := x.clock.Add(time.Duration(x.random.Int64N(2*int64(theftSkew))) - theftSkew)
-	rotation, err := NewTokenRotation(token, now, SessionPolicy{Grace: theftGrace})
-	if err != nil {
+	list, granted, err := x.list.Rotate(token, now, SessionPolicy{Grace: theftGrace})
+	if errors.Is(err, ErrTokenExpired) {
 		return RefreshToken{}, err
 	}
-	list, granted, err := x.list.Rotate(rotation)
 	x.list = list
 	if err == nil {
 		x.seen = append(x.seen, granted)
@@ -58,13 +57,12 @@ func (x *theft) rotate(token RefreshToken) (RefreshToken, error) {
 }
 
 func (x *theft) live(token RefreshToken) bool {
-	return slices.ContainsFunc(x.list, func(entry string) bool { return entry == token.entry().text() })
+	return slices.ContainsFunc(x.list, func(entry string) bool { return entry == token.Entry() })
 }
 
 func (x *theft) signIn() {
-	issue := issueToken(x.t, ownerOfList, x.clock, SessionPolicy{})
-	x.list = x.list.Revoke(x.jar.SessionID(), x.clock).Issue(issue)
-	x.jar, x.behind, x.requests, x.stolen, x.used = issue.Token(), time.Time{}, nil, nil, false
+	x.list, x.jar = mustIssue(x.t, x.list.Revoke(x.jar.SessionID(), x.clock), ownerOfList, x.clock, SessionPolicy{})
+	x.behind, x.requests, x.stolen, x.used = time.Time{}, nil, nil, false
 	x.seen = []RefreshToken{x.jar}
 }
 

@@ -12,11 +12,6 @@ import (
 	"time"
 )
 
-const (
-	maxFirstNameRunes = 50  // the column's width
-	maxLastNameRunes  = 100 // the column's width
-)
-
 // User is an account. It is made by [NewUser], which applies today's rules, or by [RestoreUser], which a store calls. It is
 // not safe for concurrent use.
 type User struct{ state UserState }
@@ -50,18 +45,6 @@ type UserState struct {
 	Version                 int64
 	CreatedAt               time.Time
 	UpdatedAt               time.Time
-}
-
-// Registration is what a new account is made of. ID, FirstName, LastName and Phone may be absent. For an account without a password
-// the hash is [NoPassword].
-type Registration struct {
-	ID           ID // of the application's making, such as a UUID of version 7; absent: a new random one
-	Email        Email
-	Username     Username
-	PasswordHash PasswordHash
-	FirstName    string
-	LastName     string
-	Phone        Phone
 }
 
 // NewUser returns an account, active and not verified, at version 1. It returns [ErrInvalid] with the
@@ -363,20 +346,3 @@ func (u User) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, u.String())
 
 // LogValue returns the ID.
 func (u User) LogValue() slog.Value { return slog.StringValue(u.state.ID.String()) }
-
-// Names are a first and a last name, each of which may be "".
-type Names struct{ First, Last string }
-
-// ParseNames returns the names trimmed and in NFC. It returns [ErrInvalid] on the field "first_name" or "last_name" for one
-// that is too long (50 and 100 code points), is not UTF-8 or has control characters.
-func ParseNames(first, last string) (Names, error) {
-	first, err := shortText("first_name", first, maxFirstNameRunes)
-	if err != nil {
-		return Names{}, err
-	}
-	last, err = shortText("last_name", last, maxLastNameRunes)
-	if err != nil {
-		return Names{}, err
-	}
-	return Names{first, last}, nil
-}

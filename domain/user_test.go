@@ -37,7 +37,7 @@ func fullState(t *testing.T) UserState {
 	s.PendingEmail = Email{"next@x.org"}
 	s.Verified = true
 	s.LastLogin = s.CreatedAt.Add(time.Minute)
-	s.Sessions = SessionList{}.Issue(issueToken(t, s.ID, tokenTime, SessionPolicy{}))
+	s.Sessions, _ = mustIssue(t, nil, s.ID, tokenTime, SessionPolicy{})
 	s.FailedLoginAttempts = 3
 	s.LockedUntil = s.CreatedAt.Add(time.Hour)
 	s.ResetToken, s.ResetTokenExpiry = NewOneTimeToken().Digest(), s.CreatedAt.Add(time.Minute)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/domain/entry"
 	"github.com/softbee/accounts/ent/user"
 )
 
@@ -103,7 +104,7 @@ func (r *repository) setPassword(
 	args := []any{hash.Stored()}
 	if !keep.IsZero() {
 		query, checking = r.texts.setKeeping, r.texts.changeKeeping
-		args = append(args, domain.EntryTime(now), keep.String())
+		args = append(args, entry.Time(now), keep.String())
 	}
 	args = append(args, now, id.UUID())
 	if !checked.IsZero() {

@@ -18,9 +18,10 @@ const module = "github.com/softbee/accounts"
 // the standard library. It is the architecture: change it only with the design in docs/decisions.md.
 var mayImport = map[string][]string{
 	"ent/schema":                  {"entgo.io/ent", "github.com/google/uuid"},
-	"domain":                      {"github.com/google/uuid", "golang.org/x/text", "golang.org/x/net/idna"},
+	"domain":                      {module + "/domain/entry", "github.com/google/uuid", "golang.org/x/text", "golang.org/x/net/idna"},
+	"domain/entry":                {},
 	"domain/domaintest":           {module + "/domain"},
-	"infra":                       {module + "/domain", module + "/ent", "entgo.io/ent", "github.com/google/uuid", module + "/infra/migration", module + "/infra/internal/fault", module + "/infra/internal/identifier"},
+	"infra":                       {module + "/domain", module + "/domain/entry", module + "/ent", "entgo.io/ent", "github.com/google/uuid", module + "/infra/migration", module + "/infra/internal/fault", module + "/infra/internal/identifier"},
 	"infra/internal/fault":        {module + "/domain"},
 	"infra/internal/copytext":     {},
 	"infra/internal/identifier":   {},

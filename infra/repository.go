@@ -28,6 +28,9 @@ type repository struct {
 	nested    func(ctx context.Context, fn func(*Tx) error) error // runs fn in a transaction, or in a savepoint of this one
 }
 
+// Now implements [domain.Repository].
+func (r *repository) Now() time.Time { return r.present() }
+
 // present returns the time as the database keeps it.
 func (r *repository) present() time.Time { return domain.StoredTime(r.now()) }
 

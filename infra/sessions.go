@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/google/uuid"
-
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/domain/entry"
 	"github.com/softbee/accounts/ent/user"
 )
 
@@ -18,9 +17,9 @@ import (
 
 // Parts of an entry v, and its form. What is in another form counts for nothing.
 var (
-	sessionOf = substring(domain.EntrySession, domain.EntrySessionLen)
-	expiresOf = substring(domain.EntryExpires, domain.EntryTimeLen)
-	isEntry   = "v LIKE '" + domain.EntryPattern + "'"
+	sessionOf = substring(entry.Session, entry.SessionLen)
+	expiresOf = substring(entry.Expires, entry.TimeLen)
+	isEntry   = "v LIKE '" + entry.Pattern + "'"
 )
 
 func substring(at, length int) string { return fmt.Sprintf("substr(v, %d, %d)", at+1, length) }
@@ -49,39 +48,52 @@ func (d *dialect) hasStale() string {
 func (r *repository) IssueToken(ctx context.Context, id domain.ID, policy domain.SessionPolicy) (domain.Grant, error) {
 	const op = "issue token"
 	now := r.present()
-	issue, err := domain.NewTokenIssue(id, now, policy)
+	policy, err := policy.Resolve()
 	if err != nil {
 		return domain.Grant{}, wrap(op, err)
 	}
-	n, err := r.changeRow(ctx, op, sessionStarted, id, r.texts.issueToken, issue.Entry(), now, id.UUID(), issue.Cap())
+	only, token, err := domain.SessionList{}.Issue(id, now, policy)
+	if err != nil {
+		return domain.Grant{}, wrap(op, err)
+	}
+	n, err := r.changeRow(ctx, op, sessionStarted, id, r.texts.issueToken, only[0], now, id.UUID(), policy.Cap)
 	if err == nil && n == 0 {
-		err = r.rewrite(ctx, op, sessionStarted, id, func(list domain.SessionList) (domain.SessionList, error) { return list.Issue(issue), nil })
+		err = r.rewrite(ctx, op, sessionStarted, id, func(list domain.SessionList) (_ domain.SessionList, err error) {
+			list, token, err = list.Issue(id, now, policy)
+			return list, err
+		})
 	}
 	if err != nil && !domain.OutcomeUnknown(err) {
 		return domain.Grant{}, err
 	}
-	return domain.Granted(issue.Token()), err
+	return granted(token), err
+}
+
+func granted(token domain.RefreshToken) domain.Grant {
+	return domain.Grant{UserID: token.UserID(), Session: token.Session(), Token: token}
 }
 
 // RotateToken implements [domain.SessionStore].
 func (r *repository) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
 	const op = "rotate token"
 	now := r.present()
-	rotation, err := domain.NewTokenRotation(token, now, policy)
+	live := token.Entry()
+	next, successor, err := domain.SessionList{live}.Rotate(token, now, policy)
 	if err != nil {
 		return domain.Grant{}, wrap(op, err)
 	}
-	if live, next, successor, ok := rotation.Replacement(); ok {
-		n, err := r.execute(ctx, op, r.texts.rotateToken, live, next, now, token.UserID().UUID(), live)
+	if next[0] != live {
+		n, err := r.execute(ctx, op, r.texts.rotateToken, live, next[0], now, token.UserID().UUID(), live)
 		if err != nil {
 			return domain.Grant{}, err
 		}
 		if n > 0 {
-			return domain.Granted(successor), nil
+			return granted(successor), nil
 		}
 	}
+	presented := token
 	err = r.rewrite(ctx, op, nil, token.UserID(), func(list domain.SessionList) (_ domain.SessionList, err error) {
-		list, token, err = list.Rotate(rotation)
+		list, token, err = list.Rotate(presented, now, policy)
 		return list, err
 	})
 	switch {
@@ -90,7 +102,7 @@ func (r *repository) RotateToken(ctx context.Context, token domain.RefreshToken,
 	case err != nil:
 		return domain.Grant{}, err
 	}
-	return domain.Granted(token), nil
+	return granted(token), nil
 }
 
 // rewriteTries bounds how often a list is read again because another one was stored meanwhile. Of several writers one succeeds in each
@@ -179,13 +191,13 @@ func (r *repository) Sessions(ctx context.Context, id domain.ID) ([]domain.Sessi
 // RevokeSession implements [domain.SessionStore].
 func (r *repository) RevokeSession(ctx context.Context, id domain.ID, session domain.SessionID) (*domain.User, error) {
 	now := r.present()
-	return r.update(ctx, "revoke session", sessionEnded, id, r.texts.revoke, domain.EntryTime(now), session.String(), now, session.String())
+	return r.update(ctx, "revoke session", sessionEnded, id, r.texts.revoke, entry.Time(now), session.String(), now, session.String())
 }
 
 // RevokeOtherSessions implements [domain.SessionStore].
 func (r *repository) RevokeOtherSessions(ctx context.Context, id domain.ID, keep domain.SessionID) (*domain.User, error) {
 	now := r.present()
-	return r.update(ctx, "revoke other sessions", sessionEnded, id, r.texts.revokeOthers, domain.EntryTime(now), keep.String(), now, keep.String())
+	return r.update(ctx, "revoke other sessions", sessionEnded, id, r.texts.revokeOthers, entry.Time(now), keep.String(), now, keep.String())
 }
 
 // RevokeSessions implements [domain.SessionStore].
@@ -200,7 +212,7 @@ func (d *dialect) liveSessions() string {
 
 // CountSessions implements [domain.SessionStore].
 func (r *repository) CountSessions(ctx context.Context) (int, error) {
-	counts, err := collect(ctx, r, "count sessions", r.texts.countSessions, []any{domain.EntryTime(r.present())}, scanned[int])
+	counts, err := collect(ctx, r, "count sessions", r.texts.countSessions, []any{entry.Time(r.present())}, scanned[int])
 	if err != nil {
 		return 0, err
 	}
@@ -213,24 +225,9 @@ func scanned[T any](rows Rows) (value T, err error) {
 	return value, err
 }
 
-// ListSessionCounts implements [domain.SessionStore].
-func (r *repository) ListSessionCounts(ctx context.Context, after domain.ID, limit int) ([]domain.SessionCount, error) {
-	const op = "list session counts"
-	if err := checkLimit(limit); err != nil {
-		return nil, wrap(op, err)
-	}
-	return collect(ctx, r, op, r.texts.sessionCounts, []any{domain.EntryTime(r.present()), after.UUID(), limit},
-		func(rows Rows) (count domain.SessionCount, err error) {
-			var id uuid.UUID
-			err = rows.Scan(&id, &count.Sessions)
-			count.UserID = domain.IDFromUUID(id)
-			return count, err
-		})
-}
-
 // SweepSessions implements [domain.SessionStore].
 func (r *repository) SweepSessions(ctx context.Context, after domain.ID, limit int) (domain.Sweep, error) {
-	now := domain.EntryTime(r.present())
+	now := entry.Time(r.present())
 	return r.sweep(ctx, "sweep sessions", after, limit, r.texts.sweep, []any{now}, now)
 }
 
@@ -248,7 +245,7 @@ func (r *repository) RevokeEverybody(ctx context.Context, after domain.ID, limit
 			return err
 		}
 		now := tx.present()
-		ended, err := tx.changeIDs(ctx, op, sessionEnded, tx.texts.endEverybody, now, after.UUID(), next.Next.UUID(), domain.EntryTime(now))
+		ended, err := tx.changeIDs(ctx, op, sessionEnded, tx.texts.endEverybody, now, after.UUID(), next.Next.UUID(), entry.Time(now))
 		if err != nil {
 			return err
 		}

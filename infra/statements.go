@@ -67,7 +67,6 @@ type statements struct {
 	revokeOthers    string // now, the session to keep, now, the session to keep
 	revokeAll       string // now
 	countSessions   string // now
-	sessionCounts   string // now, the ID to begin after, the limit
 	nextIDs         string // the ID to begin after, the limit
 	sweep           string // now, now, the ID to begin after, the last ID, now
 	revokeEverybody string // now, the ID to begin after, the last ID
@@ -220,8 +219,6 @@ func newStatements(d *dialect, schema string) *statements {
 		revokeMany:      fill(revokeAll, changingMany),
 		countSessions: fill("SELECT CAST(coalesce(sum(sessions), 0) AS bigint) FROM (SELECT ", d.liveSessions(),
 			" AS sessions FROM {users}) AS counted"),
-		sessionCounts: fill("SELECT id, sessions FROM (SELECT id, ", d.liveSessions(),
-			" AS sessions FROM {users} WHERE id > ?) AS counted WHERE sessions > 0 ORDER BY id LIMIT ?"),
 		nextIDs:         fill("SELECT id FROM {users} WHERE id > ? ORDER BY id LIMIT ?"),
 		sweep:           fill("UPDATE {users} SET refresh_tokens = ", d.kept("true"), booked, " WHERE id > ? AND id <= ? AND ", d.hasStale()),
 		revokeEverybody: fill("UPDATE {users} SET refresh_tokens = '[]'", booked, " WHERE id > ? AND id <= ? AND ", someToken),

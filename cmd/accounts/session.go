@@ -27,7 +27,8 @@ func (p *program) sessionIssueCommand() *cobra.Command {
 accounts --json session issue ann --label "Firefox on Linux" --cap 5 --idle 24h --absolute 168h`
 	c := p.command("issue REF", "Begin a session and print its first token", example, cobra.ExactArgs(1),
 		func(ctx context.Context, args []string) error {
-			if err := cmp.Or(positive("cap", policy.Cap), positive("idle", policy.Idle), positive("absolute", policy.Absolute), policy.Validate()); err != nil {
+			_, outOfBounds := policy.Resolve()
+			if err := cmp.Or(positive("cap", policy.Cap), positive("idle", policy.Idle), positive("absolute", policy.Absolute), outOfBounds); err != nil {
 				return err
 			}
 			return p.withStore(ctx, func(store *infra.Store) error {
@@ -61,7 +62,8 @@ accounts session rotate --grace 0 <token.txt`
 			if policy.Grace == 0 {
 				policy.Grace = domain.NoGrace
 			}
-			if err := cmp.Or(positive("idle", policy.Idle), policy.Validate()); err != nil {
+			_, outOfBounds := policy.Resolve()
+			if err := cmp.Or(positive("idle", policy.Idle), outOfBounds); err != nil {
 				return err
 			}
 			token, err := p.refreshToken(ctx)

@@ -10,7 +10,7 @@ import (
 )
 
 // requested makes an address pending and returns the digest of its token, good for an hour.
-func (r *trial) requested(id domain.ID, email domain.Email) domain.TokenDigest {
+func (r *contractTest) requested(id domain.ID, email domain.Email) domain.TokenDigest {
 	r.Helper()
 	digest := domain.NewOneTimeToken().Digest()
 	must(r.RequestEmail(r.Context(), id, email, digest, r.clock.Now().Add(time.Hour)))(r)
@@ -18,7 +18,7 @@ func (r *trial) requested(id domain.ID, email domain.Email) domain.TokenDigest {
 }
 
 var addresses = []behaviour{
-	{"finds by the telephone number", func(r *trial) {
+	{"finds by the telephone number", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		r.add("eva")
@@ -28,7 +28,7 @@ var addresses = []behaviour{
 			r.refused("another number", err, domain.ErrNotFound, "")
 		}
 	}},
-	{"a pending address changes nothing until it is confirmed", func(r *trial) {
+	{"a pending address changes nothing until it is confirmed", func(r *contractTest) {
 		s, _ := r.full("ana")
 		s.PendingEmail = domain.Email{}
 		r.create(s)
@@ -55,10 +55,10 @@ var addresses = []behaviour{
 		_, err = r.FindByEmail(r.Context(), s.Email)
 		r.refused("find the old address", err, domain.ErrNotFound, "")
 		r.dead("sent to the old address", r.oneTimeTokens()[0], s.ResetToken)
-		r.fresh("eva")
-		r.create(func() domain.UserState { e := r.fresh("eva"); e.Email = s.Email; return e }()) // the old one is free
+		r.newAccount("eva")
+		r.create(func() domain.UserState { e := r.newAccount("eva"); e.Email = s.Email; return e }()) // the old one is free
 	}},
-	{"a token that has confirmed says so, until it is replaced or dropped, and changes nothing", func(r *trial) {
+	{"a token that has confirmed says so, until it is replaced or dropped, and changes nothing", func(r *contractTest) {
 		id := r.add("ana")
 		other := r.add("eva")
 		kind := r.oneTimeTokens()[1]
@@ -104,12 +104,12 @@ var addresses = []behaviour{
 			r.dead("after "+what, kind, digest)
 		}
 	}},
-	{"ConsumeVerification by 64 at once confirms once, and tells the others that it did", func(r *trial) {
+	{"ConsumeVerification by 64 at once confirms once, and tells the others that it did", func(r *contractTest) {
 		s, _ := r.full("ana")
 		s.Verified = false
 		r.create(s)
 		var first atomic.Int32
-		r.noErrors("confirm", together(64, func(int) error {
+		r.noErrors("confirm", concurrently(64, func(int) error {
 			c, err := r.ConsumeVerification(r.Context(), s.VerificationToken)
 			if err == nil && !c.Already {
 				first.Add(1)
@@ -123,9 +123,9 @@ var addresses = []behaviour{
 			r.Errorf("%d confirmed; verified %t at version %d", first.Load(), got.Verified, got.Version)
 		}
 	}},
-	{"RequestEmail refuses an address that is taken, absent or the present one, and an absent token", func(r *trial) {
-		s := r.create(r.fresh("ana"))
-		eva := r.create(r.fresh("eva"))
+	{"RequestEmail refuses an address that is taken, absent or the present one, and an absent token", func(r *contractTest) {
+		s := r.create(r.newAccount("ana"))
+		eva := r.create(r.newAccount("eva"))
 		digest, expiry := domain.NewOneTimeToken().Digest(), r.clock.Now().Add(time.Hour)
 		for _, test := range []struct {
 			kind   domain.Kind
@@ -154,7 +154,7 @@ var addresses = []behaviour{
 			})
 		}
 	}},
-	{"CancelEmail and CancelVerification withdraw what was sent", func(r *trial) {
+	{"CancelEmail and CancelVerification withdraw what was sent", func(r *contractTest) {
 		id := r.add("ana")
 		kinds := r.oneTimeTokens()
 		digest := r.requested(id, r.email("next@example.org"))
@@ -183,7 +183,7 @@ var addresses = []behaviour{
 		must(r.CancelReset(r.Context(), id))(r)
 		r.dead("that was cancelled", kinds[0], reset)
 	}},
-	{"Deactivate drops all that is pending, and nothing is issued to an inactive account", func(r *trial) {
+	{"Deactivate drops all that is pending, and nothing is issued to an inactive account", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		must(r.Deactivate(r.Context(), s.ID))(r)
@@ -205,23 +205,23 @@ var addresses = []behaviour{
 		r.dead("from before", r.oneTimeTokens()[0], s.ResetToken)
 		r.dead("from before", r.oneTimeTokens()[1], s.VerificationToken)
 	}},
-	{"a reset verifies the address that it was sent to", func(r *trial) {
+	{"a reset verifies the address that it was sent to", func(r *contractTest) {
 		id := r.add("ana")
 		u := must(r.ConsumeReset(r.Context(), r.issued(r.oneTimeTokens()[0], id), r.hash("new")))(r)
 		if !u.IsVerified() {
 			r.Error("it is not verified")
 		}
 	}},
-	{"a token says which address it belongs to, and never confirms, or resets for, another, in races of issue, change and confirmation", func(r *trial) {
+	{"a token says which address it belongs to, and never confirms, or resets for, another, in races of issue, change and confirmation", func(r *contractTest) {
 		expiry := func() time.Time { return r.clock.Now().Add(time.Hour) }
 		for i := range rounds(40, 1000) {
-			s := r.create(r.fresh(fmt.Sprintf("acc-%d", i)))
+			s := r.create(r.newAccount(fmt.Sprintf("acc-%d", i)))
 			id := s.ID
 			next := r.email(fmt.Sprintf("next-%d@example.org", i))
 			digest, mailed := domain.NewOneTimeToken().Digest(), domain.Email{}
 			reset, resetTo := domain.NewOneTimeToken().Digest(), domain.Email{}
 			change := domain.NewOneTimeToken().Digest()
-			r.noErrors("issue or change", together(3, func(j int) error {
+			r.noErrors("issue or change", concurrently(3, func(j int) error {
 				switch {
 				case j == 0:
 					u, err := r.IssueVerification(r.Context(), id, digest, expiry())
@@ -270,26 +270,26 @@ var addresses = []behaviour{
 			}
 		}
 	}},
-	{"of confirmations of one address by several accounts at once one succeeds", func(r *trial) {
+	{"of confirmations of one address by several accounts at once one succeeds", func(r *contractTest) {
 		for i := range rounds(10, 1000) {
 			next := r.email(fmt.Sprintf("next-%d@example.org", i))
 			var digests []domain.TokenDigest
 			for j := range 4 {
 				digests = append(digests, r.requested(r.add(fmt.Sprintf("acc-%d-%d", i, j)), next))
 			}
-			r.winner("confirm", together(4, func(j int) error {
+			r.winner("confirm", concurrently(4, func(j int) error {
 				_, err := r.ConsumeVerification(r.Context(), digests[j])
 				return err
 			}), domain.ErrTaken)
 		}
 	}},
-	{"a change that is cancelled and confirmed at once is done or not, and no more", func(r *trial) {
+	{"a change that is cancelled and confirmed at once is done or not, and no more", func(r *contractTest) {
 		for i := range rounds(20, 1000) {
-			s := r.create(r.fresh(fmt.Sprintf("acc-%d", i)))
+			s := r.create(r.newAccount(fmt.Sprintf("acc-%d", i)))
 			next := r.email(fmt.Sprintf("next-%d@example.org", i))
 			digest := r.requested(s.ID, next)
 			confirmed := false
-			r.noErrors("call", together(2, func(j int) error {
+			r.noErrors("call", concurrently(2, func(j int) error {
 				if j == 0 {
 					_, err := r.CancelEmail(r.Context(), s.ID)
 					return err

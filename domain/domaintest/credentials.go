@@ -10,7 +10,7 @@ import (
 )
 
 // locked demands the refusal of a lock that ends then.
-func (r *trial) locked(what string, err error, until time.Time) {
+func (r *contractTest) locked(what string, err error, until time.Time) {
 	r.Helper()
 	r.refused(what, err, domain.ErrLocked, "")
 	var e *domain.Error
@@ -20,7 +20,7 @@ func (r *trial) locked(what string, err error, until time.Time) {
 }
 
 // fail records failures and returns the account after the last.
-func (r *trial) fail(id domain.ID, policy domain.LockPolicy, times int) (s domain.UserState) {
+func (r *contractTest) fail(id domain.ID, policy domain.LockPolicy, times int) (s domain.UserState) {
 	r.Helper()
 	for range times {
 		s = must(r.RecordFailure(r.Context(), id, policy))(r).State()
@@ -35,7 +35,7 @@ type oneTime struct {
 	consume func(digest domain.TokenDigest) (*domain.User, error)
 }
 
-func (r *trial) oneTimeTokens() []oneTime {
+func (r *contractTest) oneTimeTokens() []oneTime {
 	return []oneTime{
 		{"reset", func(id domain.ID, digest domain.TokenDigest, expiry time.Time) (*domain.User, error) {
 			return r.IssueReset(r.Context(), id, digest, expiry)
@@ -52,7 +52,7 @@ func (r *trial) oneTimeTokens() []oneTime {
 }
 
 // issued returns the digest of a new one-time token of an account, good for an hour.
-func (r *trial) issued(kind oneTime, id domain.ID) domain.TokenDigest {
+func (r *contractTest) issued(kind oneTime, id domain.ID) domain.TokenDigest {
 	r.Helper()
 	digest := domain.NewOneTimeToken().Digest()
 	must(kind.issue(id, digest, r.clock.Now().Add(time.Hour)))(r)
@@ -60,7 +60,7 @@ func (r *trial) issued(kind oneTime, id domain.ID) domain.TokenDigest {
 }
 
 // dead demands that a one-time token is not accepted and changes nothing.
-func (r *trial) dead(what string, kind oneTime, digest domain.TokenDigest) {
+func (r *contractTest) dead(what string, kind oneTime, digest domain.TokenDigest) {
 	r.Helper()
 	r.changesNothing(kind.name+" token "+what, domain.ErrTokenInvalid, "token", func() error {
 		u, err := kind.consume(digest)
@@ -72,7 +72,7 @@ func (r *trial) dead(what string, kind oneTime, digest domain.TokenDigest) {
 }
 
 var credentials = []behaviour{
-	{"RecordFailure counts up to the lock, which refuses more and counts nothing", func(r *trial) {
+	{"RecordFailure counts up to the lock, which refuses more and counts nothing", func(r *contractTest) {
 		id := r.add("ana")
 		policy := domain.LockPolicy{Attempts: 3, Duration: time.Hour}
 		for n := 1; n <= 2; n++ {
@@ -93,7 +93,7 @@ var credentials = []behaviour{
 			})
 		}
 	}},
-	{"RecordFailure counts from one once the lock has ended, and can lock again", func(r *trial) {
+	{"RecordFailure counts from one once the lock has ended, and can lock again", func(r *contractTest) {
 		id := r.add("ana")
 		policy := domain.LockPolicy{Attempts: 2, Duration: time.Hour}
 		for range 3 {
@@ -114,7 +114,7 @@ var credentials = []behaviour{
 			r.Errorf("one attempt: %d counted, locked until %v", s.FailedLoginAttempts, s.LockedUntil)
 		}
 	}},
-	{"RecordFailure locks at five for 15 minutes unless the policy says otherwise", func(r *trial) {
+	{"RecordFailure locks at five for 15 minutes unless the policy says otherwise", func(r *contractTest) {
 		id := r.add("ana")
 		if s := r.fail(id, domain.LockPolicy{}, 4); !s.LockedUntil.IsZero() {
 			r.Error("locked at four")
@@ -123,23 +123,23 @@ var credentials = []behaviour{
 			r.Errorf("locked until %v", s.LockedUntil)
 		}
 	}},
-	{"RecordFailure locks at once where a stricter policy is exceeded", func(r *trial) {
+	{"RecordFailure locks at once where a stricter policy is exceeded", func(r *contractTest) {
 		id := r.add("ana")
 		r.fail(id, domain.LockPolicy{Attempts: 100}, 7)
 		if s := r.fail(id, domain.LockPolicy{Attempts: 3}, 1); s.FailedLoginAttempts != 8 || s.LockedUntil.IsZero() {
 			r.Errorf("%d counted, locked until %v", s.FailedLoginAttempts, s.LockedUntil)
 		}
 	}},
-	{"RecordFailure counts those of an inactive account too", func(r *trial) {
+	{"RecordFailure counts those of an inactive account too", func(r *contractTest) {
 		id := r.add("ana")
 		must(r.Deactivate(r.Context(), id))(r)
 		if s := r.fail(id, domain.LockPolicy{}, 5); s.FailedLoginAttempts != 5 || s.LockedUntil.IsZero() {
 			r.Errorf("%d counted, locked until %v", s.FailedLoginAttempts, s.LockedUntil)
 		}
 	}},
-	{"RecordFailure counts no further than the counter goes, and locks there", func(r *trial) {
+	{"RecordFailure counts no further than the counter goes, and locks there", func(r *contractTest) {
 		for i, failures := range []int{domain.MaxFailedLoginAttempts - 1, domain.MaxFailedLoginAttempts} {
-			s := r.fresh(fmt.Sprintf("name-%d", i))
+			s := r.newAccount(fmt.Sprintf("name-%d", i))
 			s.FailedLoginAttempts = failures
 			r.create(s)
 			policy := domain.LockPolicy{Attempts: 5, Duration: time.Hour}
@@ -154,7 +154,7 @@ var credentials = []behaviour{
 			}
 		}
 	}},
-	{"RecordFailure counts and never locks where locking is off, and leaves a lock that is in force", func(r *trial) {
+	{"RecordFailure counts and never locks where locking is off, and leaves a lock that is in force", func(r *contractTest) {
 		id := r.add("ana")
 		off := domain.LockPolicy{Attempts: domain.NoLock}
 		if s := r.fail(id, off, 150); s.FailedLoginAttempts != 150 || !s.LockedUntil.IsZero() {
@@ -167,8 +167,8 @@ var credentials = []behaviour{
 			return err
 		})
 	}},
-	{"LockUntil locks until then, whatever was counted, and refuses no time", func(r *trial) {
-		s := r.create(r.fresh("ana"))
+	{"LockUntil locks until then, whatever was counted, and refuses no time", func(r *contractTest) {
+		s := r.create(r.newAccount("ana"))
 		until := storedTime(r.clock.Now().Add(48 * time.Hour))
 		r.fail(s.ID, domain.LockPolicy{}, 2)
 		if u := must(r.LockUntil(r.Context(), s.ID, until.In(time.FixedZone("", 3600)).Add(999)))(r); !u.LockedUntil().Equal(until) || u.FailedLoginAttempts() != 2 {
@@ -186,8 +186,8 @@ var credentials = []behaviour{
 		r.clock.Advance(48 * time.Hour)
 		must(r.RecordSuccess(r.Context(), s.ID, s.PasswordHash, domain.PasswordHash{}))(r)
 	}},
-	{"an account without a password is stored as such, and gets one once", func(r *trial) {
-		s := r.fresh("ana")
+	{"an account without a password is stored as such, and gets one once", func(r *contractTest) {
+		s := r.newAccount("ana")
 		s.PasswordHash = domain.NoPassword()
 		r.create(s)
 		if u := must(r.FindByID(r.Context(), s.ID))(r); u.HasPassword() {
@@ -200,7 +200,7 @@ var credentials = []behaviour{
 			_, err := r.RecordSuccess(r.Context(), s.ID, domain.NoPassword(), domain.PasswordHash{})
 			return err
 		})
-		winner := r.winner("add", together(16, func(i int) error {
+		winner := r.winner("add", concurrently(16, func(i int) error {
 			_, err := r.SetPassword(r.Context(), s.ID, domain.NoPassword(), r.hash(fmt.Sprint(i)), domain.SessionID{})
 			return err
 		}), domain.ErrConflict)
@@ -223,7 +223,7 @@ var credentials = []behaviour{
 			r.refused(what, set(), domain.ErrInvalid, "hashed_password")
 		}
 	}},
-	{"RecordFailure refuses a policy out of bounds", func(r *trial) {
+	{"RecordFailure refuses a policy out of bounds", func(r *contractTest) {
 		id := r.add("ana")
 		for _, test := range []struct {
 			field  string
@@ -239,12 +239,12 @@ var credentials = []behaviour{
 			})
 		}
 	}},
-	{"RecordFailure by 64 at once, five times each, is exact up to the lock", func(r *trial) {
+	{"RecordFailure by 64 at once, five times each, is exact up to the lock", func(r *contractTest) {
 		id := r.add("ana")
 		policy := domain.LockPolicy{Attempts: 100, Duration: time.Hour}
 		until := storedTime(r.clock.Now().Add(time.Hour))
 		counted := make([]int, 64)
-		r.noErrors("failure", together(64, func(i int) error {
+		r.noErrors("failure", concurrently(64, func(i int) error {
 			for range 5 {
 				_, err := r.RecordFailure(r.Context(), id, policy)
 				switch {
@@ -266,7 +266,7 @@ var credentials = []behaviour{
 			r.Errorf("%d of 320 were counted, %d are stored, at version %d, locked until %v; want 100", total, s.FailedLoginAttempts, s.Version, s.LockedUntil)
 		}
 	}},
-	{"RecordSuccess clears the counter, and keeps sessions and tokens", func(r *trial) {
+	{"RecordSuccess clears the counter, and keeps sessions and tokens", func(r *contractTest) {
 		s, token := r.full("ana")
 		s.LockedUntil = time.Time{}
 		r.create(s)
@@ -280,7 +280,7 @@ var credentials = []behaviour{
 			r.Error("the session has ended")
 		}
 	}},
-	{"RecordSuccess is refused to a hash that is no longer there, a locked account and an inactive one", func(r *trial) {
+	{"RecordSuccess is refused to a hash that is no longer there, a locked account and an inactive one", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		better := r.hash("better")
@@ -308,14 +308,14 @@ var credentials = []behaviour{
 			r.Errorf("when the lock has ended: %d failures, locked until %v", got.FailedLoginAttempts, got.LockedUntil)
 		}
 	}},
-	{"RecordSuccess never puts back a hash that was replaced meanwhile", func(r *trial) {
+	{"RecordSuccess never puts back a hash that was replaced meanwhile", func(r *contractTest) {
 		old, better := r.hash("old"), r.hash("better")
 		for i := range 20 {
-			s := r.fresh(fmt.Sprintf("name-%d", i))
+			s := r.newAccount(fmt.Sprintf("name-%d", i))
 			s.PasswordHash = old
 			r.create(s)
 			hash := r.hash(fmt.Sprint("new-", i))
-			r.noErrors("call", together(2, func(i int) error {
+			r.noErrors("call", concurrently(2, func(i int) error {
 				if i == 0 {
 					_, err := r.SetPassword(r.Context(), s.ID, domain.PasswordHash{}, hash, domain.SessionID{})
 					return err
@@ -331,10 +331,10 @@ var credentials = []behaviour{
 			}
 		}
 	}},
-	{"RecordSuccess beside 32 failures lets none in once the lock is set", func(r *trial) {
-		s := r.create(r.fresh("ana"))
+	{"RecordSuccess beside 32 failures lets none in once the lock is set", func(r *contractTest) {
+		s := r.create(r.newAccount("ana"))
 		policy := domain.LockPolicy{Attempts: 5}
-		errs := together(33, func(i int) error {
+		errs := concurrently(33, func(i int) error {
 			if i < 32 {
 				_, err := r.RecordFailure(r.Context(), s.ID, policy)
 				return err
@@ -360,7 +360,7 @@ var credentials = []behaviour{
 			r.Errorf("%d of 32 failures were counted; the success %v", counted, errs[32])
 		}
 	}},
-	{"SetPassword ends all sessions but one, drops the pending tokens and clears the lock", func(r *trial) {
+	{"SetPassword ends all sessions but one, drops the pending tokens and clears the lock", func(r *contractTest) {
 		s, mine := r.full("ana")
 		r.create(s)
 		other := must(r.IssueToken(r.Context(), s.ID, domain.SessionPolicy{}))(r).Token
@@ -381,7 +381,7 @@ var credentials = []behaviour{
 			r.Error("a session was kept that was not to be kept")
 		}
 	}},
-	{"SetPassword refuses a checked hash that is no longer there, and the absent hash", func(r *trial) {
+	{"SetPassword refuses a checked hash that is no longer there, and the absent hash", func(r *contractTest) {
 		s, token := r.full("ana")
 		r.create(s)
 		for _, checked := range []domain.PasswordHash{r.hash("other"), r.hash("ANA"), r.hash("an_")} {
@@ -395,9 +395,9 @@ var credentials = []behaviour{
 			return err
 		})
 	}},
-	{"SetPassword in place of one checked hash by 32 at once succeeds once", func(r *trial) {
-		s := r.create(r.fresh("ana"))
-		winner := r.winner("set", together(32, func(i int) error {
+	{"SetPassword in place of one checked hash by 32 at once succeeds once", func(r *contractTest) {
+		s := r.create(r.newAccount("ana"))
+		winner := r.winner("set", concurrently(32, func(i int) error {
 			_, err := r.SetPassword(r.Context(), s.ID, s.PasswordHash, r.hash(fmt.Sprint(i)), domain.SessionID{})
 			return err
 		}), domain.ErrConflict)
@@ -405,15 +405,15 @@ var credentials = []behaviour{
 			r.Error("another hash than the winner's is stored")
 		}
 	}},
-	{"Unlock lets a locked account in at once", func(r *trial) {
-		s := r.create(r.fresh("ana"))
+	{"Unlock lets a locked account in at once", func(r *contractTest) {
+		s := r.create(r.newAccount("ana"))
 		r.fail(s.ID, domain.LockPolicy{Attempts: 1, Duration: math.MaxInt64}, 1)
 		if u := must(r.Unlock(r.Context(), s.ID))(r); u.FailedLoginAttempts() != 0 || !u.LockedUntil().IsZero() {
 			r.Errorf("unlocked: %+v", u.State())
 		}
 		must(r.RecordSuccess(r.Context(), s.ID, s.PasswordHash, domain.PasswordHash{}))(r)
 	}},
-	{"a one-time token is good once, until it expires", func(r *trial) {
+	{"a one-time token is good once, until it expires", func(r *contractTest) {
 		r.create(func() domain.UserState { s, _ := r.full("eva"); return s }())
 		for _, kind := range r.oneTimeTokens() {
 			id := r.add(kind.name)
@@ -439,7 +439,7 @@ var credentials = []behaviour{
 			}
 		}
 	}},
-	{"a one-time token is dead once a newer one is issued, and when the account is gone", func(r *trial) {
+	{"a one-time token is dead once a newer one is issued, and when the account is gone", func(r *contractTest) {
 		for _, kind := range r.oneTimeTokens() {
 			id := r.add(kind.name)
 			first, second := r.issued(kind, id), r.issued(kind, id)
@@ -452,7 +452,7 @@ var credentials = []behaviour{
 			r.dead("of a deleted account", kind, third)
 		}
 	}},
-	{"a one-time token of one kind, or of one account, is none of another", func(r *trial) {
+	{"a one-time token of one kind, or of one account, is none of another", func(r *contractTest) {
 		kinds := r.oneTimeTokens()
 		ana, eva := r.add("ana"), r.add("eva")
 		reset, verification := r.issued(kinds[0], ana), r.issued(kinds[1], ana)
@@ -465,7 +465,7 @@ var credentials = []behaviour{
 		must(kinds[1].consume(verification))(r)
 		must(kinds[0].consume(reset))(r)
 	}},
-	{"a one-time token is kept as a digest and with its expiry, as the same instant", func(r *trial) {
+	{"a one-time token is kept as a digest and with its expiry, as the same instant", func(r *contractTest) {
 		zone := time.FixedZone("", -5*3600)
 		for _, kind := range r.oneTimeTokens() {
 			id := r.add(kind.name)
@@ -485,7 +485,7 @@ var credentials = []behaviour{
 			})
 		}
 	}},
-	{"ConsumeReset does what SetPassword does", func(r *trial) {
+	{"ConsumeReset does what SetPassword does", func(r *contractTest) {
 		s, token := r.full("ana")
 		r.create(s)
 		r.fail(s.ID, domain.LockPolicy{Attempts: 1}, 1)
@@ -499,7 +499,7 @@ var credentials = []behaviour{
 		}
 		r.dead("after a reset", r.oneTimeTokens()[1], s.VerificationToken)
 	}},
-	{"ConsumeReset refuses the absent hash", func(r *trial) {
+	{"ConsumeReset refuses the absent hash", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		r.changesNothing("no hash", domain.ErrInvalid, "hashed_password", func() error {
@@ -507,10 +507,10 @@ var credentials = []behaviour{
 			return err
 		})
 	}},
-	{"ConsumeReset by 64 at once succeeds once, with the winner's password", func(r *trial) {
+	{"ConsumeReset by 64 at once succeeds once, with the winner's password", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
-		winner := r.winner("consume", together(64, func(i int) error {
+		winner := r.winner("consume", concurrently(64, func(i int) error {
 			_, err := r.ConsumeReset(r.Context(), s.ResetToken, r.hash(fmt.Sprint(i)))
 			return err
 		}), domain.ErrTokenInvalid)
@@ -518,11 +518,11 @@ var credentials = []behaviour{
 			r.Error("another hash than the winner's is stored")
 		}
 	}},
-	{"of two one-time tokens issued at once one is good", func(r *trial) {
+	{"of two one-time tokens issued at once one is good", func(r *contractTest) {
 		for _, kind := range r.oneTimeTokens() {
 			id := r.add(kind.name)
 			digests := []domain.TokenDigest{domain.NewOneTimeToken().Digest(), domain.NewOneTimeToken().Digest()}
-			r.noErrors("issue", together(2, func(i int) error {
+			r.noErrors("issue", concurrently(2, func(i int) error {
 				_, err := kind.issue(id, digests[i], r.clock.Now().Add(time.Hour))
 				return err
 			}))
@@ -539,13 +539,13 @@ var credentials = []behaviour{
 			}
 		}
 	}},
-	{"a verification that races with a change of address never confirms the new one", func(r *trial) {
+	{"a verification that races with a change of address never confirms the new one", func(r *contractTest) {
 		kind := r.oneTimeTokens()[1]
 		for i := range 20 {
 			id := r.add(fmt.Sprintf("name-%d", i))
 			digest := r.issued(kind, id)
 			email := r.email(fmt.Sprintf("other-%d@example.org", i))
-			r.noErrors("call", together(2, func(i int) error {
+			r.noErrors("call", concurrently(2, func(i int) error {
 				if i == 0 {
 					_, err := r.SetEmail(r.Context(), id, email)
 					return err
@@ -560,13 +560,13 @@ var credentials = []behaviour{
 			}
 		}
 	}},
-	{"a reset that races with another change of password is done before it or not at all", func(r *trial) {
+	{"a reset that races with another change of password is done before it or not at all", func(r *contractTest) {
 		kind := r.oneTimeTokens()[0]
 		hash := r.hash("of-the-owner")
 		for i := range 20 {
 			id := r.add(fmt.Sprintf("name-%d", i))
 			digest := r.issued(kind, id)
-			r.noErrors("call", together(2, func(i int) error {
+			r.noErrors("call", concurrently(2, func(i int) error {
 				if i == 0 {
 					_, err := r.SetPassword(r.Context(), id, domain.PasswordHash{}, hash, domain.SessionID{})
 					return err

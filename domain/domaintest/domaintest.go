@@ -58,7 +58,7 @@ func run(t *testing.T, groups []group, open func(t *testing.T, clock func() time
 				t.Run(b.name, func(t *testing.T) {
 					t.Parallel()
 					clock := NewClock()
-					b.test(&trial{T: t, Repository: open(t, clock.Now), clock: clock})
+					b.test(&contractTest{T: t, Repository: open(t, clock.Now), clock: clock})
 				})
 			}
 		})
@@ -68,5 +68,5 @@ func run(t *testing.T, groups []group, open func(t *testing.T, clock func() time
 // behaviour is one demand of the contract.
 type behaviour struct {
 	name string
-	test func(*trial)
+	test func(*contractTest)
 }

@@ -74,7 +74,7 @@ var broken = map[string]struct {
 	"forks a session":                        {func(m *model) domain.Repository { return forks{m} }, "Sessions/owner and thief cannot go on side by side"},
 	"raises the version by a rotation":       {func(m *model) domain.Repository { return raisesVersion{m} }, "Writing/an edit of the version that was read before 100 sign-ins, failures and rotations succeeds"},
 	"tells rotated tokens as live":           {func(m *model) domain.Repository { return hasRotated{m} }, "Sessions/RotateToken of a rotated token within grace gives the live one, and writes nothing"},
-	"counts expired sessions":                {func(m *model) domain.Repository { return countsExpired{m} }, "Sessions/CountSessions and ListSessionCounts count live sessions"},
+	"counts expired sessions":                {func(m *model) domain.Repository { return countsExpired{m} }, "Sessions/CountSessions counts live sessions"},
 	"sweeps without bounds":                  {func(m *model) domain.Repository { return sweepsAll{m} }, "Sessions/SweepSessions removes what has expired, in bounded steps, and writes nothing else"},
 	"counts expired, found by chance":        {func(m *model) domain.Repository { return countsExpired{m} }, "Random operations/of one account with many sessions"},
 	"keeps a confirmation, found by chance":  {func(m *model) domain.Repository { return keepsVerified{m} }, "Random operations/of few accounts with many collisions"},
@@ -625,13 +625,12 @@ func (b forks) RotateToken(ctx context.Context, token domain.RefreshToken, polic
 	before := b.load(token.UserID())
 	g, err := b.model.RotateToken(ctx, token, policy)
 	if after := b.load(token.UserID()); err == nil && slices.Equal(before.Sessions, after.Sessions) {
-		issue, err := domain.NewTokenIssue(token.UserID(), b.now(), policy)
-		if err != nil {
+		var forked domain.RefreshToken
+		if after.Sessions, forked, err = after.Sessions.Issue(token.UserID(), b.now(), policy); err != nil {
 			return domain.Grant{}, err
 		}
-		after.Sessions = after.Sessions.Issue(issue)
 		b.store(after)
-		return domain.Granted(issue.Token()), nil
+		return granted(forked), nil
 	}
 	return g, err
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/softbee/accounts/domain"
 )
 
-func (r *trial) identity(subject string) domain.Identity {
+func (r *contractTest) identity(subject string) domain.Identity {
 	r.Helper()
 	return must(domain.ParseIdentity("https://issuer.example", subject))(r)
 }
 
 // link links an identity to the account and returns it.
-func (r *trial) link(id domain.ID, subject string) domain.Identity {
+func (r *contractTest) link(id domain.ID, subject string) domain.Identity {
 	r.Helper()
 	identity := r.identity(subject)
 	must(r.LinkIdentity(r.Context(), id, identity))(r)
@@ -25,15 +25,15 @@ func (r *trial) link(id domain.ID, subject string) domain.Identity {
 }
 
 // without stores an account without a password.
-func (r *trial) without(name string) domain.ID {
+func (r *contractTest) without(name string) domain.ID {
 	r.Helper()
-	s := r.fresh(name)
+	s := r.newAccount(name)
 	s.PasswordHash = domain.NoPassword()
 	return r.create(s).ID
 }
 
 var identities = []behaviour{
-	{"an account is found by each of its identities, byte by byte", func(r *trial) {
+	{"an account is found by each of its identities, byte by byte", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		r.link(r.add("eva"), "of-eva")
@@ -55,7 +55,7 @@ var identities = []behaviour{
 			r.refused("find another", err, domain.ErrNotFound, "")
 		}
 	}},
-	{"identities are listed in the order in which they were linked, with their times", func(r *trial) {
+	{"identities are listed in the order in which they were linked, with their times", func(r *contractTest) {
 		id, eva := r.add("ana"), r.add("eva")
 		r.link(eva, "of-eva")
 		if got := must(r.Identities(r.Context(), id))(r); len(got) != 0 {
@@ -82,7 +82,7 @@ var identities = []behaviour{
 			r.Errorf("%+v, want %+v", got, want)
 		}
 	}},
-	{"an identity that is linked is taken, also for its own account", func(r *trial) {
+	{"an identity that is linked is taken, also for its own account", func(r *contractTest) {
 		ana, eva := r.add("ana"), r.add("eva")
 		identity := r.link(ana, "a")
 		for _, id := range []domain.ID{ana, eva} {
@@ -95,14 +95,14 @@ var identities = []behaviour{
 			r.Error("it moved to another account")
 		}
 	}},
-	{"of 64 links of one identity at once one succeeds", func(r *trial) {
+	{"of 64 links of one identity at once one succeeds", func(r *contractTest) {
 		ids := make([]domain.ID, 64)
 		for i := range ids {
 			ids[i] = r.add(fmt.Sprintf("acc-%d", i))
 		}
 		for i := range rounds(5, 1000) {
 			identity := r.identity(fmt.Sprint(i))
-			winner := r.winner("link", together(64, func(i int) error {
+			winner := r.winner("link", concurrently(64, func(i int) error {
 				_, err := r.LinkIdentity(r.Context(), ids[i], identity)
 				return err
 			}), domain.ErrTaken)
@@ -111,7 +111,7 @@ var identities = []behaviour{
 			}
 		}
 	}},
-	{"a sign-in with an identity is refused to an inactive account, and a lock does not stand in its way", func(r *trial) {
+	{"a sign-in with an identity is refused to an inactive account, and a lock does not stand in its way", func(r *contractTest) {
 		id := r.add("ana")
 		identity := r.link(id, "a")
 		_, err := r.RecordIdentitySignIn(r.Context(), r.identity("b"))
@@ -131,7 +131,7 @@ var identities = []behaviour{
 			r.Errorf("%+v, want %+v", after, before)
 		}
 	}},
-	{"UnlinkIdentity ends the link, and frees the identity", func(r *trial) {
+	{"UnlinkIdentity ends the link, and frees the identity", func(r *contractTest) {
 		ana, eva := r.add("ana"), r.add("eva")
 		identity := r.link(ana, "a")
 		r.link(eva, "e")
@@ -143,7 +143,7 @@ var identities = []behaviour{
 		r.refused("find", err, domain.ErrNotFound, "")
 		r.link(eva, "a")
 	}},
-	{"the last way in stays unless it is forced out", func(r *trial) {
+	{"the last way in stays unless it is forced out", func(r *contractTest) {
 		id := r.without("ana")
 		identity := r.link(id, "a")
 		r.refused("the last identity", r.UnlinkIdentity(r.Context(), id, identity, false), domain.ErrConflict, "identity")
@@ -167,7 +167,7 @@ var identities = []behaviour{
 		before := r.state(s.ID)
 		r.equal("removed again", must(r.RemovePassword(r.Context(), s.ID, domain.SessionID{}, false))(r).State(), before)
 	}},
-	{"of several ways in that are removed at once one stays", func(r *trial) {
+	{"of several ways in that are removed at once one stays", func(r *contractTest) {
 		for i := range rounds(10, 1000) {
 			id := r.add(fmt.Sprintf("acc-%d", i))
 			var ways []func() error
@@ -180,7 +180,7 @@ var identities = []behaviour{
 				return err
 			})
 			var refused atomic.Int32
-			r.noErrors("remove", together(len(ways), func(j int) error {
+			r.noErrors("remove", concurrently(len(ways), func(j int) error {
 				err := ways[j]()
 				if errors.Is(err, domain.ErrConflict) {
 					refused.Add(1)
@@ -197,11 +197,11 @@ var identities = []behaviour{
 			}
 		}
 	}},
-	{"deleting an account deletes its links, also where one is made at once", func(r *trial) {
+	{"deleting an account deletes its links, also where one is made at once", func(r *contractTest) {
 		for i := range rounds(10, 1000) {
 			id := r.add(fmt.Sprintf("acc-%d", i))
 			first, second := r.link(id, fmt.Sprint(i)), r.identity(fmt.Sprint("second-", i))
-			r.noErrors("call", together(2, func(j int) error {
+			r.noErrors("call", concurrently(2, func(j int) error {
 				if j == 0 {
 					return r.Delete(r.Context(), id)
 				}
@@ -227,11 +227,11 @@ func (q *sequence) wayIn(id domain.ID) string {
 		repo = domain.Repository
 		user = *domain.User
 	)
-	identity := q.identity(one(q, "a", "b", "c"))
+	identity := q.identity(pick(q, "a", "b", "c"))
 	force := q.random.IntN(3) == 0
 	switch q.random.IntN(12) {
 	case 0, 1:
-		email, digest, expiry := q.email(), domain.NewOneTimeToken().Digest(), q.clock.Now().Add(one(q, time.Minute, time.Hour, -time.Second))
+		email, digest, expiry := q.email(), domain.NewOneTimeToken().Digest(), q.clock.Now().Add(pick(q, time.Minute, time.Hour, -time.Second))
 		q.digests = append(q.digests, digest)
 		return q.both(fmt.Sprintf("RequestEmail(%s)", email), func(r repo) (user, error) {
 			return r.RequestEmail(ctx, id, email, digest, expiry)
@@ -243,7 +243,7 @@ func (q *sequence) wayIn(id domain.ID) string {
 	case 4:
 		return q.both("CancelVerification()", func(r repo) (user, error) { return r.CancelVerification(ctx, id) })
 	case 5:
-		until := q.clock.Now().Add(one(q, -time.Minute, time.Second, time.Minute))
+		until := q.clock.Now().Add(pick(q, -time.Minute, time.Second, time.Minute))
 		return q.both("LockUntil()", func(r repo) (user, error) { return r.LockUntil(ctx, id, until) })
 	case 6:
 		keep := q.session()

@@ -13,13 +13,13 @@ import (
 )
 
 // population stores accounts of all sorts, five at a time made at one instant, and returns their states.
-func (r *trial) population(n int) map[domain.ID]domain.UserState {
+func (r *contractTest) population(n int) map[domain.ID]domain.UserState {
 	r.Helper()
 	beginnings := []string{"Zoe", "abel", "Éva", "ﾎﾘ", "𐐨va", "龜va", "a-b", "a.b", "a_b"}
 	all := make(map[domain.ID]domain.UserState)
 	for i := range n {
 		name := fmt.Sprintf("%s%d", beginnings[i%len(beginnings)], i)
-		s := r.fresh(name)
+		s := r.newAccount(name)
 		s.Email = r.email(fmt.Sprintf("%d%s@example.org", i*7%n, name))
 		s.Active, s.Verified = i%3 != 0, i%4 == 0
 		s.CreatedAt = s.CreatedAt.Add(time.Duration(i/5*5) * time.Microsecond)
@@ -45,7 +45,7 @@ func (r *trial) population(n int) map[domain.ID]domain.UserState {
 }
 
 // pages reads a list to its end, calling between after each page, and returns the accounts in the order of the pages.
-func (r *trial) pages(query domain.ListQuery, between func()) (users []*domain.User) {
+func (r *contractTest) pages(query domain.ListQuery, between func()) (users []*domain.User) {
 	r.Helper()
 	for {
 		page := must(r.List(r.Context(), query))(r)
@@ -63,7 +63,7 @@ func (r *trial) pages(query domain.ListQuery, between func()) (users []*domain.U
 }
 
 // inOrder demands that users are these, in this order.
-func (r *trial) inOrder(what string, users []*domain.User, want []domain.UserState) {
+func (r *contractTest) inOrder(what string, users []*domain.User, want []domain.UserState) {
 	r.Helper()
 	var got, wanted []string
 	for _, u := range users {
@@ -103,7 +103,7 @@ func titled(query domain.ListQuery) string {
 }
 
 var listing = []behaviour{
-	{"is empty where there is nothing", func(r *trial) {
+	{"is empty where there is nothing", func(r *contractTest) {
 		for _, query := range append(orders, domain.ListQuery{}) {
 			if page := must(r.List(r.Context(), query))(r); len(page.Users) != 0 || !page.Next.IsZero() {
 				r.Errorf("%s: %+v", titled(query), page)
@@ -113,7 +113,7 @@ var listing = []behaviour{
 			r.Errorf("%d accounts", n)
 		}
 	}},
-	{"gives each order by any size of page, ties in time by ID, texts by their bytes", func(r *trial) {
+	{"gives each order by any size of page, ties in time by ID, texts by their bytes", func(r *contractTest) {
 		all := r.population(23)
 		for _, query := range orders {
 			for _, query.Limit = range []int{0, 1, 2, 7, 22, 23, 24, domain.MaxPageSize} {
@@ -122,7 +122,7 @@ var listing = []behaviour{
 			}
 		}
 	}},
-	{"has those that never signed in before all others in the order of sign-ins, and behind them in the other direction", func(r *trial) {
+	{"has those that never signed in before all others in the order of sign-ins, and behind them in the other direction", func(r *contractTest) {
 		all := r.population(12)
 		never := func(s domain.UserState) bool { return s.LastLogin.IsZero() }
 		for _, limit := range []int{1, 5, 6, 7, 50} {
@@ -137,7 +137,7 @@ var listing = []behaviour{
 			}
 		}
 	}},
-	{"has 50 on a page unless a limit is given", func(r *trial) {
+	{"has 50 on a page unless a limit is given", func(r *contractTest) {
 		all := r.population(53)
 		page := must(r.List(r.Context(), domain.ListQuery{}))(r)
 		if len(page.Users) != 50 || page.Next.IsZero() {
@@ -145,7 +145,7 @@ var listing = []behaviour{
 		}
 		r.inOrder("all", r.pages(domain.ListQuery{}, func() {}), sorted(all, domain.ListQuery{}, everyone))
 	}},
-	{"refuses a limit, an order or a cursor that is out of bounds", func(r *trial) {
+	{"refuses a limit, an order or a cursor that is out of bounds", func(r *contractTest) {
 		r.population(3)
 		next := must(r.List(r.Context(), domain.ListQuery{Limit: 1}))(r).Next
 		for _, test := range []struct {
@@ -167,7 +167,7 @@ var listing = []behaviour{
 			}
 		}
 	}},
-	{"returns everything but the password hash and the digests of one-time tokens", func(r *trial) {
+	{"returns everything but the password hash and the digests of one-time tokens", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		s.PasswordHash, s.ResetToken, s.VerificationToken, s.PhoneCode = domain.PasswordHash{}, domain.TokenDigest{}, domain.TokenDigest{}, domain.TokenDigest{}
@@ -179,7 +179,7 @@ var listing = []behaviour{
 			r.equal(titled(query), users[0].State(), s)
 		}
 	}},
-	{"filters, and counts what it filters", func(r *trial) {
+	{"filters, and counts what it filters", func(r *contractTest) {
 		all := r.population(40)
 		linked := make(map[domain.ID]bool)
 		for id, s := range all {
@@ -237,13 +237,13 @@ var listing = []behaviour{
 			}
 		}
 	}},
-	{"searches for the beginning of an address or a name, every character of it literally", func(r *trial) {
+	{"searches for the beginning of an address or a name, every character of it literally", func(r *contractTest) {
 		addresses := []string{
 			"100%sure", "100xsure", "a_b", "axb", "a%", "jörg", "jorg", "ｆｕｌｌ", "a'b", "a*b", "a?b", "ab", "abc", "abd", "ab𐐨", "ab龜", "😀face",
 		}
 		names := []string{`a\b`, `a\\b`, "a_c", "axc", "ΩmegaΣ", `a"b`, "a[b", "ab1", "a%b", "abcd", "q2u"}
 		for i, address := range addresses {
-			s := r.fresh(fmt.Sprintf("u%d-name", i))
+			s := r.newAccount(fmt.Sprintf("u%d-name", i))
 			s.Email = r.email(address + "@example.org")
 			if i < len(names) {
 				s.Username = r.username(names[i])
@@ -266,13 +266,13 @@ var listing = []behaviour{
 			}
 		}
 	}},
-	{"searches for the beginning of a name, in the spellings of people", func(r *trial) {
+	{"searches for the beginning of a name, in the spellings of people", func(r *contractTest) {
 		names := []domain.Names{
 			{First: "Ana", Last: "Roa"}, {First: "ANA MARÍA"}, {Last: "anaya"}, {First: "Ána"}, {First: "ána"}, {First: "Éva", Last: "Ángel"}, {First: "Ольга"}, {Last: "ОЛЬГА"},
 			{First: "a%b"}, {First: "a_b"}, {First: "axb"}, {First: `a\b`}, {First: "İpek"}, {}, {First: "ﬁn"}, {First: "😀", Last: "a😀"},
 		}
 		for i, n := range names {
-			s := r.fresh(fmt.Sprintf("name-%d", i))
+			s := r.newAccount(fmt.Sprintf("name-%d", i))
 			s.FirstName, s.LastName = n.First, n.Last
 			r.create(s)
 		}
@@ -288,9 +288,9 @@ var listing = []behaviour{
 			}
 		}
 	}},
-	{"searches for the domain of an address, and for no other that ends or begins like it", func(r *trial) {
+	{"searches for the domain of an address, and for no other that ends or begins like it", func(r *contractTest) {
 		for i, host := range []string{"example.org", "example.org", "sub.example.org", "example.organic", "xexample.org", "Müller.example", "example.org"} {
-			s := r.fresh(fmt.Sprintf("name-%d", i))
+			s := r.newAccount(fmt.Sprintf("name-%d", i))
 			s.Email = r.email(fmt.Sprintf("n%d@%s", i, host))
 			r.create(s)
 		}
@@ -308,7 +308,7 @@ var listing = []behaviour{
 			}
 		}
 	}},
-	{"neither repeats nor skips an account while others come and go", func(r *trial) {
+	{"neither repeats nor skips an account while others come and go", func(r *contractTest) {
 		random := rand.New(rand.NewPCG(seed(r), 0))
 		lasting := r.population(20)
 		for _, query := range orders {
@@ -318,7 +318,7 @@ var listing = []behaviour{
 			n := 0
 			users := r.pages(query, func() {
 				for range 2 {
-					s := r.fresh(fmt.Sprintf("%c-%s-%d", 'a'+random.IntN(26), order, n))
+					s := r.newAccount(fmt.Sprintf("%c-%s-%d", 'a'+random.IntN(26), order, n))
 					if random.IntN(2) == 0 {
 						s.LastLogin = s.CreatedAt.Add(time.Duration(random.IntN(40)) * time.Microsecond)
 					}
@@ -351,7 +351,7 @@ var listing = []behaviour{
 			}
 		}
 	}},
-	{"goes on behind an account that was deleted or changed", func(r *trial) {
+	{"goes on behind an account that was deleted or changed", func(r *contractTest) {
 		all := r.population(14)
 		for _, query := range orders {
 			query.Limit = 3
@@ -366,7 +366,7 @@ var listing = []behaviour{
 			r.inOrder(titled(query), r.pages(query, func() {}), want[3:])
 		}
 	}},
-	{"gives the last page no successor", func(r *trial) {
+	{"gives the last page no successor", func(r *contractTest) {
 		r.population(6)
 		for _, limit := range []int{2, 3, 6} {
 			query := domain.ListQuery{Limit: limit}

@@ -13,25 +13,25 @@ import (
 
 // changeMany are the methods that change many accounts, and the ones that do the same to one.
 var changeMany = map[string]struct {
-	many func(*trial, []domain.ID) ([]domain.ID, error)
-	one  func(*trial, domain.ID) (*domain.User, error)
+	many func(*contractTest, []domain.ID) ([]domain.ID, error)
+	one  func(*contractTest, domain.ID) (*domain.User, error)
 }{
 	"ActivateMany": {
-		func(r *trial, ids []domain.ID) ([]domain.ID, error) { return r.ActivateMany(r.Context(), ids) },
-		func(r *trial, id domain.ID) (*domain.User, error) { return r.Activate(r.Context(), id) },
+		func(r *contractTest, ids []domain.ID) ([]domain.ID, error) { return r.ActivateMany(r.Context(), ids) },
+		func(r *contractTest, id domain.ID) (*domain.User, error) { return r.Activate(r.Context(), id) },
 	},
 	"DeactivateMany": {
-		func(r *trial, ids []domain.ID) ([]domain.ID, error) { return r.DeactivateMany(r.Context(), ids) },
-		func(r *trial, id domain.ID) (*domain.User, error) { return r.Deactivate(r.Context(), id) },
+		func(r *contractTest, ids []domain.ID) ([]domain.ID, error) { return r.DeactivateMany(r.Context(), ids) },
+		func(r *contractTest, id domain.ID) (*domain.User, error) { return r.Deactivate(r.Context(), id) },
 	},
 	"RevokeMany": {
-		func(r *trial, ids []domain.ID) ([]domain.ID, error) { return r.RevokeMany(r.Context(), ids) },
-		func(r *trial, id domain.ID) (*domain.User, error) { return r.RevokeSessions(r.Context(), id) },
+		func(r *contractTest, ids []domain.ID) ([]domain.ID, error) { return r.RevokeMany(r.Context(), ids) },
+		func(r *contractTest, id domain.ID) (*domain.User, error) { return r.RevokeSessions(r.Context(), id) },
 	},
 }
 
 // sorts stores accounts of which each of changeMany changes some: active and not, with sessions and without.
-func (r *trial) sorts(prefix string) (ids []domain.ID) {
+func (r *contractTest) sorts(prefix string) (ids []domain.ID) {
 	r.Helper()
 	for i := range 8 {
 		s, _ := r.full(fmt.Sprintf("%s%d", prefix, i))
@@ -51,10 +51,10 @@ func (r *trial) sorts(prefix string) (ids []domain.ID) {
 }
 
 // unverified stores n accounts that were never verified, and are made some microseconds apart.
-func (r *trial) unverified(name string, n int) (ids []domain.ID) {
+func (r *contractTest) unverified(name string, n int) (ids []domain.ID) {
 	r.Helper()
 	for i := range n {
-		s := r.fresh(fmt.Sprintf("%s%d", name, i))
+		s := r.newAccount(fmt.Sprintf("%s%d", name, i))
 		s.CreatedAt = s.CreatedAt.Add(time.Duration(i) * time.Microsecond)
 		ids = append(ids, r.create(s).ID)
 	}
@@ -62,12 +62,12 @@ func (r *trial) unverified(name string, n int) (ids []domain.ID) {
 }
 
 // abandoned is what purges of unverified accounts ask for.
-func (r *trial) abandoned(limit int) domain.ListQuery {
+func (r *contractTest) abandoned(limit int) domain.ListQuery {
 	return domain.ListQuery{Filter: domain.Filter{UnverifiedSince: r.clock.Now().Add(-time.Hour)}, Limit: limit}
 }
 
 // purge takes steps to the end, and returns what was deleted by each.
-func (r *trial) purge(query domain.ListQuery) (steps [][]domain.ID) {
+func (r *contractTest) purge(query domain.ListQuery) (steps [][]domain.ID) {
 	r.Helper()
 	for {
 		purged := must(r.Purge(r.Context(), query))(r)
@@ -82,10 +82,10 @@ func (r *trial) purge(query domain.ListQuery) (steps [][]domain.ID) {
 }
 
 var many = []behaviour{
-	{"ActivateMany, DeactivateMany and RevokeMany do to each what their likes do to one, and tell which they changed", func(r *trial) {
+	{"ActivateMany, DeactivateMany and RevokeMany do to each what their likes do to one, and tell which they changed", func(r *contractTest) {
 		for name, method := range changeMany {
 			asked, compared := r.sorts("a-"+name), r.sorts("b-"+name)
-			bystander := r.create(r.fresh("c-" + name))
+			bystander := r.create(r.newAccount("c-" + name))
 			r.clock.Advance(time.Minute)
 			slices.Reverse(asked)
 			slices.Reverse(compared)
@@ -118,7 +118,7 @@ var many = []behaviour{
 			}
 		}
 	}},
-	{"ActivateMany, DeactivateMany and RevokeMany take up to 10,000 IDs, and none", func(r *trial) {
+	{"ActivateMany, DeactivateMany and RevokeMany take up to 10,000 IDs, and none", func(r *contractTest) {
 		for name, method := range changeMany {
 			ids := r.sorts(name)
 			for len(ids) < domain.MaxBatch {
@@ -133,7 +133,7 @@ var many = []behaviour{
 			}
 		}
 	}},
-	{"DeactivateMany and RevokeMany of the same accounts by many at once change each once", func(r *trial) {
+	{"DeactivateMany and RevokeMany of the same accounts by many at once change each once", func(r *contractTest) {
 		random := rand.New(rand.NewPCG(seed(r), 0))
 		for range rounds(3, 1000) {
 			ids := r.sorts("name")
@@ -144,7 +144,7 @@ var many = []behaviour{
 			}
 			var mu sync.Mutex
 			deactivated := make(map[domain.ID]int)
-			r.noErrors("at once", together(len(orders), func(i int) error {
+			r.noErrors("at once", concurrently(len(orders), func(i int) error {
 				if i%2 == 1 {
 					_, err := r.RevokeMany(r.Context(), orders[i])
 					return err
@@ -168,7 +168,7 @@ var many = []behaviour{
 			}
 		}
 	}},
-	{"Purge deletes what matches with all that is stored of it, in bounded steps, and nothing else", func(r *trial) {
+	{"Purge deletes what matches with all that is stored of it, in bounded steps, and nothing else", func(r *contractTest) {
 		old := r.unverified("old", 7)
 		must(r.LinkIdentity(r.Context(), old[2], r.identity("linked")))(r)
 		verified := r.unverified("verified", 3)
@@ -203,7 +203,7 @@ var many = []behaviour{
 			r.Errorf("once more: %v", steps)
 		}
 	}},
-	{"Purge goes by any filter and order", func(r *trial) {
+	{"Purge goes by any filter and order", func(r *contractTest) {
 		all := r.population(30)
 		for _, query := range orders {
 			query.Filter = domain.Filter{CreatedBefore: r.clock.Now().Add(20 * time.Microsecond), WithPhone: new(true), Active: new(true)}
@@ -223,7 +223,7 @@ var many = []behaviour{
 			r.equalAll(titled(query), r.accounts(), all)
 		}
 	}},
-	{"Purge refuses a filter without an age, and what List refuses", func(r *trial) {
+	{"Purge refuses a filter without an age, and what List refuses", func(r *contractTest) {
 		r.unverified("old", 3)
 		r.clock.Advance(2 * time.Hour)
 		long := r.clock.Now()
@@ -240,7 +240,7 @@ var many = []behaviour{
 			r.changesNothing(fmt.Sprintf("%+v", test.query), domain.ErrInvalid, test.field, func() error { _, err := r.Purge(r.Context(), test.query); return err })
 		}
 	}},
-	{"Purge of what has long been unverified spares an account whose address was replaced, until that is as long ago", func(r *trial) {
+	{"Purge of what has long been unverified spares an account whose address was replaced, until that is as long ago", func(r *contractTest) {
 		ids := r.unverified("old", 2)
 		must(r.Verify(r.Context(), ids[0]))(r)
 		r.clock.Advance(2 * time.Hour)
@@ -253,7 +253,7 @@ var many = []behaviour{
 			r.Errorf("later deleted %v, want %v", got, ids[:1])
 		}
 	}},
-	{"Purge by 4 at once deletes each account once, and none that is verified meanwhile", func(r *trial) {
+	{"Purge by 4 at once deletes each account once, and none that is verified meanwhile", func(r *contractTest) {
 		random := rand.New(rand.NewPCG(seed(r), 0))
 		for range rounds(2, 1000) {
 			ids := r.unverified("old", 40)
@@ -264,7 +264,7 @@ var many = []behaviour{
 			shuffled := slices.Clone(ids)
 			random.Shuffle(len(ids), func(a, b int) { shuffled[a], shuffled[b] = shuffled[b], shuffled[a] })
 			query := r.abandoned(3)
-			r.noErrors("at once", together(20, func(i int) error {
+			r.noErrors("at once", concurrently(20, func(i int) error {
 				for i < 4 {
 					step, err := r.Purge(r.Context(), query)
 					if err != nil {

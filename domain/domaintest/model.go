@@ -135,6 +135,8 @@ func (m *model) free(s domain.UserState) error {
 	return nil
 }
 
+func (m *model) Now() time.Time { return storedTime(m.now()) }
+
 func (m *model) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
 	return m.find(ctx, func(s domain.UserState) bool { return s.ID == id })
 }
@@ -750,34 +752,34 @@ func (m *model) ConsumeVerification(ctx context.Context, digest domain.TokenDige
 }
 
 func (m *model) IssueToken(ctx context.Context, id domain.ID, policy domain.SessionPolicy) (domain.Grant, error) {
-	issue, err := domain.NewTokenIssue(id, storedTime(m.now()), policy)
-	if err != nil {
+	if _, _, err := (domain.SessionList{}).Issue(id, m.now(), policy); err != nil {
 		return domain.Grant{}, err
 	}
-	_, err = m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
+	var token domain.RefreshToken
+	_, err := m.keepBooks(ctx, id, func(s *domain.UserState, now time.Time) (err error) {
 		if !s.Active {
 			return refuse(domain.ErrInactive, "")
 		}
-		s.Sessions = s.Sessions.Issue(issue)
-		return nil
+		s.Sessions, token, err = s.Sessions.Issue(id, now, policy)
+		return err
 	})
 	if err != nil {
 		return domain.Grant{}, err
 	}
-	return domain.Granted(issue.Token()), nil
+	return granted(token), nil
 }
 
 func (m *model) RotateToken(ctx context.Context, token domain.RefreshToken, policy domain.SessionPolicy) (domain.Grant, error) {
-	rotation, err := domain.NewTokenRotation(token, storedTime(m.now()), policy)
-	if err != nil {
+	if _, _, err := (domain.SessionList{token.Entry()}).Rotate(token, m.now(), policy); err != nil {
 		return domain.Grant{}, err
 	}
+	presented := token
 	var reused error
-	_, err = m.keepBooks(ctx, token.UserID(), func(s *domain.UserState, _ time.Time) (err error) {
+	_, err := m.keepBooks(ctx, token.UserID(), func(s *domain.UserState, now time.Time) (err error) {
 		if !s.Active {
 			return refuse(domain.ErrInactive, "")
 		}
-		s.Sessions, token, err = s.Sessions.Rotate(rotation)
+		s.Sessions, token, err = s.Sessions.Rotate(presented, now, policy)
 		if errors.Is(err, domain.ErrTokenReused) {
 			reused, err = err, nil
 		}
@@ -789,7 +791,11 @@ func (m *model) RotateToken(ctx context.Context, token domain.RefreshToken, poli
 	case err != nil || reused != nil:
 		return domain.Grant{}, errors.Join(err, reused)
 	}
-	return domain.Granted(token), nil
+	return granted(token), nil
+}
+
+func granted(token domain.RefreshToken) domain.Grant {
+	return domain.Grant{UserID: token.UserID(), Session: token.Session(), Token: token}
 }
 
 func (m *model) FindByToken(ctx context.Context, token domain.RefreshToken) (*domain.User, domain.Session, error) {
@@ -856,21 +862,6 @@ func (m *model) behind(after domain.ID) []domain.ID {
 	}
 	slices.SortFunc(ids, compareIDs)
 	return ids
-}
-
-func (m *model) ListSessionCounts(ctx context.Context, after domain.ID, limit int) (counts []domain.SessionCount, err error) {
-	if limit < 1 {
-		return nil, refuse(domain.ErrInvalid, "limit")
-	}
-	err = m.locked(ctx, func(now time.Time) error {
-		for _, id := range m.behind(after) {
-			if n := len(m.users[id].Sessions.Sessions(now)); n > 0 && len(counts) < limit {
-				counts = append(counts, domain.SessionCount{UserID: id, Sessions: n})
-			}
-		}
-		return nil
-	})
-	return counts, err
 }
 
 func (m *model) SweepSessions(ctx context.Context, after domain.ID, limit int) (sweep domain.Sweep, err error) {

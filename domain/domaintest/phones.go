@@ -11,15 +11,15 @@ import (
 )
 
 // withPhone stores an account with a telephone number.
-func (r *trial) withPhone(name, phone string) domain.UserState {
+func (r *contractTest) withPhone(name, phone string) domain.UserState {
 	r.Helper()
-	s := r.fresh(name)
+	s := r.newAccount(name)
 	s.Phone = r.phone(phone)
 	return r.create(s)
 }
 
 // code issues a code to the account, good for ten minutes, and returns its digest.
-func (r *trial) code(id domain.ID) domain.TokenDigest {
+func (r *contractTest) code(id domain.ID) domain.TokenDigest {
 	r.Helper()
 	digest := domain.NewPhoneCode().Digest(id)
 	must(r.IssuePhoneCode(r.Context(), id, digest, r.clock.Now().Add(10*time.Minute)))(r)
@@ -27,7 +27,7 @@ func (r *trial) code(id domain.ID) domain.TokenDigest {
 }
 
 // deadCode demands that a code confirms nothing.
-func (r *trial) deadCode(what string, id domain.ID, digest domain.TokenDigest) {
+func (r *contractTest) deadCode(what string, id domain.ID, digest domain.TokenDigest) {
 	r.Helper()
 	before := r.state(id).PhoneVerifiedAt
 	c, err := r.ConsumePhoneCode(r.Context(), id, digest)
@@ -38,7 +38,7 @@ func (r *trial) deadCode(what string, id domain.ID, digest domain.TokenDigest) {
 }
 
 var phones = []behaviour{
-	{"a code confirms the number that it was sent to, and says so when it is used again", func(r *trial) {
+	{"a code confirms the number that it was sent to, and says so when it is used again", func(r *contractTest) {
 		s := r.withPhone("ana", "+573001112233")
 		expiry := r.clock.Now().Add(10 * time.Minute)
 		digest := domain.NewPhoneCode().Digest(s.ID)
@@ -69,7 +69,7 @@ var phones = []behaviour{
 			r.Errorf("confirmed once more: %+v", c.User.State())
 		}
 	}},
-	{"a code is good until it expires, and for its account alone", func(r *trial) {
+	{"a code is good until it expires, and for its account alone", func(r *contractTest) {
 		s := r.withPhone("ana", "+573001112233")
 		other := r.withPhone("eva", "+573001112234")
 		digest := r.code(s.ID)
@@ -87,12 +87,12 @@ var phones = []behaviour{
 			})
 		}
 	}},
-	{"a code allows five attempts, however many come at once, and another code five more", func(r *trial) {
+	{"a code allows five attempts, however many come at once, and another code five more", func(r *contractTest) {
 		s := r.withPhone("ana", "+573001112233")
 		for range rounds(2, 200) {
 			digest := r.code(s.ID)
 			var counted atomic.Int32
-			r.noErrors("guess", together(64, func(int) error {
+			r.noErrors("guess", concurrently(64, func(int) error {
 				_, err := r.ConsumePhoneCode(r.Context(), s.ID, domain.NewPhoneCode().Digest(domain.NewID()))
 				if !errors.Is(err, domain.ErrTokenInvalid) {
 					return fmt.Errorf("a guess: %w", err)
@@ -114,11 +114,11 @@ var phones = []behaviour{
 			must(r.ConsumePhoneCode(r.Context(), s.ID, digest))(r)
 		}
 	}},
-	{"a code that is presented 64 times at once confirms once", func(r *trial) {
+	{"a code that is presented 64 times at once confirms once", func(r *contractTest) {
 		s := r.withPhone("ana", "+573001112233")
 		digest := r.code(s.ID)
 		var first atomic.Int32
-		r.noErrors("confirm", together(64, func(int) error {
+		r.noErrors("confirm", concurrently(64, func(int) error {
 			c, err := r.ConsumePhoneCode(r.Context(), s.ID, digest)
 			if err == nil && !c.Already {
 				first.Add(1)
@@ -129,7 +129,7 @@ var phones = []behaviour{
 			r.Errorf("%d confirmed; version %d after %d", first.Load(), got.Version, s.Version)
 		}
 	}},
-	{"another number takes back confirmation and code, the same one does not", func(r *trial) {
+	{"another number takes back confirmation and code, the same one does not", func(r *contractTest) {
 		for i, change := range []func(domain.ID, domain.Phone) (*domain.User, error){
 			func(id domain.ID, phone domain.Phone) (*domain.User, error) {
 				return r.SetPhone(r.Context(), id, phone)
@@ -155,7 +155,7 @@ var phones = []behaviour{
 			}
 		}
 	}},
-	{"no code is issued to an account that is inactive or has no number, nor an absent one", func(r *trial) {
+	{"no code is issued to an account that is inactive or has no number, nor an absent one", func(r *contractTest) {
 		s := r.withPhone("ana", "+573001112233")
 		without := r.add("eva")
 		digest, expiry := domain.NewPhoneCode().Digest(s.ID), r.clock.Now().Add(time.Minute)
@@ -191,7 +191,7 @@ var phones = []behaviour{
 		must(r.Activate(r.Context(), s.ID))(r)
 		r.deadCode("from before the deactivation", s.ID, digest)
 	}},
-	{"what drops all that is pending drops the code, and leaves the confirmation", func(r *trial) {
+	{"what drops all that is pending drops the code, and leaves the confirmation", func(r *contractTest) {
 		for what, drop := range map[string]func(domain.UserState) error{
 			"CancelPhoneCode": func(s domain.UserState) error { _, err := r.CancelPhoneCode(r.Context(), s.ID); return err },
 			"SetEmail": func(s domain.UserState) error {
@@ -228,13 +228,13 @@ var phones = []behaviour{
 			}
 		}
 	}},
-	{"a code says which number it belongs to, and never confirms another, in races of issue, change and confirmation", func(r *trial) {
+	{"a code says which number it belongs to, and never confirms another, in races of issue, change and confirmation", func(r *contractTest) {
 		for i := range rounds(40, 1000) {
 			s := r.withPhone(fmt.Sprintf("acc-%d", i), fmt.Sprintf("+5730011%05d", i))
 			next := r.phone(fmt.Sprintf("+5730022%05d", i))
 			digest, sent := domain.NewPhoneCode().Digest(s.ID), domain.Phone{}
 			early := r.code(s.ID)
-			r.noErrors("issue, change or confirm", together(3, func(j int) error {
+			r.noErrors("issue, change or confirm", concurrently(3, func(j int) error {
 				switch {
 				case j == 0:
 					u, err := r.IssuePhoneCode(r.Context(), s.ID, digest, r.clock.Now().Add(time.Minute))
@@ -270,7 +270,7 @@ var phones = []behaviour{
 			}
 		}
 	}},
-	{"Update drops what was issued meanwhile for what it replaces", func(r *trial) {
+	{"Update drops what was issued meanwhile for what it replaces", func(r *contractTest) {
 		belongsTo := func(s domain.UserState) domain.Email { return cmp.Or(s.PendingEmail, s.Email) }
 		for what, change := range map[string]func(*domain.User) error{
 			"ChangeEmail":  func(u *domain.User) error { return u.ChangeEmail(r.email("next@example.org")) },
@@ -329,11 +329,11 @@ func (q *sequence) onPhone(id domain.ID) string {
 	case 0:
 		return q.both("CancelPhoneCode()", func(r repo) (user, error) { return r.CancelPhoneCode(ctx, id) })
 	case 1, 2, 3:
-		digest, expiry := domain.NewPhoneCode().Digest(id), q.clock.Now().Add(one(q, time.Minute, time.Hour, -time.Second))
+		digest, expiry := domain.NewPhoneCode().Digest(id), q.clock.Now().Add(pick(q, time.Minute, time.Hour, -time.Second))
 		q.codes = append(q.codes, digest)
 		return q.both("IssuePhoneCode()", func(r repo) (user, error) { return r.IssuePhoneCode(ctx, id, digest, expiry) })
 	default:
-		digest := late(q, q.codes)
+		digest := recent(q, q.codes)
 		if q.random.IntN(3) == 0 {
 			digest = q.model.users[id].PhoneCode
 		}

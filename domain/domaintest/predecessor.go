@@ -14,13 +14,13 @@ import (
 // predecessor is what the system that this one succeeds was observed to get wrong. What concerns migrations is tested with
 // those.
 var predecessor = []behaviour{
-	{"a token added to a list that is not empty is stored", func(r *trial) {
+	{"a token added to a list that is not empty is stored", func(r *contractTest) {
 		id := r.add("ana")
 		first := r.issue(id, domain.SessionPolicy{})
 		second := r.issue(id, domain.SessionPolicy{})
 		r.live(true, first, second)
 	}},
-	{"a token that was removed is no longer stored", func(r *trial) {
+	{"a token that was removed is no longer stored", func(r *contractTest) {
 		id := r.add("ana")
 		first, second := r.issue(id, domain.SessionPolicy{}), r.issue(id, domain.SessionPolicy{})
 		must(r.RevokeSession(r.Context(), id, first.SessionID()))(r)
@@ -30,7 +30,7 @@ var predecessor = []behaviour{
 			r.Errorf("%d entries are stored", n)
 		}
 	}},
-	{"after a rotation the new token works and the old one does not", func(r *trial) {
+	{"after a rotation the new token works and the old one does not", func(r *contractTest) {
 		id := r.add("ana")
 		before := r.issue(id, domain.SessionPolicy{})
 		after := r.rotate(before, domain.SessionPolicy{})
@@ -38,11 +38,11 @@ var predecessor = []behaviour{
 		r.live(true, after)
 		r.live(true, r.rotate(after, domain.SessionPolicy{}))
 	}},
-	{"of two overlapping additions none is lost", func(r *trial) {
+	{"of two overlapping additions none is lost", func(r *contractTest) {
 		id := r.add("ana")
 		tokens := make([]domain.RefreshToken, 2)
 		for range 10 {
-			r.noErrors("issue", together(2, func(i int) error {
+			r.noErrors("issue", concurrently(2, func(i int) error {
 				g, err := r.IssueToken(r.Context(), id, domain.SessionPolicy{Cap: 1000})
 				tokens[i] = g.Token
 				return err
@@ -50,9 +50,9 @@ var predecessor = []behaviour{
 			r.live(true, tokens...)
 		}
 	}},
-	{"of 8 times 25 additions at once all are kept", func(r *trial) {
+	{"of 8 times 25 additions at once all are kept", func(r *contractTest) {
 		id := r.add("ana")
-		r.noErrors("issue", together(8, func(int) error {
+		r.noErrors("issue", concurrently(8, func(int) error {
 			for range 25 {
 				if _, err := r.IssueToken(r.Context(), id, domain.SessionPolicy{Cap: 1000}); err != nil {
 					return err
@@ -64,11 +64,11 @@ var predecessor = []behaviour{
 			r.Errorf("%d of 200 are kept", n)
 		}
 	}},
-	{"of 8 times 25 failed sign-ins at once each is counted, or met by the lock", func(r *trial) {
+	{"of 8 times 25 failed sign-ins at once each is counted, or met by the lock", func(r *contractTest) {
 		id := r.add("ana")
 		policy := domain.LockPolicy{Attempts: 100}
 		locked := make([]int, 8)
-		r.noErrors("failure", together(8, func(i int) error {
+		r.noErrors("failure", concurrently(8, func(i int) error {
 			for range 25 {
 				_, err := r.RecordFailure(r.Context(), id, policy)
 				if errors.Is(err, domain.ErrLocked) {
@@ -87,7 +87,7 @@ var predecessor = []behaviour{
 			r.Errorf("%d of 200 were counted and %d refused, want 100 and 100", counted, refused)
 		}
 	}},
-	{"saving an account that was read earlier erases no token stored meanwhile", func(r *trial) {
+	{"saving an account that was read earlier erases no token stored meanwhile", func(r *contractTest) {
 		id := r.add("ana")
 		var token domain.RefreshToken
 		change, result := overlap(func(u *domain.User) error { return u.Rename("Ana", "Roa") }, func() error {
@@ -104,18 +104,18 @@ var predecessor = []behaviour{
 			r.Errorf("the name is %q", got)
 		}
 	}},
-	{"an address in capitals is taken by the one in small letters", func(r *trial) {
-		s := r.fresh("ana")
+	{"an address in capitals is taken by the one in small letters", func(r *contractTest) {
+		s := r.newAccount("ana")
 		s.Email = r.email("case@example.com")
 		r.create(s)
-		other := r.fresh("eva")
+		other := r.newAccount("eva")
 		other.Email = r.email("Case@Example.com")
 		r.changesNothing("in capitals", domain.ErrTaken, "email", func() error {
 			return r.Create(r.Context(), must(domain.RestoreUser(other))(r))
 		})
 	}},
-	{"no account is stored under capitals, where its canonical address would not find it", func(r *trial) {
-		s := r.fresh("ana")
+	{"no account is stored under capitals, where its canonical address would not find it", func(r *contractTest) {
+		s := r.newAccount("ana")
 		s.Email = r.email("Case@Example.com")
 		r.create(s)
 		r.equal("found", must(r.FindByEmail(r.Context(), r.email("case@example.com")))(r).State(), s)
@@ -123,14 +123,14 @@ var predecessor = []behaviour{
 			"email":    func(s *domain.UserState) { s.Email = must(domain.RestoreEmail("Capital@Example.com"))(r) },
 			"username": func(s *domain.UserState) { s.Username = must(domain.RestoreUsername("Capital"))(r) },
 		} {
-			s := r.fresh("eva")
+			s := r.newAccount("eva")
 			spoil(&s)
 			r.changesNothing("capitals", domain.ErrInvalid, field, func() error {
 				return r.Create(r.Context(), must(domain.RestoreUser(s))(r))
 			})
 		}
 	}},
-	{"an account's address is the stored one", func(r *trial) {
+	{"an account's address is the stored one", func(r *contractTest) {
 		u := must(domain.NewUser(domain.Registration{
 			Email: r.email("Jörg@Müller.example"), Username: r.username("Jörg"), PasswordHash: r.hash("x"),
 		}, r.clock.Now()))(r)
@@ -141,7 +141,7 @@ var predecessor = []behaviour{
 			r.Errorf("stored %q, %q; the account has %q, %q", got.Email, got.Username, u.Email(), u.Username())
 		}
 	}},
-	{"a time keeps its instant, whatever its zone", func(r *trial) {
+	{"a time keeps its instant, whatever its zone", func(r *contractTest) {
 		id := r.add("ana")
 		for _, zone := range []*time.Location{time.UTC, time.FixedZone("", -5*3600), time.FixedZone("", 5*3600+45*60), time.Local} {
 			expiry := time.Date(2026, time.October, 25, 2, 30, 0, 1000, zone)
@@ -151,7 +151,7 @@ var predecessor = []behaviour{
 			}
 		}
 	}},
-	{"a time that comes back can be compared with the present", func(r *trial) {
+	{"a time that comes back can be compared with the present", func(r *contractTest) {
 		id := r.add("ana")
 		must(r.RecordSignIn(r.Context(), id))(r)
 		s := r.state(id)
@@ -161,25 +161,25 @@ var predecessor = []behaviour{
 			}
 		}
 	}},
-	{"of two overlapping rotations of one token one is accepted", func(r *trial) {
+	{"of two overlapping rotations of one token one is accepted", func(r *contractTest) {
 		id := r.add("ana")
 		token := r.issue(id, noGrace)
-		r.winner("rotate", together(2, func(int) error {
+		r.winner("rotate", concurrently(2, func(int) error {
 			_, err := r.RotateToken(r.Context(), token, noGrace)
 			return err
 		}), domain.ErrTokenReused, domain.ErrTokenInvalid)
 	}},
-	{"of 4 rotations of one token at once one is accepted, in 40 rounds of 40", func(r *trial) {
+	{"of 4 rotations of one token at once one is accepted, in 40 rounds of 40", func(r *contractTest) {
 		id := r.add("ana")
 		for range 40 {
 			token := r.issue(id, noGrace)
-			r.winner("rotate", together(4, func(int) error {
+			r.winner("rotate", concurrently(4, func(int) error {
 				_, err := r.RotateToken(r.Context(), token, noGrace)
 				return err
 			}), domain.ErrTokenReused, domain.ErrTokenInvalid)
 		}
 	}},
-	{"every method takes the ID that the account carries", func(r *trial) {
+	{"every method takes the ID that the account carries", func(r *contractTest) {
 		id := r.add("ana")
 		u := must(r.FindByID(r.Context(), id))(r)
 		for _, carried := range []domain.ID{u.ID(), domain.IDFromUUID(u.ID().UUID()), must(domain.ParseID(strings.ToUpper(u.ID().String())))(r)} {
@@ -188,7 +188,7 @@ var predecessor = []behaviour{
 			must(r.IssueToken(r.Context(), carried, domain.SessionPolicy{}))(r)
 		}
 	}},
-	{"a reset token of a known account is stored", func(r *trial) {
+	{"a reset token of a known account is stored", func(r *contractTest) {
 		id := r.add("ana")
 		token := domain.NewOneTimeToken()
 		must(r.IssueReset(r.Context(), id, token.Digest(), r.clock.Now().Add(time.Hour)))(r)
@@ -197,9 +197,9 @@ var predecessor = []behaviour{
 		}
 		must(r.ConsumeReset(r.Context(), must(domain.ParseOneTimeToken(token.Reveal()))(r).Digest(), r.hash("new")))(r)
 	}},
-	{"a duplicate address gives a typed error, in which nothing is of the driver or of the row", func(r *trial) {
+	{"a duplicate address gives a typed error, in which nothing is of the driver or of the row", func(r *contractTest) {
 		r.add("ana")
-		s := r.fresh("eva")
+		s := r.newAccount("eva")
 		s.Email = r.email("ana@example.org")
 		err := r.Create(r.Context(), must(domain.RestoreUser(s))(r))
 		r.refused("create", err, domain.ErrTaken, "email")
@@ -209,11 +209,11 @@ var predecessor = []behaviour{
 			}
 		}
 	}},
-	{"a sign-in with an unknown address is refused as one with a wrong password", func(r *trial) {
-		s := r.fresh("ana")
+	{"a sign-in with an unknown address is refused as one with a wrong password", func(r *contractTest) {
+		s := r.newAccount("ana")
 		s.PasswordHash = must(plainHasher{}.Hash(r.Context(), "correct horse battery staple"))(r)
 		r.create(s)
-		authenticator := must(domain.NewAuthenticator(r, plainHasher{}, domain.AuthenticationPolicy{Now: r.clock.Now}))(r)
+		authenticator := must(domain.NewAuthenticator(r, plainHasher{}, domain.AuthenticationPolicy{}))(r)
 		must(authenticator.Authenticate(r.Context(), "ANA@example.org", "correct horse battery staple"))(r)
 		var texts []string
 		for _, identifier := range []string{"ana@example.org", "ana", "eva@example.org", "eva", "no such thing", ""} {

@@ -7,21 +7,21 @@ import (
 )
 
 var reading = []behaviour{
-	{"finds what Create stored, nothing of it absent", func(r *trial) {
+	{"finds what Create stored, nothing of it absent", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		r.add("eva")
 		r.found(s)
 	}},
-	{"finds what Create stored, all of it absent that may be", func(r *trial) {
+	{"finds what Create stored, all of it absent that may be", func(r *contractTest) {
 		r.create(func() domain.UserState { s, _ := r.full("eva"); return s }())
-		s := r.create(r.fresh("ana"))
+		s := r.create(r.newAccount("ana"))
 		r.found(s)
 		if u := must(r.FindByID(r.Context(), s.ID))(r); !u.IsActive() || u.IsVerified() || u.Version() != 1 || len(u.Sessions(r.clock.Now())) != 0 {
 			r.Errorf("a new account is %+v", u.State())
 		}
 	}},
-	{"finds an account with the widest of values", func(r *trial) {
+	{"finds an account with the widest of values", func(r *contractTest) {
 		s, _ := r.full("ana")
 		wide := func(char string, n int) (text string) {
 			for range n {
@@ -38,8 +38,8 @@ var reading = []behaviour{
 		s.FailedLoginAttempts = 1<<31 - 1
 		r.found(r.create(s))
 	}},
-	{"finds by any spelling of an address or name", func(r *trial) {
-		s := r.fresh("ana")
+	{"finds by any spelling of an address or name", func(r *contractTest) {
+		s := r.newAccount("ana")
 		s.Email, s.Username = r.email("Jörg@Müller.example"), r.username("ΩmegaΣ")
 		r.create(s)
 		for _, text := range []string{"jörg@müller.example", "JO\u0308RG@XN--MLLER-KVA.EXAMPLE", " ｊörg@müller。example"} {
@@ -49,7 +49,7 @@ var reading = []behaviour{
 			r.equal(text, must(r.FindByUsername(r.Context(), r.username(text)))(r).State(), s)
 		}
 	}},
-	{"finds nothing where there is nothing", func(r *trial) {
+	{"finds nothing where there is nothing", func(r *contractTest) {
 		r.add("ana")
 		for _, text := range []string{"eva@example.org", "an@example.org", "anaa@example.org", "ana@example.or", "%@example.org", "_na@example.org", "ána@example.org"} {
 			_, err := r.FindByEmail(r.Context(), r.email(text))
@@ -70,7 +70,7 @@ var reading = []behaviour{
 			r.refused("unknown ID", err, domain.ErrNotFound, "")
 		}
 	}},
-	{"finds nothing by what is absent", func(r *trial) {
+	{"finds nothing by what is absent", func(r *contractTest) {
 		r.add("ana")
 		_, err := r.FindByID(r.Context(), domain.ID{})
 		r.refused("zero ID", err, domain.ErrNotFound, "")
@@ -82,7 +82,7 @@ var reading = []behaviour{
 			r.Error("nothing exists")
 		}
 	}},
-	{"finds many at once, each at the place of its key, and nothing at the place of an absent one", func(r *trial) {
+	{"finds many at once, each at the place of its key, and nothing at the place of an absent one", func(r *contractTest) {
 		var states []domain.UserState
 		for _, name := range []string{"ana", "o'neil", `a"b`, `a\b`, "龜va", "a{b", "eva"} {
 			s, _ := r.full("full")
@@ -126,8 +126,8 @@ var reading = []behaviour{
 			}
 		}
 	}},
-	{"finds up to 10,000 at once, and none", func(r *trial) {
-		s := r.create(r.fresh("ana"))
+	{"finds up to 10,000 at once, and none", func(r *contractTest) {
+		s := r.create(r.newAccount("ana"))
 		ids, emails, usernames := make([]domain.ID, domain.MaxBatch), make([]domain.Email, domain.MaxBatch), make([]domain.Username, domain.MaxBatch)
 		for i := range ids {
 			ids[i], emails[i], usernames[i] = domain.NewID(), r.email(fmt.Sprintf("x%d@example.org", i)), r.username(fmt.Sprintf("name%d", i))
@@ -153,7 +153,7 @@ var reading = []behaviour{
 			r.Errorf("found %v for none", users)
 		}
 	}},
-	{"sees the address and the name that an account has now", func(r *trial) {
+	{"sees the address and the name that an account has now", func(r *contractTest) {
 		id := r.add("ana")
 		must(r.SetEmail(r.Context(), id, r.email("eva@example.org")))(r)
 		must(r.SetUsername(r.Context(), id, r.username("eva")))(r)
@@ -170,7 +170,7 @@ var reading = []behaviour{
 }
 
 // found demands that an account is found by its ID, address and name, as it is.
-func (r *trial) found(s domain.UserState) {
+func (r *contractTest) found(s domain.UserState) {
 	r.Helper()
 	r.equal("by ID", r.state(s.ID), s)
 	r.equal("by e-mail", must(r.FindByEmail(r.Context(), s.Email))(r).State(), s)

@@ -17,7 +17,7 @@ var repeated = []string{
 }
 
 var writing = []behaviour{
-	{"Create refuses a taken address, name or number, and names it", func(r *trial) {
+	{"Create refuses a taken address, name or number, and names it", func(r *contractTest) {
 		s, _ := r.full("ana")
 		s.Email, s.Username, s.Phone = r.email("ana@example.org"), r.username("ana"), r.phone("+573001112233")
 		r.create(s)
@@ -26,14 +26,14 @@ var writing = []behaviour{
 			"username": func(o *domain.UserState) { o.Username = r.username("ＡＮＡ") },
 			"phone":    func(o *domain.UserState) { o.Phone = r.phone("+57 (300) 111-22-33") },
 		} {
-			other := r.fresh("eva")
+			other := r.newAccount("eva")
 			take(&other)
 			r.changesNothing(field, domain.ErrTaken, field, func() error {
 				return r.Create(r.Context(), must(domain.RestoreUser(other))(r))
 			})
 		}
 	}},
-	{"Create names one of several that are taken", func(r *trial) {
+	{"Create names one of several that are taken", func(r *contractTest) {
 		taken := map[string]domain.UserState{}
 		for _, name := range []string{"ana", "eva", "ida"} {
 			s, _ := r.full(name)
@@ -42,7 +42,7 @@ var writing = []behaviour{
 		for _, test := range []struct{ email, username, phone string }{
 			{"ana", "ana", ""}, {"ana", "eva", ""}, {"eva", "", "ana"}, {"", "ida", "ana"}, {"ana", "eva", "ida"}, {"ida", "ida", "ida"},
 		} {
-			s := r.fresh("uma")
+			s := r.newAccount("uma")
 			var fields []string
 			if test.email != "" {
 				s.Email, fields = taken[test.email].Email, append(fields, "email")
@@ -62,13 +62,13 @@ var writing = []behaviour{
 			r.equalAll("after", r.accounts(), before)
 		}
 	}},
-	{"Create refuses an ID that exists", func(r *trial) {
+	{"Create refuses an ID that exists", func(r *contractTest) {
 		id := r.add("ana")
-		s := r.fresh("eva")
+		s := r.newAccount("eva")
 		s.ID = id
 		r.changesNothing("ID", domain.ErrConflict, "id", func() error { return r.Create(r.Context(), must(domain.RestoreUser(s))(r)) })
 	}},
-	{"Create refuses an account without a password hash", func(r *trial) {
+	{"Create refuses an account without a password hash", func(r *contractTest) {
 		r.add("ana")
 		listed := must(r.List(r.Context(), domain.ListQuery{}))(r).Users[0].State()
 		listed.ID, listed.Email, listed.Username = domain.NewID(), r.email("eva@example.org"), r.username("eva")
@@ -76,7 +76,7 @@ var writing = []behaviour{
 			return r.Create(r.Context(), must(domain.RestoreUser(listed))(r))
 		})
 	}},
-	{"Create keeps any number of accounts without a telephone number", func(r *trial) {
+	{"Create keeps any number of accounts without a telephone number", func(r *contractTest) {
 		for i := range 5 {
 			r.add(fmt.Sprintf("name-%d", i))
 		}
@@ -84,9 +84,9 @@ var writing = []behaviour{
 			r.Errorf("%d accounts, want 5", n)
 		}
 	}},
-	{"Create of one address by 32 at once succeeds once", func(r *trial) {
-		errs := together(32, func(i int) error {
-			s := r.fresh(fmt.Sprintf("name-%d", i))
+	{"Create of one address by 32 at once succeeds once", func(r *contractTest) {
+		errs := concurrently(32, func(i int) error {
+			s := r.newAccount(fmt.Sprintf("name-%d", i))
 			s.Email = r.email([]string{"same@example.org", "SAME@Example.org"}[i%2])
 			return r.Create(r.Context(), must(domain.RestoreUser(s))(r))
 		})
@@ -100,7 +100,7 @@ var writing = []behaviour{
 			r.Errorf("%v is stored beside %d others", got, len(r.accounts())-1)
 		}
 	}},
-	{"Update returns what it stored", func(r *trial) {
+	{"Update returns what it stored", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		r.clock.Advance(time.Minute)
@@ -114,7 +114,7 @@ var writing = []behaviour{
 		r.equal("returned", u.State(), s)
 		r.equal("stored", r.state(s.ID), s)
 	}},
-	{"Update returns the closure's error and stores nothing", func(r *trial) {
+	{"Update returns the closure's error and stores nothing", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		wanted := errors.New("the closure's")
@@ -128,7 +128,7 @@ var writing = []behaviour{
 		}
 		r.equalAll("after", r.accounts(), before)
 	}},
-	{"Update refuses what is taken, and stores nothing", func(r *trial) {
+	{"Update refuses what is taken, and stores nothing", func(r *contractTest) {
 		other, _ := r.full("eva")
 		r.create(other)
 		s, _ := r.full("ana")
@@ -144,7 +144,7 @@ var writing = []behaviour{
 			})
 		}
 	}},
-	{"Update of a version that is no longer there is a conflict", func(r *trial) {
+	{"Update of a version that is no longer there is a conflict", func(r *contractTest) {
 		id := r.add("ana")
 		form := r.state(id).Version
 		must(r.SetNames(r.Context(), id, domain.Names{First: "Ana"}))(r)
@@ -159,17 +159,17 @@ var writing = []behaviour{
 			r.Errorf("the name is %q", got)
 		}
 	}},
-	{"Update by 32 at once on one account loses none", func(r *trial) {
-		s := r.fresh("ana")
+	{"Update by 32 at once on one account loses none", func(r *contractTest) {
+		s := r.newAccount("ana")
 		r.create(s)
-		r.noErrors("update", together(32, func(int) error {
+		r.noErrors("update", concurrently(32, func(int) error {
 			_, err := r.Update(r.Context(), s.ID, func(u *domain.User) error { return u.Rename(u.FirstName()+"x", u.LastName()+"yz") })
 			return err
 		}))
 		s.FirstName, s.LastName, s.Version = strings.Repeat("x", 32), strings.Repeat("yz", 32), 33
 		r.equal("after", r.state(s.ID), s)
 	}},
-	{"Update loses nothing that another method stores meanwhile", func(r *trial) {
+	{"Update loses nothing that another method stores meanwhile", func(r *contractTest) {
 		for i, other := range []struct {
 			edits bool
 			do    func(id domain.ID) error
@@ -201,7 +201,7 @@ var writing = []behaviour{
 			}
 		}
 	}},
-	{"Update of an account that is deleted meanwhile does not bring it back", func(r *trial) {
+	{"Update of an account that is deleted meanwhile does not bring it back", func(r *contractTest) {
 		id := r.add("ana")
 		change, result := overlap(func(u *domain.User) error { return u.Rename("Ana", "") }, func() error { return r.Delete(r.Context(), id) })
 		if _, err := r.Update(r.Context(), id, change); err != nil {
@@ -214,11 +214,11 @@ var writing = []behaviour{
 			r.Errorf("%d accounts are left", n)
 		}
 	}},
-	{"many methods at once on one account each leave their mark", func(r *trial) {
-		s := r.fresh("ana")
+	{"many methods at once on one account each leave their mark", func(r *contractTest) {
+		s := r.newAccount("ana")
 		r.create(s)
 		const n = 8
-		r.noErrors("call", together(4*n, func(i int) (err error) {
+		r.noErrors("call", concurrently(4*n, func(i int) (err error) {
 			switch i % 4 {
 			case 0:
 				_, err = r.Update(r.Context(), s.ID, func(u *domain.User) error { return u.Rename(u.FirstName()+"x", "") })
@@ -236,7 +236,7 @@ var writing = []behaviour{
 			r.Errorf("after %d of each: %+v", n, got)
 		}
 	}},
-	{"SetEmail to another address takes back the confirmation and the pending tokens", func(r *trial) {
+	{"SetEmail to another address takes back the confirmation and the pending tokens", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		u := must(r.SetEmail(r.Context(), s.ID, r.email("Eva@Example.org")))(r)
@@ -258,13 +258,13 @@ var writing = []behaviour{
 			return err
 		})
 	}},
-	{"SetEmail to the same address, in another spelling, changes nothing", func(r *trial) {
+	{"SetEmail to the same address, in another spelling, changes nothing", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		r.equal("after", must(r.SetEmail(r.Context(), s.ID, r.email("ＡＮＡ@EXAMPLE.org")))(r).State(), s)
 		r.equal("stored", r.state(s.ID), s)
 	}},
-	{"SetEmail, SetUsername and SetPhone refuse what another account has", func(r *trial) {
+	{"SetEmail, SetUsername and SetPhone refuse what another account has", func(r *contractTest) {
 		other, _ := r.full("eva")
 		r.create(other)
 		s, _ := r.full("ana")
@@ -277,7 +277,7 @@ var writing = []behaviour{
 			r.changesNothing(field, domain.ErrTaken, field, func() error { _, err := take(); return err })
 		}
 	}},
-	{"SetEmail and SetUsername refuse what is absent", func(r *trial) {
+	{"SetEmail and SetUsername refuse what is absent", func(r *contractTest) {
 		id := r.add("ana")
 		r.changesNothing("zero Email", domain.ErrInvalid, "email", func() error {
 			_, err := r.SetEmail(r.Context(), id, domain.Email{})
@@ -288,13 +288,13 @@ var writing = []behaviour{
 			return err
 		})
 	}},
-	{"SetEmail of 16 accounts to one address at once succeeds once", func(r *trial) {
+	{"SetEmail of 16 accounts to one address at once succeeds once", func(r *contractTest) {
 		var ids []domain.ID
 		for i := range 16 {
 			ids = append(ids, r.add(fmt.Sprintf("name-%d", i)))
 		}
 		email := r.email("same@example.org")
-		winner := r.winner("set", together(len(ids), func(i int) error {
+		winner := r.winner("set", concurrently(len(ids), func(i int) error {
 			_, err := r.SetEmail(r.Context(), ids[i], email)
 			return err
 		}), domain.ErrTaken)
@@ -302,7 +302,7 @@ var writing = []behaviour{
 			r.Error("another account than the winner's has the address")
 		}
 	}},
-	{"SetNames refuses names that break the rules", func(r *trial) {
+	{"SetNames refuses names that break the rules", func(r *contractTest) {
 		s, _ := r.full("ana")
 		r.create(s)
 		for field, names := range map[string]domain.Names{
@@ -315,7 +315,7 @@ var writing = []behaviour{
 			})
 		}
 	}},
-	{"Deactivate ends all sessions, for good", func(r *trial) {
+	{"Deactivate ends all sessions, for good", func(r *contractTest) {
 		s, token := r.full("ana")
 		r.create(s)
 		u := must(r.Deactivate(r.Context(), s.ID))(r)
@@ -339,14 +339,14 @@ var writing = []behaviour{
 		})
 		must(r.IssueToken(r.Context(), s.ID, domain.SessionPolicy{}))(r)
 	}},
-	{"RecordSignIn sets the present", func(r *trial) {
+	{"RecordSignIn sets the present", func(r *contractTest) {
 		id := r.add("ana")
 		r.clock.Advance(time.Hour + 777*time.Microsecond)
 		if got := must(r.RecordSignIn(r.Context(), id))(r); !got.Equal(r.clock.stored()) || !r.state(id).LastLogin.Equal(got) {
 			r.Errorf("last sign-in %v, want %v", got, r.clock.stored())
 		}
 	}},
-	{"Delete removes the account, and frees what was its", func(r *trial) {
+	{"Delete removes the account, and frees what was its", func(r *contractTest) {
 		s, token := r.full("ana")
 		r.create(s)
 		r.add("eva")
@@ -365,11 +365,11 @@ var writing = []behaviour{
 		})
 		r.found(r.create(s))
 	}},
-	{"Delete by 8 at once succeeds once", func(r *trial) {
+	{"Delete by 8 at once succeeds once", func(r *contractTest) {
 		id := r.add("ana")
-		r.winner("delete", together(8, func(int) error { return r.Delete(r.Context(), id) }), domain.ErrNotFound)
+		r.winner("delete", concurrently(8, func(int) error { return r.Delete(r.Context(), id) }), domain.ErrNotFound)
 	}},
-	{"DeleteAt removes the account at that version alone", func(r *trial) {
+	{"DeleteAt removes the account at that version alone", func(r *contractTest) {
 		s, token := r.full("ana")
 		r.create(s)
 		form := s.Version
@@ -386,7 +386,7 @@ var writing = []behaviour{
 		}
 		r.changesNothing("again", domain.ErrNotFound, "", func() error { return r.DeleteAt(r.Context(), s.ID, form+1) })
 	}},
-	{"an edit of the version that was read before 100 sign-ins, failures and rotations succeeds", func(r *trial) {
+	{"an edit of the version that was read before 100 sign-ins, failures and rotations succeeds", func(r *contractTest) {
 		id := r.add("ana")
 		token := r.issue(id, domain.SessionPolicy{})
 		form := r.state(id).Version
@@ -403,7 +403,7 @@ var writing = []behaviour{
 		}
 		r.live(true, token)
 	}},
-	{"people's edits raise the version, the machine's bookkeeping does not, and what changes nothing writes nothing", func(r *trial) {
+	{"people's edits raise the version, the machine's bookkeeping does not, and what changes nothing writes nothing", func(r *contractTest) {
 		books := []string{
 			"RecordSignIn", "RecordFailure", "RecordFailure: lock", "RecordSuccess", "RecordSuccess: better hash", "Unlock", "IssueReset",
 			"IssueVerification", "CancelReset", "CancelVerification", "IssuePhoneCode", "CancelPhoneCode", "LockUntil", "RevokeSession", "RevokeOtherSessions: than an unknown one", "RevokeSessions",
@@ -446,8 +446,8 @@ var writing = []behaviour{
 			}
 		}
 	}},
-	{"each change sets updated_at to the present, and none sets created_at", func(r *trial) {
-		s := r.create(r.fresh("ana"))
+	{"each change sets updated_at to the present, and none sets created_at", func(r *contractTest) {
+		s := r.create(r.newAccount("ana"))
 		for i, wait := range []time.Duration{time.Microsecond, time.Hour, 90 * 24 * time.Hour} {
 			r.clock.Advance(wait)
 			s = r.changed("change", must(r.SetNames(r.Context(), s.ID, domain.Names{First: fmt.Sprint(i)}))(r), s)

@@ -15,6 +15,7 @@ import (
 	"github.com/lib/pq"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/domain/entry"
 )
 
 // visitAll are the methods that are documented to visit every account.
@@ -211,12 +212,12 @@ var filledFrom = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 // fill stores n accounts, user1 to userN, with two sessions each, and brings the statistics up to date.
 func fill(t testing.TB, db *sql.DB, n int) {
 	t.Helper()
-	at := func(d time.Duration) string { return domain.EntryTime(time.Now().Add(d)) }
-	const entry = `$2 || '.' || left(md5(i || '%[1]d') || md5(i || '.'), 22) || '.' || md5(i || '%[1]d!') || left(md5(i || '%[1]d?'), 11)
+	at := func(d time.Duration) string { return entry.Time(time.Now().Add(d)) }
+	const session = `$2 || '.' || left(md5(i || '%[1]d') || md5(i || '.'), 22) || '.' || md5(i || '%[1]d!') || left(md5(i || '%[1]d?'), 11)
 		|| '.' || $3 || '.' || $2 || '.' || $3`
 	mustExec(t, db, `INSERT INTO users (id, email, username, hashed_password, refresh_tokens, created_at, updated_at)
 		SELECT md5(i::text)::uuid, 'user' || i || '@example.org', 'user' || i, $4,
-			jsonb_build_array(`+fmt.Sprintf(entry, 1)+`, `+fmt.Sprintf(entry, 2)+`), made, made
+			jsonb_build_array(`+fmt.Sprintf(session, 1)+`, `+fmt.Sprintf(session, 2)+`), made, made
 		FROM generate_series(1, $1::int) AS i, LATERAL (SELECT $5::timestamptz + i * interval '1 s' AS made) AS m`,
 		n, at(24*time.Hour), at(-time.Hour), passwordHash(t, "a").Stored(), filledFrom)
 	mustExec(t, db, "VACUUM ANALYZE users")

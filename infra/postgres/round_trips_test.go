@@ -268,10 +268,6 @@ var calls = map[string]call{
 		_, err := a.store.CountSessions(a.ctx)
 		return err
 	}},
-	"ListSessionCounts": {statements: 1, roundTrips: 1, run: func(a *account) error {
-		_, err := a.store.ListSessionCounts(a.ctx, domain.ID{}, 100)
-		return err
-	}},
 	"RevokeEverybody": {statements: 2, roundTrips: 2, run: func(a *account) error {
 		_, err := a.store.RevokeEverybody(a.ctx, domain.ID{}, 100)
 		return err
@@ -434,7 +430,7 @@ func TestRoundTripsOfMethods(t *testing.T) {
 	t.Parallel()
 	repository := reflect.TypeFor[domain.Repository]()
 	for i := range repository.NumMethod() {
-		if name := repository.Method(i).Name; calls[name].run == nil {
+		if name := repository.Method(i).Name; calls[name].run == nil && name != "Now" {
 			t.Errorf("%s is not counted", name)
 		}
 	}

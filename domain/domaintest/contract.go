@@ -15,8 +15,8 @@ import (
 	"github.com/softbee/accounts/domain"
 )
 
-// trial is one behaviour on trial: a repository on a store of its own, and its clock.
-type trial struct {
+// contractTest is a test of one behaviour: a repository on a store of its own, and its clock.
+type contractTest struct {
 	*testing.T
 	domain.Repository
 	clock *Clock
@@ -25,8 +25,8 @@ type trial struct {
 func storedTime(t time.Time) time.Time { return domain.StoredTime(t) }
 
 // must returns what a call returned, and ends the test if that was an error.
-func must[V any](v V, err error) func(*trial) V {
-	return func(r *trial) V {
+func must[V any](v V, err error) func(*contractTest) V {
+	return func(r *contractTest) V {
 		r.Helper()
 		if err != nil {
 			r.Fatal(err)
@@ -35,38 +35,44 @@ func must[V any](v V, err error) func(*trial) V {
 	}
 }
 
-func (r *trial) email(text string) domain.Email { r.Helper(); return must(domain.ParseEmail(text))(r) }
+func (r *contractTest) email(text string) domain.Email {
+	r.Helper()
+	return must(domain.ParseEmail(text))(r)
+}
 
-func (r *trial) username(text string) domain.Username {
+func (r *contractTest) username(text string) domain.Username {
 	r.Helper()
 	return must(domain.ParseUsername(text))(r)
 }
 
-func (r *trial) phone(text string) domain.Phone { r.Helper(); return must(domain.ParsePhone(text))(r) }
+func (r *contractTest) phone(text string) domain.Phone {
+	r.Helper()
+	return must(domain.ParsePhone(text))(r)
+}
 
 // hash returns a hash, a different one for each text.
-func (r *trial) hash(text string) domain.PasswordHash {
+func (r *contractTest) hash(text string) domain.PasswordHash {
 	r.Helper()
 	return must(domain.ParsePasswordHash("$2b$10$" + url.QueryEscape(text)))(r)
 }
 
-func (r *trial) prefix(text string) domain.Prefix {
+func (r *contractTest) prefix(text string) domain.Prefix {
 	r.Helper()
 	return must(domain.ParsePrefix(text))(r)
 }
 
-func (r *trial) namePrefix(text string) domain.NamePrefix {
+func (r *contractTest) namePrefix(text string) domain.NamePrefix {
 	r.Helper()
 	return must(domain.ParseNamePrefix(text))(r)
 }
 
-func (r *trial) mailDomain(text string) domain.MailDomain {
+func (r *contractTest) mailDomain(text string) domain.MailDomain {
 	r.Helper()
 	return must(domain.ParseMailDomain(text))(r)
 }
 
-// fresh returns an account that is not stored: NAME with the address NAME@example.org and nothing that may be absent.
-func (r *trial) fresh(name string) domain.UserState {
+// newAccount returns an account that is not stored: NAME with the address NAME@example.org and nothing that may be absent.
+func (r *contractTest) newAccount(name string) domain.UserState {
 	r.Helper()
 	return must(domain.NewUser(domain.Registration{
 		Email:        r.email(name + "@example.org"),
@@ -76,16 +82,16 @@ func (r *trial) fresh(name string) domain.UserState {
 }
 
 // full returns an account that is not stored, of which nothing is absent, with a session and its token. The lock has ended.
-func (r *trial) full(name string) (domain.UserState, domain.RefreshToken) {
+func (r *contractTest) full(name string) (domain.UserState, domain.RefreshToken) {
 	r.Helper()
-	s, now := r.fresh(name), r.clock.stored()
-	issue := must(domain.NewTokenIssue(s.ID, now, domain.SessionPolicy{}))(r)
+	s, now := r.newAccount(name), r.clock.stored()
 	s.FirstName, s.LastName = "José", "O'Neil 😀"
 	s.Phone = r.phone(fmt.Sprintf("+57%010d", now.UnixNano()%1e9+int64(len(name))*7+int64(name[0])))
 	s.PendingEmail = r.email(name + "@pending.example")
 	s.Verified = true
 	s.LastLogin = now.Add(-26 * time.Hour)
-	s.Sessions = domain.SessionList{}.Issue(issue)
+	var token domain.RefreshToken
+	s.Sessions, token = r.begin(nil, s.ID, domain.SessionPolicy{})
 	s.FailedLoginAttempts = 3
 	s.LockedUntil = now.Add(-time.Hour)
 	s.ResetToken, s.ResetTokenExpiry = domain.NewOneTimeToken().Digest(), now.Add(15*time.Minute)
@@ -100,11 +106,21 @@ func (r *trial) full(name string) (domain.UserState, domain.RefreshToken) {
 			r.Fatalf("the full account lacks %s", v.Type().Field(i).Name)
 		}
 	}
-	return s, issue.Token()
+	return s, token
+}
+
+// begin returns the list with a new session, and its token, none of which is stored.
+func (r *contractTest) begin(list domain.SessionList, id domain.ID, policy domain.SessionPolicy) (domain.SessionList, domain.RefreshToken) {
+	r.Helper()
+	list, token, err := list.Issue(id, r.clock.Now(), policy)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return list, token
 }
 
 // create stores an account and returns it.
-func (r *trial) create(s domain.UserState) domain.UserState {
+func (r *contractTest) create(s domain.UserState) domain.UserState {
 	r.Helper()
 	if err := r.Create(r.Context(), must(domain.RestoreUser(s))(r)); err != nil {
 		r.Fatal(err)
@@ -112,16 +128,16 @@ func (r *trial) create(s domain.UserState) domain.UserState {
 	return s
 }
 
-// add stores a fresh account and returns its ID.
-func (r *trial) add(name string) domain.ID { r.Helper(); return r.create(r.fresh(name)).ID }
+// add stores a new account and returns its ID.
+func (r *contractTest) add(name string) domain.ID { r.Helper(); return r.create(r.newAccount(name)).ID }
 
-func (r *trial) state(id domain.ID) domain.UserState {
+func (r *contractTest) state(id domain.ID) domain.UserState {
 	r.Helper()
 	return must(r.FindByID(r.Context(), id))(r).State()
 }
 
 // accounts returns everything that is stored.
-func (r *trial) accounts() map[domain.ID]domain.UserState {
+func (r *contractTest) accounts() map[domain.ID]domain.UserState {
 	r.Helper()
 	all := make(map[domain.ID]domain.UserState)
 	query := domain.ListQuery{Limit: domain.MaxPageSize}
@@ -137,7 +153,7 @@ func (r *trial) accounts() map[domain.ID]domain.UserState {
 }
 
 // equal demands that two states agree, and that the first one's times are as a store returns them.
-func (r *trial) equal(what string, got, want domain.UserState) {
+func (r *contractTest) equal(what string, got, want domain.UserState) {
 	r.Helper()
 	g, w := reflect.ValueOf(got), reflect.ValueOf(want)
 	for i := range g.NumField() {
@@ -163,7 +179,7 @@ func (r *trial) equal(what string, got, want domain.UserState) {
 }
 
 // equalAll demands that two stores hold the same.
-func (r *trial) equalAll(what string, got, want map[domain.ID]domain.UserState) {
+func (r *contractTest) equalAll(what string, got, want map[domain.ID]domain.UserState) {
 	r.Helper()
 	if len(got) != len(want) {
 		r.Errorf("%s: %d accounts, want %d", what, len(got), len(want))
@@ -178,7 +194,7 @@ func (r *trial) equalAll(what string, got, want map[domain.ID]domain.UserState) 
 }
 
 // refused demands a typed error of a kind on a field.
-func (r *trial) refused(what string, err error, kind domain.Kind, field string) {
+func (r *contractTest) refused(what string, err error, kind domain.Kind, field string) {
 	r.Helper()
 	var e *domain.Error
 	if !errors.As(err, &e) || !errors.Is(err, kind) || domain.KindOf(err) != kind || e.Field != field {
@@ -187,7 +203,7 @@ func (r *trial) refused(what string, err error, kind domain.Kind, field string) 
 }
 
 // changesNothing demands that a call is refused and leaves all accounts as they were.
-func (r *trial) changesNothing(what string, kind domain.Kind, field string, call func() error) {
+func (r *contractTest) changesNothing(what string, kind domain.Kind, field string, call func() error) {
 	r.Helper()
 	before := r.accounts()
 	r.refused(what, call(), kind, field)
@@ -195,7 +211,7 @@ func (r *trial) changesNothing(what string, kind domain.Kind, field string, call
 }
 
 // changed demands that a call returned what is now stored, at the next version, changed at present.
-func (r *trial) changed(what string, u *domain.User, before domain.UserState) domain.UserState {
+func (r *contractTest) changed(what string, u *domain.User, before domain.UserState) domain.UserState {
 	r.Helper()
 	after := r.state(before.ID)
 	r.equal(what+": returned", u.State(), after)
@@ -205,8 +221,8 @@ func (r *trial) changed(what string, u *domain.User, before domain.UserState) do
 	return after
 }
 
-// together calls f n times at once, with the numbers from 0, and returns the errors in this order.
-func together(n int, f func(i int) error) []error {
+// concurrently calls f n times at once, with the numbers from 0, and returns the errors in this order.
+func concurrently(n int, f func(i int) error) []error {
 	errs := make([]error, n)
 	start := make(chan struct{})
 	var done sync.WaitGroup
@@ -222,7 +238,7 @@ func together(n int, f func(i int) error) []error {
 }
 
 // winner demands that exactly one of several calls did it and that the others were refused, and returns its number.
-func (r *trial) winner(what string, errs []error, kinds ...domain.Kind) int {
+func (r *contractTest) winner(what string, errs []error, kinds ...domain.Kind) int {
 	r.Helper()
 	winner, winners := -1, 0
 	for i, err := range errs {
@@ -239,7 +255,7 @@ func (r *trial) winner(what string, errs []error, kinds ...domain.Kind) int {
 	return winner
 }
 
-func (r *trial) noErrors(what string, errs []error) {
+func (r *contractTest) noErrors(what string, errs []error) {
 	r.Helper()
 	for _, err := range errs {
 		if err != nil {

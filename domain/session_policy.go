@@ -1,0 +1,67 @@
+package domain
+
+import (
+	"cmp"
+	"strconv"
+	"time"
+)
+
+// NoGrace as [SessionPolicy.Grace] makes a rotated token worthless at once, and presenting it the end of its session. It is
+// for clients that never have two requests under way: of n requests that present one token at once, one gets the next token,
+// one is refused as reused, which ends the session, and the others as invalid. Nor can such a client try again when the reply to
+// its request was lost.
+const NoGrace time.Duration = -1
+
+// What SessionPolicy's fields stand for when they are zero.
+const (
+	DefaultSessionCap      = 20
+	DefaultSessionIdle     = 14 * 24 * time.Hour
+	DefaultSessionAbsolute = 30 * 24 * time.Hour // NIST SP 800-63B-4, AAL1: sign in again at least every 30 days
+	DefaultSessionGrace    = time.Minute         // longer than a failover of the database: a client whose reply was lost comes back in time
+)
+
+const (
+	maxSessionCap   = 1000
+	maxSessionGrace = time.Hour // a reply that was lost longer ago is not waited for any more
+	maxLabelRunes   = 120
+)
+
+// SessionPolicy limits sessions. The zero value is the default policy, and so is a zero field. Each call may bring
+// another policy: it governs what the call writes, and never lengthens or shortens what is stored.
+type SessionPolicy struct {
+	Cap      int           // sessions per account, 1 to 1000; default 20. A sign-in beyond it ends the oldest
+	Idle     time.Duration // a token's lifetime, which each rotation starts again; at least 1 ms, default 14 days
+	Absolute time.Duration // a session's lifetime, which nothing moves (ASVS 5.0, 10.4.8); at least 1 ms, default 30 days
+	Grace    time.Duration // how long a rotated token still gets the live one; 1 ms to 1 h, default 1 min, or NoGrace
+
+	// Label is what the owner shall see of the session in a list of devices: at most 120 code points, without control
+	// characters, stored trimmed and in NFC. A rotation of the live token with a label changes it; one with "" leaves it.
+	Label string
+}
+
+// Resolve returns the policy with its defaults in place, or [ErrInvalid] on the field "cap", "idle", "absolute", "grace" or "label" that is
+// out of bounds. An idle limit beyond the absolute one is allowed and has no effect.
+func (p SessionPolicy) Resolve() (SessionPolicy, error) {
+	label, err := shortText("label", p.Label, maxLabelRunes)
+	if err != nil {
+		return p, err
+	}
+	p = SessionPolicy{
+		Label:    label,
+		Cap:      cmp.Or(p.Cap, DefaultSessionCap),
+		Idle:     cmp.Or(p.Idle, DefaultSessionIdle),
+		Absolute: cmp.Or(p.Absolute, DefaultSessionAbsolute),
+		Grace:    cmp.Or(p.Grace, DefaultSessionGrace),
+	}
+	switch {
+	case p.Cap < 1 || p.Cap > maxSessionCap:
+		return p, invalid("cap", "is not 1 to "+strconv.Itoa(maxSessionCap))
+	case p.Idle < time.Millisecond:
+		return p, invalid("idle", "is shorter than 1 ms")
+	case p.Absolute < time.Millisecond:
+		return p, invalid("absolute", "is shorter than 1 ms")
+	case p.Grace != NoGrace && (p.Grace < time.Millisecond || p.Grace > maxSessionGrace):
+		return p, invalid("grace", "is neither none nor 1 ms to 1 h")
+	}
+	return p, nil
+}
