@@ -58,7 +58,7 @@ func TestEntityDiagramIsComplete(t *testing.T) {
 
 // What the pictures name exists: packages and files, methods of sessions, kinds of errors.
 func TestPicturesNameWhatExists(t *testing.T) {
-	methods, err := os.ReadFile("../../domain/repository.go")
+	methods, err := os.ReadFile("../../domain/session_store.go")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestPicturesNameWhatExists(t *testing.T) {
 			}
 			for _, found := range name.FindAllString(strings.Join(a.lines, " "), -1) {
 				if !strings.Contains(string(methods), "\t"+found+"(") {
-					t.Errorf("domain/repository.go has no method %s", found)
+					t.Errorf("domain/session_store.go has no method %s", found)
 				}
 			}
 		}
