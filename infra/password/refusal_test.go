@@ -22,6 +22,16 @@ func allocated(f func()) float64 {
 	return math.Round(4*float64(after.TotalAlloc-before.TotalAlloc)/float64(minMemory<<10)) / 4
 }
 
+// slow makes the hasher measure time in what is computed, so that a hash of the default policy takes an hour.
+func slow(h *Hasher, factor float64) {
+	h.whole.Store(int64(time.Hour))
+	h.clock = func() time.Time {
+		var now runtime.MemStats
+		runtime.ReadMemStats(&now)
+		return time.Unix(0, int64(float64(now.TotalAlloc)/float64(minMemory<<10)*factor*float64(time.Hour)))
+	}
+}
+
 // A refusal takes as much work as one by a hash of the policy, however cheap the stored hash is. BenchmarkRefusal in domain
 // measures the time.
 func TestRefusalIsToppedUp(t *testing.T) {
@@ -41,6 +51,7 @@ func TestRefusalIsToppedUp(t *testing.T) {
 	} {
 		for password, want := range map[string]float64{"wrong": 1, decomposed: 2} {
 			for _, whole := range []time.Duration{0, time.Hour} { // not known yet, and much more than the stored hash takes
+				slow(h, 1)
 				h.whole.Store(int64(whole))
 				got := allocated(func() {
 					if got, err := verify(t.Context(), h, stored, password); err != nil || got != (domain.Verification{}) {
@@ -56,7 +67,6 @@ func TestRefusalIsToppedUp(t *testing.T) {
 }
 
 func TestTopUp(t *testing.T) {
-	h := newHasher(t, Policy{})
 	for _, test := range []struct {
 		spent  time.Duration
 		hashes int
@@ -71,9 +81,12 @@ func TestTopUp(t *testing.T) {
 		{90 * time.Minute, 2, 0.5},
 		{2 * time.Hour, 2, 0},
 	} {
-		h.whole.Store(int64(time.Hour))
-		if got := allocated(func() { h.topUp(test.spent, []byte("wrong"), test.hashes) }); got != test.want {
-			t.Errorf("after %v of %d hours: computed %v hashes, want %v", test.spent, test.hashes, got, test.want)
+		for _, factor := range []float64{1, 0.5} { // a part of a hash takes its part of the time, or half of that
+			h := newHasher(t, Policy{})
+			slow(h, factor)
+			if got, want := allocated(func() { h.topUp(test.spent, []byte("wrong"), test.hashes) }), test.want/factor; got != want {
+				t.Errorf("after %v of %d hours at a factor of %v: computed %v hashes, want %v", test.spent, test.hashes, factor, got, want)
+			}
 		}
 	}
 }

@@ -49,6 +49,8 @@ func decode(field *pgconn.FieldDescription, raw []byte) (any, bool) {
 		return nil, true
 	case field.DataTypeOID == pgtype.VarcharOID, field.DataTypeOID == pgtype.TextOID: // one form in both formats
 		return raw, true
+	case field.DataTypeOID == pgtype.JSONBOID && field.Format == pgtype.TextFormatCode: // which pgx asks for
+		return raw, true
 	case field.Format != pgtype.BinaryFormatCode:
 		return nil, false
 	}
