@@ -149,3 +149,43 @@ func TestDocumentedMapping(t *testing.T) {
 		t.Errorf("%d rows refer to accounts: %v", owners, err)
 	}
 }
+
+// inline is a command of this program within a sentence.
+var inline = regexp.MustCompile("`(?:accounts )?((?:--[a-z]+ )*(?:--database [^ `]+ )?(?:user|session|identity|migrate|events|health)(?: [^`]*)?)`")
+
+// TestDocumentedNames looks up the commands and flags that sentences of the documents name.
+func TestDocumentedNames(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range append(files, "../../README.md", "../../CHANGELOG.md", "../../CONTRIBUTING.md", "../../SECURITY.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range inline.FindAllStringSubmatch(string(text), -1) {
+			found++
+			command, rest, err := new(program).rootCommand().Find(strings.Fields(match[1]))
+			if err != nil {
+				t.Errorf("%s: %s: %v", filepath.Base(file), match[0], err)
+				continue
+			}
+			if command.HasSubCommands() && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+				t.Errorf("%s: %s: %s has no command %s", filepath.Base(file), match[0], command.CommandPath(), rest[0])
+			}
+			for _, word := range rest {
+				name, isFlag := strings.CutPrefix(word, "--")
+				name, _, _ = strings.Cut(name, "=")
+				if isFlag && command.Flags().Lookup(name) == nil && command.InheritedFlags().Lookup(name) == nil {
+					t.Errorf("%s: %s: there is no flag --%s", filepath.Base(file), match[0], name)
+				}
+			}
+		}
+	}
+	if found < 40 {
+		t.Errorf("%d commands in the documents", found)
+	}
+}
