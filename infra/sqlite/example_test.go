@@ -2,8 +2,11 @@ package sqlite_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/softbee/accounts/domain"
@@ -43,4 +46,41 @@ func check(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+func ExampleOpen() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "")
+	check(err)
+	defer os.RemoveAll(dir)
+	store, err := sqlite.Open(ctx, filepath.Join(dir, "accounts.db")) // which is made, for its owner alone
+	check(err)
+	defer store.Close()
+	check(store.Migrate(ctx))
+	n, err := store.Count(ctx, domain.Filter{})
+	check(err)
+	fmt.Println(n)
+	// Output: 0
+}
+
+func ExampleNew() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "")
+	check(err)
+	defer os.RemoveAll(dir)
+	// The pool of the application, with its driver and settings. These the store needs, or asks for.
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "app.db")+"?_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_txlock=immediate")
+	check(err)
+	defer db.Close()
+	store, err := sqlite.New(db)
+	check(err)
+	check(store.Migrate(ctx))
+
+	tx, err := db.BeginTx(ctx, nil)
+	check(err)
+	defer tx.Rollback()
+	n, err := store.WithTx(tx).Count(ctx, domain.Filter{})
+	check(err)
+	fmt.Println(n)
+	// Output: 0
 }

@@ -1,0 +1,48 @@
+package storetest_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/storetest"
+)
+
+var t *testing.T // that of the test
+
+func ExampleOnBoth() {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) { // on SQLite and, where there is a server, on PostgreSQL
+		if err := store.Create(t.Context(), storetest.NewUser(t, "ana")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func ExampleNewUser() {
+	store := storetest.OpenSQLite(t, ":memory:")
+	if err := store.Create(t.Context(), storetest.NewUser(t, "ana")); err != nil {
+		t.Error(err)
+	}
+}
+
+func ExampleOpenSQLite() {
+	store := storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(time.Now))
+	t.Log(store.CheckMigrations(t.Context()))
+}
+
+func ExampleOpenPostgres() {
+	store := storetest.OpenPostgres(t, storetest.PostgresURL(t)) // a schema for this test alone, dropped when it ends
+	t.Log(store.Schema())
+}
+
+func ExamplePostgresURL() {
+	t.Log(storetest.PostgresURL(t))         // a schema with the tables: the quickest
+	t.Log(storetest.ReusedPostgresURL(t))   // one that tests use one after the other
+	t.Log(storetest.PostgresDatabaseURL(t)) // a database of its own with the tables
+	t.Log(storetest.EmptyPostgresURL(t))    // one without any
+}
+
+func ExamplePostgresServer() {
+	t.Log(storetest.PostgresServer(t)) // the server; the test is skipped where there is none
+}
