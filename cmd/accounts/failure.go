@@ -33,12 +33,12 @@ func (p *program) fail(err error) int {
 		if !detail.Until.IsZero() {
 			told = append(told, field{"until", detail.Until.UTC()})
 		}
-		_ = writeJSON(p.messages, record{{"error", told}}) // there is nowhere left to report to
+		_ = p.encode(p.messages, record{{"error", told}}) // there is nowhere left to report to
 	} else {
 		if !detail.Until.IsZero() {
 			message += " until " + detail.Until.UTC().Format(time.RFC3339)
 		}
-		_, _ = fmt.Fprintln(p.messages, "accounts:", strings.ReplaceAll(escaped(message, "\n"), "\n", "\n  ")) // no line of it looks like one of the program
+		_, _ = fmt.Fprintln(p.messages, screenOf(p.messages).red("accounts:"), strings.ReplaceAll(escaped(message, "\n"), "\n", "\n  ")) // no line of it looks like one of the program
 	}
 	if kind == domain.ErrUsage {
 		return 2

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -45,9 +44,25 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if !p.began {
 		// What is refused before a command begins is the command line. It may not have been read as far as --json.
 		err = usageError{err.Error() + "; see " + command.CommandPath() + " --help"}
-		p.json = p.json || slices.Contains(args, "--json")
+		p.readFormat(args)
 	}
 	return p.fail(err)
+}
+
+// readFormat looks for the flags of the form of results in a command line that could not be read as far as them.
+func (p *program) readFormat(args []string) {
+	for i, arg := range args {
+		name, given := strings.CutPrefix(arg, "--output=")
+		if arg == "--output" && i+1 < len(args) {
+			name, given = args[i+1], true
+		}
+		if given {
+			_ = form{&p.output}.Set(name) // one that is none leaves it as it is
+		}
+		if arg == "--json" {
+			p.json = true
+		}
+	}
 }
 
 // program is one run of the program.
@@ -75,7 +90,7 @@ const rootExample = `  # an account in a new SQLite file, accounts.db
 func (p *program) rootCommand() *cobra.Command {
 	root := group("accounts", "Administer user accounts in your own database",
 		p.userCommand(), p.identityCommand(), p.sessionCommand(), p.migrateCommand(),
-		p.eventsCommand(), p.healthCommand(), p.versionCommand())
+		p.eventsCommand(), p.healthCommand(), p.initCommand(), p.versionCommand())
 	root.Long = `Administer user accounts in your own database.
 
 Results go to standard output, everything else to standard error. Passwords and tokens are read from standard input,
@@ -93,7 +108,11 @@ Where a command takes a REF, give the account's id, its e-mail address or its us
 	// The URL may hold a password, so the environment's is not made the default, which help would print.
 	root.PersistentFlags().StringVar(&p.database, "database", "",
 		"`URL`: postgres://… or sqlite:PATH (default $"+databaseVariable+", else "+defaultDatabase+")")
-	root.PersistentFlags().BoolVar(&p.json, "json", false, "print one JSON object per line, and errors as one")
+	root.PersistentFlags().BoolVar(&p.json, "json", false, "print one JSON object per line, and errors as one: --output json")
+	root.PersistentFlags().Var(form{&p.output}, "output", "the `FORM` of results and errors: table, for people, json or yaml")
+	root.MarkFlagsMutuallyExclusive("json", "output")
+	complete(root, "output", formats...)
+	root.AddCommand(p.manCommand(root))
 	return root
 }
 

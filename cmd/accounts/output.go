@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -17,11 +18,39 @@ import (
 	"github.com/softbee/accounts/domain"
 )
 
-// output is where a command prints: what it found to results, one JSON object per line or as aligned text, and everything
-// else to messages.
+// output is where a command prints: what it found to results, for people as aligned text or for programs as one object per line, and
+// everything else to messages.
 type output struct {
 	results, messages io.Writer
-	json              bool
+	json              bool // for programs: JSON or, with yaml, that
+	yaml              bool
+}
+
+// The forms of results, for --output. Without it they are for people.
+var formats = []string{"table", "json", "yaml"}
+
+// form is the flag --output.
+type form struct{ *output }
+
+func (f form) String() string {
+	switch {
+	case f.output == nil || !f.json:
+		return "table"
+	case f.yaml:
+		return "yaml"
+	}
+	return "json"
+}
+
+func (form) Type() string { return "string" }
+
+// Set chooses the form.
+func (f form) Set(name string) error {
+	if !slices.Contains(formats, name) {
+		return errors.New("is none of " + strings.Join(formats, ", "))
+	}
+	f.json, f.yaml = name != "table", name == "yaml"
+	return nil
 }
 
 // record is what is printed of one thing, its fields in the order that programs may rely on.
@@ -60,54 +89,96 @@ func writeJSON(w io.Writer, value any) error {
 	return encoder.Encode(value)
 }
 
+// encode writes a record for programs: a line of JSON, or a document of YAML, whose values are JSON, which YAML 1.2 contains.
+func (o output) encode(w io.Writer, r record) error {
+	if !o.yaml {
+		return writeJSON(w, r)
+	}
+	if _, err := io.WriteString(w, "---\n"); err != nil {
+		return err
+	}
+	for _, f := range r {
+		if _, err := io.WriteString(w, f.name+": "); err != nil {
+			return err
+		}
+		if err := writeJSON(w, f.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // only returns the named fields.
 func (r record) only(names ...string) record {
 	return slices.DeleteFunc(slices.Clone(r), func(f field) bool { return !slices.Contains(names, f.name) })
 }
 
-// print writes one result: a JSON object, or a line for each field.
+// print writes one result: an object, or a line for each field.
 func (o output) print(r record) error {
 	var lines bytes.Buffer
 	if o.json {
-		if err := writeJSON(&lines, r); err != nil {
+		if err := o.encode(&lines, r); err != nil {
 			return err
 		}
-	} else {
-		table := newTable(&lines)
-		for _, f := range r {
-			_, _ = fmt.Fprintf(table, "%s:\t%s\n", f.name, text(f.value)) // a buffer takes everything
+		return o.write(lines.Bytes())
+	}
+	table := newTable(&lines)
+	for _, f := range r {
+		_, _ = fmt.Fprintf(table, "%s:\t%s\n", f.name, text(f.value)) // a buffer takes everything
+	}
+	_ = table.Flush()
+	if screen := screenOf(o.results); screen.colours {
+		var bold strings.Builder
+		for line := range strings.Lines(lines.String()) {
+			name, value, _ := strings.Cut(line, ":")
+			bold.WriteString(screen.bold(name+":") + value)
 		}
-		_ = table.Flush()
+		return o.write([]byte(bold.String()))
 	}
 	return o.write(lines.Bytes())
 }
 
-// printAll writes results of one sort: a JSON object each, or a table of the named columns. Without results it writes
-// nothing.
+// printAll writes results of one sort: an object each, or a table of the named columns. Without results it writes nothing. On a terminal
+// the last columns are left out, and named in a message, where the lines would be wider than it.
 func (o output) printAll(rows []record, columns ...string) error {
 	var lines bytes.Buffer
 	if o.json {
 		for _, r := range rows {
-			if err := writeJSON(&lines, r); err != nil {
+			if err := o.encode(&lines, r); err != nil {
 				return err
 			}
 		}
 		return o.write(lines.Bytes())
 	}
+	if len(rows) == 0 {
+		return nil
+	}
+	cells := [][]string{{}}
+	for _, name := range columns {
+		cells[0] = append(cells[0], strings.ToUpper(name))
+	}
+	for _, r := range rows {
+		row := make([]string, 0, len(columns))
+		for _, f := range r.only(columns...) {
+			row = append(row, text(f.value))
+		}
+		cells = append(cells, row)
+	}
+	screen := screenOf(o.results)
+	fitting := screen.fitting(cells)
 	table := newTable(&lines)
-	for i, r := range rows {
-		r = r.only(columns...)
-		if i == 0 {
-			_, _ = fmt.Fprintln(table, strings.ToUpper(strings.Join(columns, "\t")))
-		}
-		cells := make([]string, len(r))
-		for j, f := range r {
-			cells[j] = text(f.value)
-		}
-		_, _ = fmt.Fprintln(table, strings.Join(cells, "\t"))
+	for _, row := range cells {
+		_, _ = fmt.Fprintln(table, strings.Join(row[:fitting], "\t"))
 	}
 	_ = table.Flush()
-	return o.write(lines.Bytes())
+	heading, rest, _ := strings.Cut(lines.String(), "\n")
+	if err := o.write([]byte(screen.bold(heading) + "\n" + rest)); err != nil {
+		return err
+	}
+	if fitting < len(columns) {
+		_, _ = fmt.Fprintf(o.messages, "The terminal is too narrow for %s; --output json has all.\n", strings.Join(columns[fitting:], ", "))
+	}
+	return nil
 }
 
 func (o output) write(lines []byte) error {
@@ -117,7 +188,9 @@ func (o output) write(lines []byte) error {
 	return nil
 }
 
-func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }
+const columnGap = 2
+
+func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, columnGap, ' ', 0) }
 
 // text returns a value as people read it.
 func text(value any) string {
@@ -184,7 +257,7 @@ func (o output) printUser(u *domain.User) error { return o.print(userRecord(u, t
 // reportMalformed says which row is left out of the results, and why.
 func (o output) reportMalformed(m *domain.Malformed) {
 	if o.json {
-		_ = writeJSON(o.messages, record{{"malformed", record{{"id", orNull(m.ID)}, {"column", m.Column}, {"reason", m.Reason}}}})
+		_ = o.encode(o.messages, record{{"malformed", record{{"id", orNull(m.ID)}, {"column", m.Column}, {"reason", m.Reason}}}})
 		return
 	}
 	_, _ = fmt.Fprintln(o.messages, "accounts: left out:", printable(m.Error())) // there is nowhere else to report to

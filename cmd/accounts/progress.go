@@ -3,10 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/softbee/accounts/infra/migration"
 )
@@ -22,8 +19,7 @@ func (o output) newProgress() progress {
 	if o.json {
 		return progress{w: io.Discard}
 	}
-	f, ok := o.messages.(*os.File)
-	return progress{w: o.messages, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	return progress{w: o.messages, terminal: screenOf(o.messages).terminal}
 }
 
 const clearLine = "\r\x1b[K"

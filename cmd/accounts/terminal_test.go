@@ -35,7 +35,7 @@ func converse(t *testing.T, database string, args ...string) *conversation {
 		_ = user.Close()
 	})
 	c := &conversation{t: t, program: exec.Command("accounts", args...), user: user}
-	c.program.Env = append(os.Environ(), databaseVariable+"="+database)
+	c.program.Env = append(os.Environ(), databaseVariable+"="+database, "NO_COLOR=1")
 	c.program.Stdin, c.program.Stderr, c.program.Stdout = terminal, terminal, &c.results
 	c.program.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := c.program.Start(); err != nil {

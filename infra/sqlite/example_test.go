@@ -3,13 +3,14 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/password"
 	"github.com/softbee/accounts/infra/sqlite"
 )
@@ -23,23 +24,30 @@ func Example() {
 	check(err)
 	auth, err := domain.NewAuthenticator(store, hasher, domain.AuthenticationPolicy{})
 	check(err)
-	email, err := domain.ParseEmail("Ana@Example.org")
-	check(err)
-	username, err := domain.ParseUsername("ana")
-	check(err)
-	hash, err := auth.HashPassword(ctx, "correct horse battery staple")
-	check(err)
-	ana, err := domain.NewUser(domain.Registration{Email: email, Username: username, PasswordHash: hash}, time.Now())
-	check(err)
-	check(store.Create(ctx, ana))
-	ana, err = auth.Authenticate(ctx, "ana@example.org", "correct horse battery staple")
-	check(err)
-	grant, err := store.IssueToken(ctx, ana.ID(), domain.SessionPolicy{Label: "Firefox on Linux"}) // grant.Token goes to the client
+	grant, err := signUp(ctx, store, auth)
 	check(err)
 	ana, session, err := store.FindByToken(ctx, grant.Token)
 	check(err)
 	fmt.Println(ana.Email(), ana.IsVerified(), session.Label)
 	// Output: ana@example.org false Firefox on Linux
+}
+
+// signUp registers an account and signs it in.
+func signUp(ctx context.Context, store *infra.Store, auth *domain.Authenticator) (grant domain.Grant, err error) {
+	email, err1 := domain.ParseEmail("Ana@Example.org")
+	username, err2 := domain.ParseUsername("ana")
+	hash, err3 := auth.HashPassword(ctx, "correct horse battery staple")
+	ana, err4 := domain.NewUser(domain.Registration{Email: email, Username: username, PasswordHash: hash}, store.Now())
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return grant, err // says which field breaks which rule
+	}
+	if err := store.Create(ctx, ana); err != nil {
+		return grant, err // such as domain.ErrTaken
+	}
+	if _, err := auth.Authenticate(ctx, "ana@example.org", "correct horse battery staple"); err != nil {
+		return grant, err // such as domain.ErrBadCredentials or domain.ErrLocked
+	}
+	return store.IssueToken(ctx, ana.ID(), domain.SessionPolicy{Label: "Firefox on Linux"}) // grant.Token goes to the client
 }
 
 func check(err error) {
