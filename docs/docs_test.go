@@ -101,7 +101,7 @@ var executors = []struct{ document, heading, language, file, test string }{
 	{"docs/start.md", "3. Run it", "sh", "docs/start/main_test.go", "TestDocumentedRequests"},
 	{"docs/embedding.md", "Managed", "sh", "infra/entaccounts/atlas_test.go", "TestDocumentedCommands"},
 	{"docs/embedding.md", "Composed", "sh", "examples/composed/composed_test.go", "TestDocumentedCommands"},
-	{"docs/embedding.md", "Composed", "sql", "examples/composed/composed_test.go", "TestStorage"},
+	{"docs/embedding.md", "Composed", "sql", "examples/composed/composed_test.go", "TestStatements"},
 	{"docs/migrations.md", "The five steps of a change", "", ".ci/example/example_test.go", "TestFollowingTheDocument"},
 	{"docs/migrations.md", "The five steps of a change", "sql", "infra/migration/example_files_test.go", "TestDocumentedPlanIsThePlan"},
 	{"docs/migrations.md", "An index", "sql", "infra/migration/example_files_test.go", "TestDocumentedFiles"},

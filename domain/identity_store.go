@@ -22,7 +22,7 @@ type IdentityStore interface {
 	FindByIdentity(ctx context.Context, identity Identity) (*User, error)
 
 	// Identities returns the identities of the account, the one linked first first; of two linked at once by issuer and subject. It returns
-	// ErrNotFound.
+	// ErrNotFound. For those that cannot be read the error holds a [Malformed] each, with the ID of the account; the others are returned with it.
 	Identities(ctx context.Context, id ID) ([]LinkedIdentity, error)
 
 	// LinkIdentity links an identity to the account. It returns ErrNotFound, ErrInvalid on the field "identity" for the zero one, or

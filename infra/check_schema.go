@@ -9,12 +9,14 @@ import (
 	"strings"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/accountevent"
 	"github.com/softbee/accounts/ent/migrate/desired"
 	"github.com/softbee/accounts/infra/internal/fault"
 )
 
 // CheckSchema returns [domain.ErrDrift], with all that is missing or different, unless the tables hold what the store needs: each column with
-// its type, default and NOT NULL, each check, unique index and foreign key. What is there beside them does not matter. It is for an application
+// its type, default and NOT NULL, each check, unique index and foreign key, and the triggers that keep the audit trail append-only, by their names. What is
+// there beside them does not matter. It is for an application
 // whose own migrations make the tables (docs/embedding.md), at its start; where the migrations are this module's, call
 // [Store.CheckMigrations].
 //
@@ -56,7 +58,7 @@ func (r *repository) classified(ctx context.Context, err error) error {
 	return r.failure(ctx, "compare", err)
 }
 
-// part is something that a table has: a column, a check, a unique index or a foreign key.
+// part is something that a table has: a column, a check, a unique index, a foreign key or a trigger.
 type part struct{ table, kind, name, definition string }
 
 // compareSchema makes the declared tables temporarily, and returns what the real ones lack of them.
@@ -77,6 +79,9 @@ func (t *Tx) compareSchema(ctx context.Context, without []string) ([]string, err
 	if err != nil {
 		return nil, err
 	}
+	for _, trigger := range t.dialect.triggers {
+		declared = append(declared, part{accountevent.Table, "trigger", trigger, "it refuses changes of the trail"})
+	}
 	found, err := t.dialect.parts(ctx, t, schema)
 	if err != nil {
 		return nil, err
@@ -93,6 +98,12 @@ func (t *Tx) compareSchema(ctx context.Context, without []string) ([]string, err
 			continue
 		}
 		same := func(p part) bool { return p.table == want.table && p.kind == want.kind }
+		if want.kind == "trigger" {
+			if !slices.ContainsFunc(found, func(p part) bool { return same(p) && p.name == want.name }) {
+				problems = append(problems, fmt.Sprintf("trigger %s of %s is missing or disabled: %s", want.name, want.table, want.definition))
+			}
+			continue
+		}
 		if want.kind != "column" { // others may have other names
 			if !slices.ContainsFunc(found, func(p part) bool { return same(p) && p.definition == want.definition }) {
 				problems = append(problems, fmt.Sprintf("%s %s of %s is missing: %s", want.kind, want.name, want.table, want.definition))

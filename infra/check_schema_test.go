@@ -5,7 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"entgo.io/ent/dialect"
+
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/ent/schema"
 	"github.com/softbee/accounts/infra"
 )
 
@@ -18,7 +21,7 @@ func TestCheckSchema(t *testing.T) {
 		"nothing":            {postgres: "SELECT 1", sqlite: "SELECT 1"},
 		"what is more":       {postgres: "ALTER TABLE users ADD COLUMN org_id uuid; CREATE INDEX app_idx ON users (org_id); ALTER TABLE users ADD CHECK (version < 1000000); CREATE TABLE more (id int)", sqlite: "ALTER TABLE users ADD COLUMN org_id uuid; CREATE INDEX app_idx ON users (org_id); CREATE TABLE more (id int)"},
 		"another name":       {postgres: "ALTER INDEX users_email_key RENAME TO app_email"},
-		"a missing column":   {postgres: "ALTER TABLE users DROP COLUMN last_name", sqlite: "ALTER TABLE users DROP COLUMN last_name", want: "column users.last_name is missing"},
+		"a missing column":   {postgres: "ALTER TABLE users DROP COLUMN last_name", want: "column users.last_name is missing"},
 		"a renamed column":   {postgres: "ALTER TABLE users RENAME COLUMN last_name TO family_name", sqlite: "ALTER TABLE users RENAME COLUMN last_name TO family_name", want: "column users.last_name is missing"},
 		"another type":       {postgres: "ALTER TABLE users ALTER COLUMN last_name TYPE text", want: "column users.last_name is text"},
 		"required":           {postgres: "ALTER TABLE users ALTER COLUMN last_name SET NOT NULL", want: "column users.last_name is character varying(100) NOT NULL"},
@@ -31,6 +34,8 @@ func TestCheckSchema(t *testing.T) {
 		"a partial one":      {postgres: "DROP INDEX users_email_key; CREATE UNIQUE INDEX users_email_key ON users (email) WHERE is_active", sqlite: "DROP INDEX users_email_key; CREATE UNIQUE INDEX users_email_key ON users (email) WHERE is_active", want: "unique index users_email_key of users is missing"},
 		"no second table":    {postgres: "ALTER TABLE identities RENAME TO linked", sqlite: "ALTER TABLE identities RENAME TO linked", want: "table identities is missing"},
 		"no foreign key":     {postgres: "ALTER TABLE identities DROP CONSTRAINT identities_user_id_fkey", want: "identities_user_id_fkey"},
+		"no trigger":         {postgres: "DROP TRIGGER account_events_no_truncate ON account_events", sqlite: "DROP TRIGGER account_events_no_replace", want: "trigger account_events_no_"},
+		"a disabled trigger": {postgres: "ALTER TABLE account_events DISABLE TRIGGER account_events_append_only", want: "trigger account_events_append_only of account_events is missing or disabled"},
 		"no table":           {postgres: "ALTER TABLE users RENAME TO people", sqlite: "ALTER TABLE users RENAME TO people", want: "table users is missing"},
 		"checks all removed": {sqlite: "CREATE TABLE new AS SELECT * FROM users; DROP TABLE users; ALTER TABLE new RENAME TO users", want: "email=lower(email) of users is missing"},
 	} {
@@ -84,6 +89,30 @@ func TestCheckSchemaWithout(t *testing.T) {
 			t.Errorf("identities: %v; want pending migrations", err)
 		}
 		if err := store.Delete(ctx, u.ID()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAppendOnly: what an application's migrations take over makes the triggers that CheckSchema looks for.
+func TestAppendOnly(t *testing.T) {
+	onEachDriver(t, func(t *testing.T, store *infra.Store) {
+		name, drop := dialect.Postgres, "DROP FUNCTION account_events_append_only() CASCADE"
+		if onSQLite(store) {
+			name, drop = dialect.SQLite, "DROP TRIGGER account_events_no_update; DROP TRIGGER account_events_no_delete; DROP TRIGGER account_events_no_replace"
+		}
+		if _, err := store.DB().Exec(drop); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.CheckSchema(t.Context()); !errors.Is(err, domain.ErrDrift) {
+			t.Errorf("%v; want drift", err)
+		}
+		for _, statement := range schema.AppendOnly(name) {
+			if _, err := store.DB().Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := store.CheckSchema(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -42,6 +42,7 @@ type dialect struct {
 
 	temporary       []string                                                        // makes the declared tables temporarily
 	temporarySchema string                                                          // where they are then
+	triggers        []string                                                        // that keep the audit trail append-only
 	parts           func(ctx context.Context, t *Tx, schema string) ([]part, error) // of the tables in a schema that are declared
 
 	// sessions

@@ -35,6 +35,7 @@ var postgresDialect = dialect{
 
 	temporary:       []string{"SET LOCAL search_path = pg_temp", desired.Postgres},
 	temporarySchema: "pg_temp",
+	triggers:        []string{"account_events_append_only", "account_events_no_truncate"},
 	parts:           postgresParts,
 
 	elements: "jsonb_array_elements_text({users}.refresh_tokens) WITH ORDINALITY AS element(v, n)",
@@ -84,7 +85,9 @@ func postgresParts(ctx context.Context, t *Tx, schema string) ([]part, error) {
 		SELECT t.name, 'unique index', i.relname::text,
 			(SELECT '(' || string_agg(pg_get_indexdef(x.indexrelid, n, true), ', ' ORDER BY n) || ')' FROM generate_series(1, x.indnkeyatts) AS n)
 				|| coalesce(' WHERE ' || pg_get_expr(x.indpred, x.indrelid), '')
-		FROM declared AS t JOIN pg_index AS x ON x.indrelid = t.oid AND x.indisunique AND x.indisvalid JOIN pg_class AS i ON i.oid = x.indexrelid`)
+		FROM declared AS t JOIN pg_index AS x ON x.indrelid = t.oid AND x.indisunique AND x.indisvalid JOIN pg_class AS i ON i.oid = x.indexrelid
+		UNION ALL
+		SELECT t.name, 'trigger', g.tgname::text, '' FROM declared AS t JOIN pg_trigger AS g ON g.tgrelid = t.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A')`)
 	return collect(ctx, &t.repository, "compare", query, []any{schema, schema}, scanPart)
 }
 

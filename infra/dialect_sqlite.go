@@ -38,6 +38,7 @@ var sqliteDialect = dialect{
 		"CREATE TABLE `", "CREATE TEMPORARY TABLE `", "CREATE INDEX `", "CREATE INDEX temp.`", "CREATE UNIQUE INDEX `", "CREATE UNIQUE INDEX temp.`",
 	).Replace(desired.SQLite)},
 	temporarySchema: "temp",
+	triggers:        []string{"account_events_no_update", "account_events_no_delete", "account_events_no_replace"},
 	parts:           sqliteParts,
 
 	elements: "(SELECT value AS v, key AS n FROM json_each({users}.refresh_tokens) WHERE type = 'text')",
@@ -72,6 +73,8 @@ func sqliteParts(ctx context.Context, t *Tx, schema string) ([]part, error) {
 		UNION ALL
 		SELECT t.name, 'foreign key', f."from", '(' || f."from" || ') REFERENCES ' || f."table" || ' (' || coalesce(f."to", '') || ') ON DELETE ' || f.on_delete
 		FROM {schema}.sqlite_schema AS t, pragma_foreign_key_list(t.name, '{schema}') AS f WHERE t.type = 'table' AND t.name IN ({tables})
+		UNION ALL
+		SELECT t.tbl_name, 'trigger', t.name, '' FROM {schema}.sqlite_schema AS t WHERE t.type = 'trigger' AND t.tbl_name IN ({tables})
 		UNION ALL
 		SELECT t.name, 'table', '', t.sql FROM {schema}.sqlite_schema AS t WHERE t.type = 'table' AND t.name IN ({tables})`)
 	read, err := collect(ctx, &t.repository, "compare", query, nil, scanPart)

@@ -75,24 +75,29 @@ type storedLink struct {
 
 // scanLink reads a row of the statement linksOf.
 func scanLink(rows Rows) (link storedLink, err error) {
-	var issuer, subject string
 	var values [4]any
-	if err := rows.Scan(&link.UserID, &values[0], &values[1], &values[2], &values[3]); err != nil {
-		return link, err
+	err = rows.Scan(&link.UserID, &values[0], &values[1], &values[2], &values[3])
+	if err == nil {
+		link.read(values)
 	}
+	return link, err
+}
+
+// read takes the stored issuer, subject and times.
+func (l *storedLink) read(values [4]any) {
+	var issuer, subject string
 	for i, c := range []struct {
 		name string
 		set  func(any) error
 	}{
 		{identity.FieldIssuer, func(v any) error { return someText(&issuer, v) }},
 		{identity.FieldSubject, func(v any) error { return someText(&subject, v) }},
-		{identity.FieldCreatedAt, func(v any) error { return instant(&link.CreatedAt, v) }},
-		{identity.FieldLastUsedAt, func(v any) error { return instant(&link.LastUsedAt, v) }},
+		{identity.FieldCreatedAt, func(v any) error { return instant(&l.CreatedAt, v) }},
+		{identity.FieldLastUsedAt, func(v any) error { return instant(&l.LastUsedAt, v) }},
 	} {
-		if err := c.set(values[i]); err != nil && link.malformed == nil {
-			link.malformed = &domain.Malformed{ID: link.UserID, Column: c.name, Reason: err.Error()}
+		if err := c.set(values[i]); err != nil && l.malformed == nil {
+			l.malformed = &domain.Malformed{ID: l.UserID, Column: c.name, Reason: err.Error()}
 		}
 	}
-	link.Identity = domain.RestoreIdentity(issuer, subject)
-	return link, nil
+	l.Identity = domain.RestoreIdentity(issuer, subject)
 }

@@ -3,7 +3,6 @@ package infra
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/identity"
@@ -25,31 +24,32 @@ func (r *repository) FindByIdentity(ctx context.Context, who domain.Identity) (*
 // Identities implements [domain.IdentityStore].
 func (r *repository) Identities(ctx context.Context, id domain.ID) ([]domain.LinkedIdentity, error) {
 	const op = "list identities"
-	links, err := collect(ctx, r, op, r.texts.identities, []any{id.UUID()}, func(rows Rows) (domain.LinkedIdentity, error) {
-		link := domain.LinkedIdentity{UserID: id}
-		var issuer, subject *string // absent in the one row of an account without identities
-		err := rows.Scan(&issuer, &subject, (*storedTime)(&link.CreatedAt), (*storedTime)(&link.LastUsedAt))
-		if err == nil && issuer != nil && subject != nil {
-			link.Identity = domain.RestoreIdentity(*issuer, *subject)
+	rows, err := collect(ctx, r, op, r.texts.identities, []any{id.UUID()}, func(rows Rows) (storedLink, error) {
+		link := storedLink{LinkedIdentity: domain.LinkedIdentity{UserID: id}}
+		var values [4]any
+		err := rows.Scan(&values[0], &values[1], &values[2], &values[3])
+		if err == nil && values[0] != nil { // NULL in the one row of an account without identities
+			link.read(values)
 		}
 		return link, err
 	})
 	switch {
 	case err != nil:
 		return nil, err
-	case len(links) == 0:
+	case len(rows) == 0:
 		return nil, wrap(op, notFound())
-	case links[0].Identity.IsZero():
-		return nil, nil
 	}
-	return links, nil
+	var links []domain.LinkedIdentity
+	var malformed []error
+	for _, row := range rows {
+		if row.malformed != nil {
+			malformed = append(malformed, wrap(op, row.malformed))
+		} else if !row.Identity.IsZero() {
+			links = append(links, row.LinkedIdentity)
+		}
+	}
+	return links, errors.Join(malformed...)
 }
-
-// storedTime is a time, or absent, as the destination of a scan.
-type storedTime time.Time
-
-// Scan implements [database/sql.Scanner].
-func (t *storedTime) Scan(value any) error { return instant((*time.Time)(t), value) }
 
 // LinkIdentity implements [domain.IdentityStore].
 func (r *repository) LinkIdentity(ctx context.Context, id domain.ID, who domain.Identity) (domain.LinkedIdentity, error) {

@@ -27,12 +27,12 @@ func TestFindByIDsReturnsTheOthersOfAMalformedRow(t *testing.T) {
 			}
 			ids = append(ids, u.ID())
 		}
-		if _, err := store.DB().ExecContext(t.Context(), "UPDATE users SET refresh_tokens = '[1]' WHERE username <> 'eva'"); err != nil {
+		if _, err := store.DB().ExecContext(t.Context(), "UPDATE users SET email = username || '@example@' WHERE username <> 'eva'"); err != nil {
 			t.Fatal(err)
 		}
 		found, err := store.FindByIDs(t.Context(), append(ids, domain.NewID()))
 		var malformed *domain.Malformed
-		if !errors.As(err, &malformed) || malformed.Column != "refresh_tokens" || domain.KindOf(err) != domain.ErrInvalid {
+		if !errors.As(err, &malformed) || malformed.Column != "email" || domain.KindOf(err) != domain.ErrInvalid {
 			t.Errorf("error %v", err)
 		}
 		if len(found) != 4 || found[0] != nil || found[1] == nil || found[1].ID() != ids[1] || found[2] != nil || found[3] != nil {

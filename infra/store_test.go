@@ -5,7 +5,9 @@ import (
 	stdsql "database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -60,6 +62,139 @@ func TestDatabaseRefusesWhatIsNotCanonical(t *testing.T) {
 			"the same address":         "'ana@example.org', 'other', 'h'",
 			"the same username":        "'other@example.org', 'ana', 'h'",
 		})
+	})
+}
+
+// TestDatabaseRefusesWhatCannotBeRead: what a check can say cannot be stored, and no list has to report it.
+func TestDatabaseRefusesWhatCannotBeRead(t *testing.T) {
+	const blob = "CAST('x' AS blob)"
+	type values = map[string][]string // by column
+	times := func(table string, columns ...string) values {
+		refused := values{}
+		for _, column := range columns {
+			refused[table+"."+column] = []string{
+				blob, "CAST('2026-01-01 00:00:00' AS blob)", "'2026-02-30 00:00:00'", "'2026-01-01 24:00:00'", "'2026-01-01T00:00:00Z'", "2460000.5", "1700000000", "'0000-01-01 00:00:00'", "''",
+			}
+		}
+		return refused
+	}
+	both := values{
+		"users.hashed_password": {"''"}, "users.username": {"''"}, "users.email": {"'no-at'", "'@b'", "'a@'"}, "users.pending_email": {"'no-at'", "''"},
+		"users.version": {"0", "-1", "9223372036854775807"}, "users.failed_login_attempts": {"-1", "2147483648"}, "users.phone_code_attempts": {"-1", "2147483648"},
+		"users.id":             {"'00000000-0000-0000-0000-000000000000'"},
+		"users.reset_token":    {"''", "'short'", "'" + strings.Repeat("g", 64) + "'", "'" + strings.Repeat("A", 64) + "'"},
+		"users.refresh_tokens": {"'{}'", "'null'", "'7'"},
+		"identities.issuer":    {"''"}, "identities.subject": {"''"}, "account_events.kind": {"''"},
+	}
+	both["users.verification_token"], both["users.phone_code"] = both["users.reset_token"], both["users.reset_token"]
+	ofSQLite := values{
+		"users.id":        {"'0123456789abcdef0123456789abcdef----'", "'------------------------------------'", "'ABCDEF00-0000-4000-8000-000000000000'", "x'00'", "'x'", "1"},
+		"users.is_active": {"2", "'yes'", "0.5", blob}, "users.is_verified": {"2", "'yes'", "-1", blob},
+		"users.version": {"1.5", "'many'", blob}, "users.failed_login_attempts": {"1.5", "'many'", blob}, "users.phone_code_attempts": {"1.5", "'many'", blob},
+		"users.refresh_tokens": {"CAST('[]' AS blob)", "jsonb('[]')", "'['"},
+		"users.email":          {"CAST('b@example.org' AS blob)"}, "users.pending_email": {"CAST('b@example.org' AS blob)"}, "users.username": {blob},
+		"users.hashed_password": {blob}, "users.first_name": {blob}, "users.last_name": {blob}, "users.phone": {blob},
+		"users.reset_token": {"CAST('" + strings.Repeat("a", 64) + "' AS blob)"},
+		"identities.issuer": {blob}, "identities.subject": {blob}, "account_events.kind": {blob}, "account_events.account_id": {blob, "'x'"},
+		"account_events.request_id": {blob}, "account_events.client": {blob}, "account_events.actor": {blob},
+	}
+	for _, of := range []values{
+		times("users", "last_login", "locked_until", "reset_token_expiry", "verification_token_expiry", "phone_code_expiry", "phone_verified_at", "created_at", "updated_at"),
+		times("identities", "created_at", "last_used_at"), times("account_events", "occurred_at"),
+	} {
+		maps.Copy(ofSQLite, of)
+	}
+	ofPostgres := values{"users.refresh_tokens": {"'[1]'", "'[null]'", `'["x", {}]'`, "'[[]]'", "'[true]'"}}
+	for column := range times("users", "last_login", "locked_until", "reset_token_expiry", "verification_token_expiry", "phone_code_expiry", "phone_verified_at", "created_at", "updated_at") {
+		ofPostgres[column] = []string{"'infinity'", "'-infinity'", "'10000-01-01'", "'0001-12-31 BC'"}
+	}
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
+		ana := created(t, store, "ana")
+		own := ofPostgres
+		if store.Schema() == "" {
+			own = ofSQLite
+		}
+		rows := map[string]map[string]string{
+			"users":          {"email": "'b@example.org'", "username": "'bob'", "hashed_password": "'!'"},
+			"identities":     {"user_id": "'" + ana.ID().String() + "'", "issuer": "'https://id.example'", "subject": "'1'"},
+			"account_events": {"account_id": "'" + ana.ID().String() + "'", "kind": "'registered'"},
+		}
+		insert := func(table, column, value string) error {
+			row := maps.Clone(rows[table])
+			if column != "" {
+				row[column] = value
+			}
+			names := slices.Sorted(maps.Keys(row))
+			places := make([]string, len(names))
+			for i, name := range names {
+				places[i] = row[name]
+			}
+			tx, err := store.DB().BeginTx(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = tx.Exec("INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") VALUES (" + strings.Join(places, ", ") + ")")
+			return errors.Join(err, tx.Rollback())
+		}
+		for table := range rows {
+			if err := insert(table, "", ""); err != nil {
+				t.Errorf("a proper row of %s: %v", table, err)
+			}
+		}
+		for _, refused := range []values{both, own} {
+			for column, texts := range refused {
+				table, name, _ := strings.Cut(column, ".")
+				for _, text := range texts {
+					if err := insert(table, name, text); err == nil {
+						t.Errorf("%s = %s: inserted", column, text)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestUnreadableIdentities are left out of an account's, and reported. The checks are away, as in a table that something else has made.
+func TestUnreadableIdentities(t *testing.T) {
+	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
+		ana := created(t, store, "ana")
+		for _, subject := range []string{"1", "2"} {
+			who, err := domain.ParseIdentity("https://id.example", subject)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := store.LinkIdentity(t.Context(), ana.ID(), who); err != nil {
+				t.Fatal(err)
+			}
+		}
+		statements := []string{"ALTER TABLE identities DROP CONSTRAINT identities_created_at_check, DROP CONSTRAINT identities_last_used_at_check"}
+		values := []string{"infinity", "-infinity", "10000-01-01"}
+		if store.Schema() == "" {
+			statements, values = []string{"PRAGMA ignore_check_constraints = on"}, []string{"infinity", "", "7"}
+		}
+		for _, statement := range statements {
+			if _, err := store.DB().Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, column := range []string{"created_at", "last_used_at"} {
+			for _, value := range values {
+				if _, err := store.DB().Exec("UPDATE identities SET " + column + " = '" + value + "' WHERE subject = '2'"); err != nil {
+					t.Fatal(err)
+				}
+				links, err := store.Identities(t.Context(), ana.ID())
+				var m *domain.Malformed
+				if !errors.As(err, &m) || m.ID != ana.ID() || m.Column != column || domain.KindOf(err) != domain.ErrInvalid {
+					t.Errorf("%s = %s: %v; want a malformed row", column, value, err)
+				}
+				if len(links) != 1 || links[0].Identity.Subject() != "1" {
+					t.Errorf("%s = %s: %v; want the other identity", column, value, links)
+				}
+			}
+			if _, err := store.DB().Exec("UPDATE identities SET " + column + " = '2026-01-01 00:00:00' WHERE subject = '2'"); err != nil {
+				t.Fatal(err)
+			}
+		}
 	})
 }
 
@@ -277,8 +412,24 @@ func TestRowsThatCouldNotBeReadAreRefused(t *testing.T) {
 	})
 }
 
+// withoutChecks makes of a table of users one that something else has made.
+func withoutChecks(t *testing.T, store *infra.Store) {
+	t.Helper()
+	statement := `DO $$ DECLARE name text; BEGIN
+		FOR name IN SELECT conname FROM pg_constraint WHERE conrelid = 'users'::regclass AND contype = 'c' LOOP
+			EXECUTE format('ALTER TABLE users DROP CONSTRAINT %I', name);
+		END LOOP; END $$`
+	if store.Schema() == "" {
+		statement = "PRAGMA ignore_check_constraints = on" // of the one connection that writes
+	}
+	if _, err := store.DB().Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestStoredRowsThatAreNotAccounts(t *testing.T) {
 	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
+		withoutChecks(t, store)
 		for column, value := range map[string]string{
 			"hashed_password": "''", "refresh_tokens": "'[1]'", "reset_token": "'short'",
 		} {

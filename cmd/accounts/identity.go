@@ -92,14 +92,17 @@ func (p *program) identityListCommand() *cobra.Command {
 					return err
 				}
 				links, err := store.Identities(ctx, id)
-				if err != nil {
+				if err != nil && len(links) == 0 {
 					return err
 				}
 				rows := make([]record, len(links))
 				for i, link := range links {
 					rows[i] = identityRecord(link)
 				}
-				return p.printAll(rows, "issuer", "subject", "created_at", "last_used_at")
+				if printErr := p.printAll(rows, "issuer", "subject", "created_at", "last_used_at"); printErr != nil {
+					return printErr
+				}
+				return err // of those that cannot be read
 			})
 		})
 }

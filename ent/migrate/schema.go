@@ -120,23 +120,11 @@ func init() {
 	AccountEventsTable.Annotation = &entsql.Annotation{
 		Table: "account_events",
 	}
-	AccountEventsTable.Annotation.Checks = map[string]string{
-		"account_events_kind_check": "kind <> ''",
-	}
 	IdentitiesTable.ForeignKeys[0].RefTable = UsersTable
 	IdentitiesTable.Annotation = &entsql.Annotation{
 		Table: "identities",
 	}
-	IdentitiesTable.Annotation.Checks = map[string]string{
-		"identities_issuer_check":  "issuer <> ''",
-		"identities_subject_check": "subject <> ''",
-	}
 	UsersTable.Annotation = &entsql.Annotation{
 		Table: "users",
-	}
-	UsersTable.Annotation.Checks = map[string]string{
-		"users_failed_login_attempts_check": "failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647",
-		"users_phone_code_attempts_check":   "phone_code_attempts >= 0 AND phone_code_attempts <= 2147483647",
-		"users_version_check":               "version >= 1",
 	}
 }

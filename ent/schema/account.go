@@ -72,6 +72,32 @@ func (l LinkedIdentity) Annotations() []schema.Annotation {
 	return annotationsFor(l.Dialect, Identity{}.Annotations())
 }
 
+// AuditTrail is to the trail of infra/audit what [Account] is to the accounts. It has no edge: the trail outlives the accounts.
+//
+//	type AccountEvent struct{ ent.Schema }
+//
+//	func (AccountEvent) Mixin() []ent.Mixin { return []ent.Mixin{schema.AuditTrail{Dialect: dialect.Postgres}} }
+//
+// The application's migrations also have the statements of [AppendOnly]. An application without the trail leaves it out, and says so to the store's
+// CheckSchema.
+type AuditTrail struct {
+	mixin.Schema
+
+	// Dialect is as in [Account].
+	Dialect string
+}
+
+// Fields are those of the AccountEvent.
+func (t AuditTrail) Fields() []ent.Field { return fieldsFor(t.Dialect, AccountEvent{}.Fields()) }
+
+// Indexes are those of the AccountEvent.
+func (AuditTrail) Indexes() []ent.Index { return AccountEvent{}.Indexes() }
+
+// Annotations are the table's name and its checks.
+func (t AuditTrail) Annotations() []schema.Annotation {
+	return annotationsFor(t.Dialect, AccountEvent{}.Annotations())
+}
+
 // fieldsFor leaves SQLite its default collation, BINARY, which is the order that "C" means.
 func fieldsFor(database string, fields []ent.Field) []ent.Field {
 	if database != dialect.SQLite {

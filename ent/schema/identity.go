@@ -49,9 +49,13 @@ func (Identity) Indexes() []ent.Index {
 func (Identity) Annotations() []schema.Annotation {
 	return []schema.Annotation{
 		entsql.Annotation{Table: "identities"},
-		entsql.Checks(map[string]string{
+		Checks(dialect.Postgres, map[string]string{
 			"identities_issuer_check":  "issuer <> ''",
 			"identities_subject_check": "subject <> ''",
+		}),
+		Checks(dialect.SQLite, map[string]string{
+			"identities_issuer_check":  sqliteText("issuer"),
+			"identities_subject_check": sqliteText("subject"),
 		}),
 		timeChecks("identities", "created_at", "last_used_at"),
 	}

@@ -3,6 +3,7 @@
 package schema
 
 import (
+	"strings"
 	"time"
 
 	"entgo.io/ent"
@@ -89,7 +90,9 @@ func (User) Indexes() []ent.Index {
 // Annotations of the User: the checks that both databases understand, and those that each words in its own way. The latter
 // refuse an address or a name that is not canonical, even in a plain INSERT: without them A@x.org and a@x.org would be two
 // accounts. SQLite's lower() knows ASCII only; there the program alone folds other scripts. They also refuse what could not be read
-// or printed: an address without its "@", an empty name, a time that is infinite or not of the years 1 to 9999.
+// or printed: an address without its "@", an empty name, a time that is infinite or not of the years 1 to 9999, the version behind which there is none;
+// and on SQLite, which stores values of any type in any column, values of another type. What a check cannot say there, of a text's encoding and of
+// the elements of a JSON array, is reported when it is read.
 //
 // fillfactor: pages are filled to 85 %, so that the new version of a row finds room beside the old one and needs no new entry
 // in any index (a HOT update). toast_tuple_target: a row of up to about 4 kB stays in one piece. The list of 20 sessions would
@@ -97,25 +100,32 @@ func (User) Indexes() []ent.Index {
 func (User) Annotations() []schema.Annotation {
 	return []schema.Annotation{
 		entsql.Annotation{Table: "users"},
-		entsql.Checks(map[string]string{
-			"users_failed_login_attempts_check": "failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647",
-			"users_phone_code_attempts_check":   "phone_code_attempts >= 0 AND phone_code_attempts <= 2147483647",
-			"users_version_check":               "version >= 1",
-		}),
 		Checks(dialect.Postgres, map[string]string{
-			"users_id_check":             "id <> '00000000-0000-0000-0000-000000000000'",
-			"users_email_check":          postgresEmail("email"),
-			"users_pending_email_check":  postgresEmail("pending_email"),
-			"users_username_check":       `username <> '' AND username = lower(username COLLATE "default") AND username IS NFC NORMALIZED`,
-			"users_refresh_tokens_check": "jsonb_typeof(refresh_tokens) = 'array'",
+			"users_id_check":                    "id <> '00000000-0000-0000-0000-000000000000'",
+			"users_email_check":                 postgresEmail("email"),
+			"users_pending_email_check":         postgresEmail("pending_email"),
+			"users_username_check":              `username <> '' AND username = lower(username COLLATE "default") AND username IS NFC NORMALIZED`,
+			"users_hashed_password_check":       "hashed_password <> ''",
+			"users_refresh_tokens_check":        "jsonb_typeof(refresh_tokens) = 'array' AND NOT jsonb_path_exists(refresh_tokens, 'strict $[*]?(@.type() != \"string\")')",
+			"users_failed_login_attempts_check": "failed_login_attempts >= 0",
+			"users_phone_code_attempts_check":   "phone_code_attempts >= 0",
+			"users_version_check":               "version >= 1 AND version < 9223372036854775807",
 		}),
 		Checks(dialect.SQLite, map[string]string{
-			"users_id_check":             "id GLOB '????????-????-????-????-????????????' AND id NOT GLOB '*[^-0-9a-f]*' AND id <> '00000000-0000-0000-0000-000000000000'",
-			"users_email_check":          sqliteEmail("email"),
-			"users_pending_email_check":  sqliteEmail("pending_email"),
-			"users_username_check":       "username <> '' AND username = lower(username)",
-			"users_refresh_tokens_check": "json_type(refresh_tokens) = 'array'",
+			"users_id_check":                    "typeof(id) = 'text' AND id GLOB '" + sqliteUUIDPattern + "' AND id <> '00000000-0000-0000-0000-000000000000'",
+			"users_email_check":                 sqliteEmail("email"),
+			"users_pending_email_check":         sqliteEmail("pending_email"),
+			"users_username_check":              sqliteText("username") + " AND username = lower(username)",
+			"users_hashed_password_check":       sqliteText("hashed_password"),
+			"users_is_active_check":             "is_active IN (0, 1)",
+			"users_is_verified_check":           "is_verified IN (0, 1)",
+			"users_refresh_tokens_check":        "typeof(refresh_tokens) = 'text' AND json_type(refresh_tokens) = 'array'",
+			"users_failed_login_attempts_check": sqliteInteger("failed_login_attempts", "0", "2147483647"),
+			"users_phone_code_attempts_check":   sqliteInteger("phone_code_attempts", "0", "2147483647"),
+			"users_version_check":               sqliteInteger("version", "1", "9223372036854775806"),
 		}),
+		sqliteTexts("users", "first_name", "last_name", "phone"),
+		digestChecks("users", "reset_token", "verification_token", "phone_code"),
 		timeChecks("users", "last_login", "locked_until", "reset_token_expiry", "verification_token_expiry", "phone_code_expiry", "phone_verified_at", "created_at", "updated_at"),
 		Statements(dialect.Postgres, `ALTER TABLE "users" SET (fillfactor = 85, toast_tuple_target = 4080)`),
 	}
@@ -126,11 +136,41 @@ func postgresEmail(column string) string {
 }
 
 func sqliteEmail(column string) string {
-	return column + " LIKE '_%@_%' AND " + column + " = lower(" + column + ")"
+	return "typeof(" + column + ") IN ('text', 'null') AND " + column + " LIKE '_%@_%' AND " + column + " = lower(" + column + ")"
 }
 
-// timeChecks refuse a time that is infinite or not of the years 1 to 9999, and on SQLite a text that is not a time as the store and
-// CURRENT_TIMESTAMP write it: UTC, without a zone, and without zeros at the end of the fraction. Of two forms of one time, texts of which compare
+// sqliteInteger refuses what SQLite also stores in a column of integers: a fraction, a text, a blob.
+func sqliteInteger(column, least, most string) string {
+	return "typeof(" + column + ") = 'integer' AND " + column + " >= " + least + " AND " + column + " <= " + most
+}
+
+// sqliteText refuses the empty text, and blobs, which SQLite stores in any column and which are not equal to the same text.
+func sqliteText(column string) string {
+	return "typeof(" + column + ") = 'text' AND " + column + " <> ''"
+}
+
+// sqliteTexts refuses blobs in columns that may be NULL.
+func sqliteTexts(table string, columns ...string) Database {
+	checks := map[string]string{}
+	for _, column := range columns {
+		checks[table+"_"+column+"_check"] = "typeof(" + column + ") IN ('text', 'null')"
+	}
+	return Checks(dialect.SQLite, checks)
+}
+
+// digestChecks refuse what is no SHA-256 digest in hexadecimal, such as a token.
+func digestChecks(table string, columns ...string) Database {
+	postgres, sqlite := map[string]string{}, map[string]string{}
+	for _, column := range columns {
+		name := table + "_" + column + "_check"
+		postgres[name] = column + " ~ '^[0-9a-f]{64}$'"
+		sqlite[name] = "typeof(" + column + ") IN ('text', 'null') AND length(" + column + ") = 64 AND " + column + " NOT GLOB '*[^0-9a-f]*'"
+	}
+	return Database{Checks: map[string]map[string]string{dialect.Postgres: postgres, dialect.SQLite: sqlite}}
+}
+
+// timeChecks refuse a time that is infinite or not of the years 1 to 9999, and on SQLite a value that is not a time as the store and
+// CURRENT_TIMESTAMP write it: a text, of a day that there is, UTC, without a zone, and without zeros at the end of the fraction. Of two forms of one time, texts of which compare
 // differently, a list would return the account of one twice.
 func timeChecks(table string, columns ...string) Database {
 	postgres, sqlite := map[string]string{}, map[string]string{}
@@ -138,7 +178,7 @@ func timeChecks(table string, columns ...string) Database {
 		name := table + "_" + column + "_check"
 		postgres[name] = column + " >= '0001-01-01 00:00:00+00' AND " + column + " < '10000-01-01 00:00:00+00'"
 		sqlite[name] = column + " IS NULL OR " + column + " GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]*' AND " +
-			column + " NOT GLOB '0000*' AND datetime(" + column + ") IS NOT NULL AND length(" + column + ") <= 26 AND substr(" + column +
+			column + " NOT GLOB '0000*' AND typeof(" + column + ") = 'text' AND datetime(" + column + ") IS substr(" + column + ", 1, 19) AND length(" + column + ") <= 26 AND substr(" + column +
 			", 20) NOT GLOB '*[^.0-9]*' AND " + column + " NOT GLOB '*.*0'"
 	}
 	return Database{Checks: map[string]map[string]string{dialect.Postgres: postgres, dialect.SQLite: sqlite}}
@@ -153,6 +193,9 @@ var currentTime = entsql.Default("CURRENT_TIMESTAMP")
 // sqliteUUID is a random UUID (version 4, RFC 9562 5.4).
 const sqliteUUID = `(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' ||` +
 	` substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))`
+
+// sqliteUUIDPattern is what GLOB matches a UUID with, as the store writes it.
+var sqliteUUIDPattern = strings.ReplaceAll("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", "x", "[0-9a-f]")
 
 // varchar gives PostgreSQL's columns their width; SQLite has none.
 func varchar(width string) map[string]string {

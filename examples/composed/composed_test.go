@@ -23,6 +23,7 @@ import (
 	accounts "github.com/softbee/accounts/ent/schema"
 	"github.com/softbee/accounts/examples/composed/ent/user"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/audit"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/sqlite"
 	"github.com/softbee/accounts/infra/storetest"
@@ -101,13 +102,13 @@ func TestContract(t *testing.T) {
 func TestCheckSchema(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		store, _ := d.migrated(t)
-		if err := store.CheckSchema(t.Context(), "account_events"); err != nil {
+		if err := store.CheckSchema(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if _, err := store.DB().Exec("DROP INDEX users_email_key"); err != nil {
 			t.Fatal(err)
 		}
-		if err := store.CheckSchema(t.Context(), "account_events"); !errors.Is(err, domain.ErrDrift) || !strings.Contains(err.Error(), "users_email_key") {
+		if err := store.CheckSchema(t.Context()); !errors.Is(err, domain.ErrDrift) || !strings.Contains(err.Error(), "users_email_key") {
 			t.Errorf("without an index: %v", err)
 		}
 	})
@@ -173,34 +174,63 @@ func TestProgram(t *testing.T) {
 	})
 }
 
-// TestStorage demands the statements that ent cannot declare in the migrations.
-func TestStorage(t *testing.T) {
-	var files strings.Builder
-	paths, err := filepath.Glob("migrations/postgres/*.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
+// TestTrail keeps the audit trail in the application's table, append-only.
+func TestTrail(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		ctx := t.Context()
+		store, _ := d.migrated(t, infra.WithHook(audit.Hook(audit.Options{})))
+		ana := storetest.NewUser(t, "ana")
+		if err := register(ctx, store, "Acme", ana); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Delete(ctx, ana.ID()); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := audit.List(ctx, store, audit.Query{UserID: ana.ID()})
+		if err != nil || len(entries) != 2 || entries[0].Kind != domain.EventRegistered || entries[1].Kind != domain.EventDeleted {
+			t.Errorf("the trail is %v, %v", entries, err)
+		}
+		if n, err := client(store, store.DB()).AccountEvent.Query().Count(ctx); err != nil || n != 2 {
+			t.Errorf("ent's client counts %d, %v", n, err)
+		}
+		for _, statement := range []string{"UPDATE account_events SET kind = 'x'", "DELETE FROM account_events"} {
+			if _, err := store.DB().Exec(statement); err == nil || !strings.Contains(err.Error(), "append-only") {
+				t.Errorf("%s: %v", statement, err)
+			}
+		}
+		if n, err := audit.Prune(ctx, store, time.Now().Add(time.Hour), 10); err != nil || n != 2 {
+			t.Errorf("pruned %d, %v", n, err)
+		}
+	})
+}
+
+// TestStatements demands the statements that ent cannot declare in the migrations.
+func TestStatements(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		var files strings.Builder
+		paths, err := filepath.Glob(filepath.Join("migrations", d.name, "*.sql"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		files.Write(text)
-	}
-	n := 0
-	for _, annotation := range (accounts.User{}).Annotations() {
-		if own, ok := annotation.(accounts.Database); ok {
-			for _, statement := range own.Statements[dialect.Postgres] {
-				n++
-				if !strings.Contains(files.String(), statement) {
-					t.Errorf("the migrations lack %s", statement)
-				}
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files.Write(text)
+		}
+		statements := accounts.AppendOnly(d.dialect)
+		for _, annotation := range (accounts.User{}).Annotations() {
+			if own, ok := annotation.(accounts.Database); ok {
+				statements = append(statements, own.Statements[d.dialect]...)
 			}
 		}
-	}
-	if n == 0 {
-		t.Error("the account declares no statement")
-	}
+		for _, statement := range statements {
+			if !strings.Contains(files.String(), statement+";\n") {
+				t.Errorf("the migrations lack %s", statement)
+			}
+		}
+	})
 }
 
 // upgraded is what the next release of the accounts module brings, by what the previous one lacked in ent/schema/user.go.
@@ -265,8 +295,13 @@ func TestUpgrade(t *testing.T) {
 		apply()
 
 		store := d.open(t, address)
-		if err := store.CheckSchema(t.Context(), "account_events"); !errors.Is(err, domain.ErrDrift) || !strings.Contains(err.Error(), "users.last_login is missing") {
+		if err := store.CheckSchema(t.Context()); !errors.Is(err, domain.ErrDrift) || !strings.Contains(err.Error(), "users.last_login is missing") {
 			t.Errorf("on the previous schema: %v", err)
+		}
+		for _, statement := range accounts.AppendOnly(d.dialect) { // which are in a file of their own
+			if _, err := store.DB().Exec(statement); err != nil {
+				t.Fatal(err)
+			}
 		}
 		fill(t, store.DB())
 		before, identities := rows(t, store.DB(), "users", nil), rows(t, store.DB(), "identities", nil)
@@ -277,7 +312,7 @@ func TestUpgrade(t *testing.T) {
 		execute("go", "generate", "./ent")
 		execute(program, "migrate", "diff", "upgrade", "--env", d.name)
 		apply()
-		if err := store.CheckSchema(t.Context(), "account_events"); err != nil {
+		if err := store.CheckSchema(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if after := rows(t, store.DB(), "users", before.columns); !slices.Equal(after.values, before.values) {
@@ -354,7 +389,7 @@ func TestDocumentedCommands(t *testing.T) {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	store := d.open(t, address)
-	if err := store.CheckSchema(t.Context(), "account_events"); err != nil {
+	if err := store.CheckSchema(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if _, err := store.DB().Exec("SELECT things FROM organizations"); err != nil {

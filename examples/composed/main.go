@@ -24,6 +24,7 @@ import (
 	"github.com/softbee/accounts/examples/composed/ent"
 	"github.com/softbee/accounts/examples/composed/ent/organization"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/audit"
 	"github.com/softbee/accounts/infra/password"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/sqlite"
@@ -45,8 +46,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		return err
 	}
 	defer store.Close()
-	// The migrations are the application's: so it asks for what the store needs, not for a history. It keeps no audit trail.
-	if err := store.CheckSchema(ctx, "account_events"); err != nil {
+	// The migrations are the application's: so it asks for what the store needs, not for a history.
+	if err := store.CheckSchema(ctx); err != nil {
 		return err
 	}
 
@@ -75,10 +76,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 }
 
 func open(ctx context.Context, database string) (*infra.Store, error) {
+	trail := infra.WithHook(audit.Hook(audit.Options{}))
 	if strings.HasPrefix(database, "postgres://") {
-		return postgres.Open(ctx, database)
+		return postgres.Open(ctx, database, trail)
 	}
-	return sqlite.Open(ctx, database)
+	return sqlite.Open(ctx, database, trail)
 }
 
 func newUser(ctx context.Context, store *infra.Store, address, name, typed string) (*domain.User, error) {

@@ -141,7 +141,7 @@ func (f *file) readSource(ctx context.Context) error {
 // plan works out the statements, what stays, and what is in the way.
 func (f *file) plan(ctx context.Context) error {
 	s := f.source
-	for _, other := range []string{"identities", "users", fileOld} {
+	for _, other := range []string{"account_events", "identities", "users", fileOld} {
 		found, err := f.pairs(ctx, "SELECT name, type FROM sqlite_schema WHERE name = ?1", other)
 		if err != nil {
 			return err
@@ -179,6 +179,11 @@ func (f *file) plan(ctx context.Context) error {
 		}
 	}
 	f.statements = append(f.statements, indexes...)
+	for _, statement := range f.runner.Statements() {
+		if createsRoutine.MatchString(statement) {
+			f.statements = append(f.statements, strings.TrimSuffix(statement, ";"))
+		}
+	}
 	if s.inPlace {
 		if err := f.keep(ctx); err != nil {
 			return err

@@ -1,7 +1,7 @@
 // Package audit keeps a trail of what happens to accounts, in the table account_events: who signed in, was locked, got another password. It is a
 // hook of the store. An entry is stored in the transaction of the change that it is about, or not at all.
 //
-// The trail is append-only: nothing here changes an entry, and [Prune] alone deletes. On PostgreSQL triggers refuse everybody else, and the role of an
+// The trail is append-only: nothing here changes an entry, and [Prune] alone deletes. Triggers refuse everybody else. On PostgreSQL the role of an
 // application needs only INSERT and SELECT on the table. It outlives the account, and holds no secret, address or name but what the application
 // has put into the [domain.Origin] of the context.
 package audit
@@ -164,22 +164,47 @@ func Prune(ctx context.Context, store *infra.Store, before time.Time, limit int)
 		return 0, refuse(op, "limit", "is not 1 to 100000")
 	}
 	err = store.InTx(ctx, func(tx *infra.Tx) error {
-		if tx.Dialect() == migration.Postgres {
-			// The trigger looks for it. It ends with the transaction.
-			if _, err := tx.Exec(ctx, op, "SET LOCAL accounts.retention = 'on'"); err != nil {
-				return err
-			}
+		restore, err := permit(ctx, op, tx)
+		if err != nil {
+			return err
 		}
 		table := tx.Table(accountevent.Table)
 		n, err := tx.Exec(ctx, op, "DELETE FROM "+table+" WHERE id IN (SELECT id FROM (SELECT id, occurred_at FROM "+table+
 			" ORDER BY id LIMIT ?) AS oldest WHERE occurred_at < ?)", limit, before)
+		if err != nil {
+			return err
+		}
 		deleted = int(n)
-		return err
+		return restore()
 	}, infra.Retry(10))
 	if err != nil {
 		return 0, err
 	}
 	return deleted, nil
+}
+
+// permit lets the transaction delete entries, until it ends or restore is called.
+func permit(ctx context.Context, op string, tx *infra.Tx) (restore func() error, err error) {
+	restore = func() error { return nil }
+	if tx.Dialect() == migration.Postgres {
+		// The trigger looks for it. It ends with the transaction.
+		_, err := tx.Exec(ctx, op, "SET LOCAL accounts.retention = 'on'")
+		return restore, err
+	}
+	// SQLite's triggers see no settings. Its transactions have changes of the schema too, and exclude other writers.
+	const trigger = "account_events_no_delete"
+	var statement string
+	err = tx.Query(ctx, op, "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?", []any{trigger}, func(rows infra.Rows) error {
+		return rows.Scan(&statement)
+	})
+	if err != nil || statement == "" {
+		return restore, err
+	}
+	_, err = tx.Exec(ctx, op, "DROP TRIGGER "+trigger)
+	return func() error {
+		_, err := tx.Exec(ctx, op, statement)
+		return err
+	}, err
 }
 
 func refuse(op, field, reason string) error {

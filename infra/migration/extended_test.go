@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +20,8 @@ func (d testDatabase) extended(t testing.TB) string {
 	t.Helper()
 	return readFile(t, filepath.Join("..", "..", "ent", "generate", "testdata", "shop."+d.name+".sql"))
 }
+
+var makesRoutine = regexp.MustCompile(`^CREATE (OR REPLACE FUNCTION|TRIGGER) `)
 
 func TestExtendedSchema(t *testing.T) {
 	t.Parallel()
@@ -44,11 +47,13 @@ func TestExtendedSchema(t *testing.T) {
 		if err := plan.Verify(t.Context(), runner, options.Desired, d.dev(t)); err != nil {
 			t.Error(err)
 		}
-		// The declared schema alone makes the same.
+		// The declared schema alone makes the same, but for triggers and functions, which it cannot say.
 		bare := d.open(t, d.url(t))
 		mustExec(t, bare, options.Desired)
-		if err := plan.Verify(t.Context(), d.runner(t, bare, os.DirFS(dir)), options.Desired, d.dev(t)); err != nil {
-			t.Errorf("the file of the declared schema: %v", err)
+		var drift *plan.DriftError
+		if err := plan.Verify(t.Context(), d.runner(t, bare, os.DirFS(dir)), options.Desired, d.dev(t)); err != nil && (!errors.As(err, &drift) ||
+			slices.ContainsFunc(drift.Statements, func(s string) bool { return !makesRoutine.MatchString(s) })) {
+			t.Errorf("the file of the declared schema: %v, %+v", err, drift)
 		}
 
 		for _, refused := range []string{
@@ -86,8 +91,8 @@ func TestChecksConverge(t *testing.T) {
 	t.Parallel()
 	d := onPostgres
 	dir := onDisk(t, d.embedded(t))
-	desired := strings.Replace(d.desired(t), `CHECK (version >= 1)`,
-		`CHECK (version >= 1), CONSTRAINT "users_role_check" CHECK (first_name IN ('a', 'b') OR last_name NOT IN ('c') OR (phone BETWEEN '1' AND '2'))`, 1)
+	desired := strings.Replace(d.desired(t), `CHECK (failed_login_attempts >= 0)`,
+		`CHECK (failed_login_attempts >= 0), CONSTRAINT "users_role_check" CHECK (first_name IN ('a', 'b') OR last_name NOT IN ('c') OR (phone BETWEEN '1' AND '2'))`, 1)
 	options := plan.DiffOptions{Dialect: d.dialect, Dir: dir, Desired: desired, Name: "check_it", Dev: d.dev(t)}
 	if path, err := plan.Diff(t.Context(), options); err != nil || path == "" {
 		t.Fatal(path, err)
@@ -99,6 +104,11 @@ func TestChecksConverge(t *testing.T) {
 	runner := d.runner(t, db, os.DirFS(dir))
 	mustUp(t, runner)
 	mustExec(t, bare, desired)
+	for _, statement := range runner.Statements() {
+		if makesRoutine.MatchString(statement) {
+			mustExec(t, bare, statement)
+		}
+	}
 	for name, runner := range map[string]*migration.Runner{"migrated": runner, "from the file": d.runner(t, bare, os.DirFS(dir))} {
 		for place, dev := range d.places(t) {
 			if err := plan.Verify(t.Context(), runner, desired, dev); err != nil {

@@ -1,11 +1,13 @@
 package migration_test
 
 import (
+	"errors"
 	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/migration"
 )
 
@@ -32,15 +34,21 @@ func TestFilesWithTheLinesOfWindows(t *testing.T) {
 		if err := d.runner(t, db, embedded).Check(t.Context()); err != nil {
 			t.Errorf("the history differs from that of the same files with the lines of Unix: %v", err)
 		}
-		// What is hashed with these ends of lines is taken as it is.
+		// What is hashed with these ends of lines is taken as it is, but for a file with a directive, which Atlas would not read.
 		hashed := map[string]string{}
 		for name, file := range windows {
 			if strings.HasSuffix(name, ".sql") {
 				hashed[name] = string(file.Data)
 			}
 		}
-		if _, err := migration.New(db, d.dialect, directory(t, hashed), migration.Schema{}); err != nil {
-			t.Error(err)
+		var want error
+		for _, text := range hashed {
+			if strings.Contains(text, "-- atlas:") {
+				want = domain.ErrInvalid
+			}
+		}
+		if _, err := migration.New(db, d.dialect, directory(t, hashed), migration.Schema{}); !errors.Is(err, want) {
+			t.Errorf("%v; want %v", err, want)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -180,7 +181,7 @@ func TestRebuildRefusesWhatItWouldLose(t *testing.T) {
 	d := databases[1]
 	for name, losses := range map[string][2]string{
 		"generated column": {"ALTER TABLE users ADD COLUMN shout text GENERATED ALWAYS AS (upper(username)) VIRTUAL", "column shout of users"},
-		"constraint": {"PRAGMA writable_schema = on; UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (version >= 1)', 'CHECK (version >= 1), CONSTRAINT app_c CHECK (phone <> 1)') WHERE name = 'users'; PRAGMA writable_schema = reset",
+		"constraint": {"PRAGMA writable_schema = on; UPDATE sqlite_schema SET sql = replace(sql, 'PRIMARY KEY (`id`)', 'PRIMARY KEY (`id`), CONSTRAINT app_c CHECK (phone <> 1)') WHERE name = 'users'; PRAGMA writable_schema = reset",
 			"constraint app_c of users"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -199,6 +200,73 @@ func TestRebuildRefusesWhatItWouldLose(t *testing.T) {
 			}
 			if after := queryString(t, db, "SELECT sql FROM sqlite_schema WHERE name = 'users'"); after != before {
 				t.Errorf("the table is\n%s", after)
+			}
+		})
+	}
+}
+
+// TestRebuildKeepsOurTriggers: a table of SQLite that is made again has its triggers afterwards, by any author of the file, and run by any program.
+func TestRebuildKeepsOurTriggers(t *testing.T) {
+	t.Parallel()
+	d := databases[1]
+	const triggers = "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name)"
+	dir := onDisk(t, d.embedded(t))
+	changed := strings.Replace(d.desired(t), "`kind` text NOT NULL", "`kind` text NOT NULL DEFAULT ('none')", 1)
+	if changed == d.desired(t) {
+		t.Fatal("the declared schema has no kind")
+	}
+	path, err := plan.Diff(t.Context(), plan.DiffOptions{Dialect: d.dialect, Dir: dir, Desired: changed, Name: "rebuild", Dev: d.dev(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := readFile(t, path)
+	if !strings.HasPrefix(whole, "-- atlas:delimiter ;\\n\\n\n\n") || strings.Count(whole, "CREATE TRIGGER") != 3 || !strings.Contains(whole, "DROP TABLE `account_events`") {
+		t.Fatalf("the file is\n%s", whole)
+	}
+	withoutTriggers, _, _ := strings.Cut(whole, "-- Make again trigger")
+	for name, text := range map[string]string{"ours": whole, "without triggers": withoutTriggers} {
+		t.Run(name, func(t *testing.T) {
+			url := d.url(t)
+			db := d.open(t, url)
+			base := d.runner(t, db, d.embedded(t))
+			mustUp(t, base)
+			status, err := base.Status(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustExec(t, db, "INSERT INTO account_events (account_id, kind) VALUES ('00000000-0000-4000-8000-000000000001', 'x')",
+				"CREATE TRIGGER app_trigger AFTER INSERT ON account_events BEGIN SELECT 1; END")
+			before := queryString(t, db, triggers)
+			directory := and(t, d.embedded(t), map[string]string{filepath.Base(path): text})
+			findings, err := plan.Lint(t.Context(), plan.LintOptions{Dialect: d.dialect, Dir: directory, Latest: 1, Dev: d.dev(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lost := 0
+			for _, f := range findings {
+				if f.Code == "BC108" || f.Code == "AC104" {
+					lost++
+				}
+			}
+			if want := map[string]int{"ours": 0, "without triggers": 3}[name]; lost != want {
+				t.Errorf("findings %+v; want %d of lost triggers", findings, want)
+			}
+			runner := d.runner(t, db, directory)
+			mustUp(t, runner)
+			if after := queryString(t, db, triggers); after != before {
+				t.Errorf("the triggers are\n%s\nand were\n%s", after, before)
+			}
+			if err := plan.Verify(t.Context(), runner, changed, d.dev(t)); err != nil {
+				t.Error(err)
+			}
+			if _, err := plan.Down(t.Context(), runner, plan.DownOptions{To: status.Current, Dev: d.dev(t)}); err != nil {
+				t.Fatal(err)
+			}
+			if after := queryString(t, db, triggers); after != before {
+				t.Errorf("after going back the triggers are\n%s\nand were\n%s", after, before)
+			}
+			if err := plan.Verify(t.Context(), base, d.desired(t), d.dev(t)); err != nil {
+				t.Error(err)
 			}
 		})
 	}

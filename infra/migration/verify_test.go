@@ -28,7 +28,7 @@ func TestVerify(t *testing.T) {
 			"default":         {"ALTER TABLE users ALTER COLUMN version SET DEFAULT 2", `ALTER COLUMN "version" SET DEFAULT 1`},
 			"no default":      {"ALTER TABLE users ALTER COLUMN id DROP DEFAULT", `ALTER COLUMN "id" SET DEFAULT gen_random_uuid()`},
 			"collation":       {`ALTER TABLE users ALTER COLUMN email TYPE varchar(255) COLLATE "POSIX"`, `COLLATE "C"`},
-			"check":           {"ALTER TABLE users DROP CONSTRAINT users_version_check, ADD CONSTRAINT users_version_check CHECK (version >= 0)", `CHECK (version >= 1)`},
+			"check":           {"ALTER TABLE users DROP CONSTRAINT users_version_check, ADD CONSTRAINT users_version_check CHECK (version >= 0)", `CHECK ((version >= 1) AND`},
 			"no check":        {"ALTER TABLE users DROP CONSTRAINT users_email_check", `ADD CONSTRAINT "users_email_check"`},
 			"dropped index":   {"DROP INDEX users_created_at", `CREATE INDEX "users_created_at"`},
 			"storage":         {"ALTER TABLE users RESET (fillfactor)", `SET (fillfactor=85);`},
@@ -38,12 +38,25 @@ func TestVerify(t *testing.T) {
 			"invalid index":   {"UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'users_created_at'::regclass", `REINDEX INDEX CONCURRENTLY users_created_at`},
 			"check not valid": {"ALTER TABLE users DROP CONSTRAINT users_version_check, ADD CONSTRAINT users_version_check CHECK (version >= 1) NOT VALID", `VALIDATE CONSTRAINT users_version_check`},
 			"no table":        {"DROP TABLE users CASCADE", `CREATE TABLE "users"`},
+			"no trigger":      {"DROP TRIGGER account_events_append_only ON account_events", "CREATE TRIGGER account_events_append_only BEFORE"},
+			"other trigger": {"DROP TRIGGER account_events_append_only ON account_events; CREATE TRIGGER account_events_append_only BEFORE UPDATE ON account_events " +
+				"FOR EACH ROW EXECUTE FUNCTION account_events_append_only()", `DROP TRIGGER "account_events_append_only" ON "account_events";`},
+			"trigger disabled":     {"ALTER TABLE account_events DISABLE TRIGGER account_events_append_only", `ENABLE TRIGGER "account_events_append_only";`},
+			"triggers disabled":    {"ALTER TABLE account_events DISABLE TRIGGER ALL", `ENABLE TRIGGER "account_events_no_truncate";`},
+			"trigger for replicas": {"ALTER TABLE account_events ENABLE REPLICA TRIGGER account_events_append_only", `ENABLE TRIGGER "account_events_append_only";`},
+			"function's body": {"CREATE OR REPLACE FUNCTION account_events_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+				"CREATE OR REPLACE FUNCTION account_events_append_only()"},
+			"function's rights": {"ALTER FUNCTION account_events_append_only() SECURITY DEFINER", "CREATE OR REPLACE FUNCTION account_events_append_only()"},
+			"no function":       {"DROP FUNCTION account_events_append_only() CASCADE", "CREATE OR REPLACE FUNCTION account_events_append_only()"},
 		},
 		"sqlite": {
 			"dropped index": {"DROP INDEX users_created_at", "CREATE INDEX `users_created_at`"},
 			"collation":     {"PRAGMA writable_schema = on; UPDATE sqlite_schema SET sql = replace(sql, '`email` text', '`email` text COLLATE NOCASE') WHERE name = 'users'; PRAGMA writable_schema = reset", "new_users"},
 			"check":         {"PRAGMA writable_schema = on; UPDATE sqlite_schema SET sql = replace(sql, 'version >= 1', 'version >= 0') WHERE name = 'users'; PRAGMA writable_schema = reset", "new_users"},
 			"no table":      {"DROP TABLE users", "CREATE TABLE `users`"},
+			"no trigger":    {"DROP TRIGGER account_events_no_update", "CREATE TRIGGER `account_events_no_update`"},
+			"other trigger": {"DROP TRIGGER account_events_no_delete; CREATE TRIGGER account_events_no_delete BEFORE DELETE ON account_events WHEN OLD.id < 7 " +
+				"BEGIN SELECT RAISE(ABORT, 'account_events is append-only'); END", `DROP TRIGGER "account_events_no_delete";`},
 		},
 	}
 	onEach(t, func(t *testing.T, d testDatabase) {
@@ -55,6 +68,7 @@ func TestVerify(t *testing.T) {
 					mustUp(t, runner)
 					// What belongs to the application around is not the runner's concern.
 					mustExec(t, db, "CREATE TABLE orders (id integer PRIMARY KEY, account text)")
+					mustExec(t, db, theirTriggers[d.name]...)
 					if err := plan.Verify(t.Context(), runner, d.desired(t), dev); err != nil {
 						t.Fatal(err)
 					}
@@ -73,6 +87,17 @@ func TestVerify(t *testing.T) {
 	})
 }
 
+// theirTriggers are an application's, one of them with a name that we have on another table.
+var theirTriggers = map[string][]string{
+	"postgres": {
+		"CREATE FUNCTION orders_touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+		"CREATE TRIGGER account_events_append_only BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION orders_touch()",
+		"CREATE TRIGGER orders_trigger AFTER INSERT ON account_events FOR EACH ROW EXECUTE FUNCTION orders_touch()",
+		"ALTER TABLE account_events DISABLE TRIGGER orders_trigger",
+	},
+	"sqlite": {"CREATE TRIGGER orders_trigger AFTER INSERT ON account_events BEGIN DELETE FROM orders; END"},
+}
+
 // What is printed as the remedy is one.
 func TestRemedyEndsTheDrift(t *testing.T) {
 	t.Parallel()
@@ -82,6 +107,14 @@ func TestRemedyEndsTheDrift(t *testing.T) {
 		mustUp(t, runner)
 		mustExec(t, db, "ALTER TABLE users ADD COLUMN x text", "DROP INDEX users_created_at",
 			"INSERT INTO users (email, username, hashed_password) VALUES ('a@example.org', 'ann', '-')")
+		if d.dialect == migration.Postgres {
+			mustExec(t, db, "DROP FUNCTION account_events_append_only() CASCADE", "CREATE FUNCTION account_events_append_only() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+				"CREATE TRIGGER account_events_append_only BEFORE INSERT ON account_events FOR EACH ROW EXECUTE FUNCTION account_events_append_only()",
+				"ALTER TABLE account_events DISABLE TRIGGER account_events_append_only")
+		} else {
+			mustExec(t, db, "DROP TRIGGER account_events_no_update", "DROP TRIGGER account_events_no_delete",
+				"CREATE TRIGGER account_events_no_delete AFTER DELETE ON account_events BEGIN SELECT 1; END")
+		}
 		var found *plan.DriftError
 		if err := plan.Verify(t.Context(), runner, d.desired(t), d.dev(t)); !errors.As(err, &found) {
 			t.Fatal(err)

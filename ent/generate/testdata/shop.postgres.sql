@@ -31,22 +31,26 @@ CREATE TABLE "users" (
   PRIMARY KEY ("id"),
   CONSTRAINT "users_created_at_check" CHECK (created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'),
   CONSTRAINT "users_email_check" CHECK (email LIKE '_%@_%' AND email = lower(email COLLATE "default") AND email IS NFC NORMALIZED),
-  CONSTRAINT "users_failed_login_attempts_check" CHECK (failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647),
+  CONSTRAINT "users_failed_login_attempts_check" CHECK (failed_login_attempts >= 0),
+  CONSTRAINT "users_hashed_password_check" CHECK (hashed_password <> ''),
   CONSTRAINT "users_id_check" CHECK (id <> '00000000-0000-0000-0000-000000000000'),
   CONSTRAINT "users_last_login_check" CHECK (last_login >= '0001-01-01 00:00:00+00' AND last_login < '10000-01-01 00:00:00+00'),
   CONSTRAINT "users_locked_until_check" CHECK (locked_until >= '0001-01-01 00:00:00+00' AND locked_until < '10000-01-01 00:00:00+00'),
   CONSTRAINT "users_pending_email_check" CHECK (pending_email LIKE '_%@_%' AND pending_email = lower(pending_email COLLATE "default") AND pending_email IS NFC NORMALIZED),
-  CONSTRAINT "users_phone_code_attempts_check" CHECK (phone_code_attempts >= 0 AND phone_code_attempts <= 2147483647),
+  CONSTRAINT "users_phone_code_attempts_check" CHECK (phone_code_attempts >= 0),
+  CONSTRAINT "users_phone_code_check" CHECK (phone_code ~ '^[0-9a-f]{64}$'),
   CONSTRAINT "users_phone_code_expiry_check" CHECK (phone_code_expiry >= '0001-01-01 00:00:00+00' AND phone_code_expiry < '10000-01-01 00:00:00+00'),
   CONSTRAINT "users_phone_verified_at_check" CHECK (phone_verified_at >= '0001-01-01 00:00:00+00' AND phone_verified_at < '10000-01-01 00:00:00+00'),
   CONSTRAINT "users_plan_check" CHECK (CAST("plan" AS text) IN ('free', 'paid', 'it''s')),
-  CONSTRAINT "users_refresh_tokens_check" CHECK (jsonb_typeof(refresh_tokens) = 'array'),
+  CONSTRAINT "users_refresh_tokens_check" CHECK (jsonb_typeof(refresh_tokens) = 'array' AND NOT jsonb_path_exists(refresh_tokens, 'strict $[*]?(@.type() != "string")')),
+  CONSTRAINT "users_reset_token_check" CHECK (reset_token ~ '^[0-9a-f]{64}$'),
   CONSTRAINT "users_reset_token_expiry_check" CHECK (reset_token_expiry >= '0001-01-01 00:00:00+00' AND reset_token_expiry < '10000-01-01 00:00:00+00'),
   CONSTRAINT "users_trial_nickname_check" CHECK (char_length(CAST(trial_nickname AS text)) > 1),
   CONSTRAINT "users_updated_at_check" CHECK (updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00'),
   CONSTRAINT "users_username_check" CHECK (username <> '' AND username = lower(username COLLATE "default") AND username IS NFC NORMALIZED),
+  CONSTRAINT "users_verification_token_check" CHECK (verification_token ~ '^[0-9a-f]{64}$'),
   CONSTRAINT "users_verification_token_expiry_check" CHECK (verification_token_expiry >= '0001-01-01 00:00:00+00' AND verification_token_expiry < '10000-01-01 00:00:00+00'),
-  CONSTRAINT "users_version_check" CHECK (version >= 1)
+  CONSTRAINT "users_version_check" CHECK (version >= 1 AND version < 9223372036854775807)
 );
 -- Create index "users_email_key" to table: "users"
 CREATE UNIQUE INDEX "users_email_key" ON "users" ("email");

@@ -16,6 +16,7 @@ import (
 	"entgo.io/ent/dialect"
 	"entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/sqlgraph"
+	"github.com/softbee/accounts/examples/composed/ent/accountevent"
 	"github.com/softbee/accounts/examples/composed/ent/identity"
 	"github.com/softbee/accounts/examples/composed/ent/organization"
 	"github.com/softbee/accounts/examples/composed/ent/user"
@@ -26,6 +27,8 @@ type Client struct {
 	config
 	// Schema is the client for creating, migrating and dropping schema.
 	Schema *migrate.Schema
+	// AccountEvent is the client for interacting with the AccountEvent builders.
+	AccountEvent *AccountEventClient
 	// Identity is the client for interacting with the Identity builders.
 	Identity *IdentityClient
 	// Organization is the client for interacting with the Organization builders.
@@ -43,6 +46,7 @@ func NewClient(opts ...Option) *Client {
 
 func (c *Client) init() {
 	c.Schema = migrate.NewSchema(c.driver)
+	c.AccountEvent = NewAccountEventClient(c.config)
 	c.Identity = NewIdentityClient(c.config)
 	c.Organization = NewOrganizationClient(c.config)
 	c.User = NewUserClient(c.config)
@@ -138,6 +142,7 @@ func (c *Client) Tx(ctx context.Context) (*Tx, error) {
 	return &Tx{
 		ctx:          ctx,
 		config:       cfg,
+		AccountEvent: NewAccountEventClient(cfg),
 		Identity:     NewIdentityClient(cfg),
 		Organization: NewOrganizationClient(cfg),
 		User:         NewUserClient(cfg),
@@ -160,6 +165,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 	return &Tx{
 		ctx:          ctx,
 		config:       cfg,
+		AccountEvent: NewAccountEventClient(cfg),
 		Identity:     NewIdentityClient(cfg),
 		Organization: NewOrganizationClient(cfg),
 		User:         NewUserClient(cfg),
@@ -169,7 +175,7 @@ func (c *Client) BeginTx(ctx context.Context, opts *sql.TxOptions) (*Tx, error) 
 // Debug returns a new debug-client. It's used to get verbose logging on specific operations.
 //
 //	client.Debug().
-//		Identity.
+//		AccountEvent.
 //		Query().
 //		Count(ctx)
 func (c *Client) Debug() *Client {
@@ -191,6 +197,7 @@ func (c *Client) Close() error {
 // Use adds the mutation hooks to all the entity clients.
 // In order to add hooks to a specific client, call: `client.Node.Use(...)`.
 func (c *Client) Use(hooks ...Hook) {
+	c.AccountEvent.Use(hooks...)
 	c.Identity.Use(hooks...)
 	c.Organization.Use(hooks...)
 	c.User.Use(hooks...)
@@ -199,6 +206,7 @@ func (c *Client) Use(hooks ...Hook) {
 // Intercept adds the query interceptors to all the entity clients.
 // In order to add interceptors to a specific client, call: `client.Node.Intercept(...)`.
 func (c *Client) Intercept(interceptors ...Interceptor) {
+	c.AccountEvent.Intercept(interceptors...)
 	c.Identity.Intercept(interceptors...)
 	c.Organization.Intercept(interceptors...)
 	c.User.Intercept(interceptors...)
@@ -207,6 +215,8 @@ func (c *Client) Intercept(interceptors ...Interceptor) {
 // Mutate implements the ent.Mutator interface.
 func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 	switch m := m.(type) {
+	case *AccountEventMutation:
+		return c.AccountEvent.mutate(ctx, m)
 	case *IdentityMutation:
 		return c.Identity.mutate(ctx, m)
 	case *OrganizationMutation:
@@ -215,6 +225,139 @@ func (c *Client) Mutate(ctx context.Context, m Mutation) (Value, error) {
 		return c.User.mutate(ctx, m)
 	default:
 		return nil, fmt.Errorf("ent: unknown mutation type %T", m)
+	}
+}
+
+// AccountEventClient is a client for the AccountEvent schema.
+type AccountEventClient struct {
+	config
+}
+
+// NewAccountEventClient returns a client for the AccountEvent from the given config.
+func NewAccountEventClient(c config) *AccountEventClient {
+	return &AccountEventClient{config: c}
+}
+
+// Use adds a list of mutation hooks to the hooks stack.
+// A call to `Use(f, g, h)` equals to `accountevent.Hooks(f(g(h())))`.
+func (c *AccountEventClient) Use(hooks ...Hook) {
+	c.hooks.AccountEvent = append(c.hooks.AccountEvent, hooks...)
+}
+
+// Intercept adds a list of query interceptors to the interceptors stack.
+// A call to `Intercept(f, g, h)` equals to `accountevent.Intercept(f(g(h())))`.
+func (c *AccountEventClient) Intercept(interceptors ...Interceptor) {
+	c.inters.AccountEvent = append(c.inters.AccountEvent, interceptors...)
+}
+
+// Create returns a builder for creating a AccountEvent entity.
+func (c *AccountEventClient) Create() *AccountEventCreate {
+	mutation := newAccountEventMutation(c.config, OpCreate)
+	return &AccountEventCreate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// CreateBulk returns a builder for creating a bulk of AccountEvent entities.
+func (c *AccountEventClient) CreateBulk(builders ...*AccountEventCreate) *AccountEventCreateBulk {
+	return &AccountEventCreateBulk{config: c.config, builders: builders}
+}
+
+// MapCreateBulk creates a bulk creation builder from the given slice. For each item in the slice, the function creates
+// a builder and applies setFunc on it.
+func (c *AccountEventClient) MapCreateBulk(slice any, setFunc func(*AccountEventCreate, int)) *AccountEventCreateBulk {
+	rv := reflect.ValueOf(slice)
+	if rv.Kind() != reflect.Slice {
+		return &AccountEventCreateBulk{err: fmt.Errorf("calling to AccountEventClient.MapCreateBulk with wrong type %T, need slice", slice)}
+	}
+	builders := make([]*AccountEventCreate, rv.Len())
+	for i := 0; i < rv.Len(); i++ {
+		builders[i] = c.Create()
+		setFunc(builders[i], i)
+	}
+	return &AccountEventCreateBulk{config: c.config, builders: builders}
+}
+
+// Update returns an update builder for AccountEvent.
+func (c *AccountEventClient) Update() *AccountEventUpdate {
+	mutation := newAccountEventMutation(c.config, OpUpdate)
+	return &AccountEventUpdate{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOne returns an update builder for the given entity.
+func (c *AccountEventClient) UpdateOne(_m *AccountEvent) *AccountEventUpdateOne {
+	mutation := newAccountEventMutation(c.config, OpUpdateOne, withAccountEvent(_m))
+	return &AccountEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// UpdateOneID returns an update builder for the given id.
+func (c *AccountEventClient) UpdateOneID(id int64) *AccountEventUpdateOne {
+	mutation := newAccountEventMutation(c.config, OpUpdateOne, withAccountEventID(id))
+	return &AccountEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// Delete returns a delete builder for AccountEvent.
+func (c *AccountEventClient) Delete() *AccountEventDelete {
+	mutation := newAccountEventMutation(c.config, OpDelete)
+	return &AccountEventDelete{config: c.config, hooks: c.Hooks(), mutation: mutation}
+}
+
+// DeleteOne returns a builder for deleting the given entity.
+func (c *AccountEventClient) DeleteOne(_m *AccountEvent) *AccountEventDeleteOne {
+	return c.DeleteOneID(_m.ID)
+}
+
+// DeleteOneID returns a builder for deleting the given entity by its id.
+func (c *AccountEventClient) DeleteOneID(id int64) *AccountEventDeleteOne {
+	builder := c.Delete().Where(accountevent.ID(id))
+	builder.mutation.id = &id
+	builder.mutation.op = OpDeleteOne
+	return &AccountEventDeleteOne{builder}
+}
+
+// Query returns a query builder for AccountEvent.
+func (c *AccountEventClient) Query() *AccountEventQuery {
+	return &AccountEventQuery{
+		config: c.config,
+		ctx:    &QueryContext{Type: TypeAccountEvent},
+		inters: c.Interceptors(),
+	}
+}
+
+// Get returns a AccountEvent entity by its id.
+func (c *AccountEventClient) Get(ctx context.Context, id int64) (*AccountEvent, error) {
+	return c.Query().Where(accountevent.ID(id)).Only(ctx)
+}
+
+// GetX is like Get, but panics if an error occurs.
+func (c *AccountEventClient) GetX(ctx context.Context, id int64) *AccountEvent {
+	obj, err := c.Get(ctx, id)
+	if err != nil {
+		panic(err)
+	}
+	return obj
+}
+
+// Hooks returns the client hooks.
+func (c *AccountEventClient) Hooks() []Hook {
+	return c.hooks.AccountEvent
+}
+
+// Interceptors returns the client interceptors.
+func (c *AccountEventClient) Interceptors() []Interceptor {
+	return c.inters.AccountEvent
+}
+
+func (c *AccountEventClient) mutate(ctx context.Context, m *AccountEventMutation) (Value, error) {
+	switch m.Op() {
+	case OpCreate:
+		return (&AccountEventCreate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdate:
+		return (&AccountEventUpdate{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpUpdateOne:
+		return (&AccountEventUpdateOne{config: c.config, hooks: c.Hooks(), mutation: m}).Save(ctx)
+	case OpDelete, OpDeleteOne:
+		return (&AccountEventDelete{config: c.config, hooks: c.Hooks(), mutation: m}).Exec(ctx)
+	default:
+		return nil, fmt.Errorf("ent: unknown AccountEvent mutation op: %q", m.Op())
 	}
 }
 
@@ -684,9 +827,9 @@ func (c *UserClient) mutate(ctx context.Context, m *UserMutation) (Value, error)
 // hooks and interceptors per client, for fast access.
 type (
 	hooks struct {
-		Identity, Organization, User []ent.Hook
+		AccountEvent, Identity, Organization, User []ent.Hook
 	}
 	inters struct {
-		Identity, Organization, User []ent.Interceptor
+		AccountEvent, Identity, Organization, User []ent.Interceptor
 	}
 )

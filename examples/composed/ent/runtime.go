@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/softbee/accounts/examples/composed/ent/accountevent"
 	"github.com/softbee/accounts/examples/composed/ent/identity"
 	"github.com/softbee/accounts/examples/composed/ent/organization"
 	"github.com/softbee/accounts/examples/composed/ent/schema"
@@ -16,6 +17,15 @@ import (
 // (default values, validators, hooks and policies) and stitches it
 // to their package variables.
 func init() {
+	accounteventMixin := schema.AccountEvent{}.Mixin()
+	accounteventMixinFields0 := accounteventMixin[0].Fields()
+	_ = accounteventMixinFields0
+	accounteventFields := schema.AccountEvent{}.Fields()
+	_ = accounteventFields
+	// accounteventDescOccurredAt is the schema descriptor for occurred_at field.
+	accounteventDescOccurredAt := accounteventMixinFields0[3].Descriptor()
+	// accountevent.DefaultOccurredAt holds the default value on creation for the occurred_at field.
+	accountevent.DefaultOccurredAt = accounteventDescOccurredAt.Default.(func() time.Time)
 	identityMixin := schema.Identity{}.Mixin()
 	identityMixinFields0 := identityMixin[0].Fields()
 	_ = identityMixinFields0

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -35,7 +36,8 @@ const versionFormat = "20060102150405"
 
 // Diff plans the migration that leads from the end of the directory to the desired state, writes it as the directory's
 // newest file and renews atlas.sum. It returns the path of the file, or "" if there is nothing to be done. The file is
-// the same, to the byte, as "atlas migrate diff" writes with this project's atlas.hcl; Atlas does not see storage parameters.
+// the same, to the byte, as "atlas migrate diff" writes with this project's atlas.hcl; but Atlas does not see storage parameters, nor triggers of
+// SQLite, which are lost where a table is made again: this file makes them again too.
 //
 // The error is [domain.ErrInvalid] for a bad name or if the clock is behind the newest file, and [domain.ErrChecksum] if
 // the directory does not match its atlas.sum.
@@ -172,6 +174,10 @@ func Checkpoint(ctx context.Context, options DiffOptions) (path string, err erro
 		return "", err
 	}
 	planned.Name = options.Name
+	if separate(d, planned); planned.Delimiter != "" {
+		planned.Directives = []string{"-- atlas:checkpoint"} // behind the delimiter, which is read in the first line alone
+		return write(options.Dir, d, planned)
+	}
 	local, err := migrate.NewLocalDir(options.Dir)
 	if err != nil {
 		return "", err
@@ -183,6 +189,7 @@ func Checkpoint(ctx context.Context, options DiffOptions) (path string, err erro
 }
 
 func write(path string, d database, planned *migrate.Plan) (string, error) {
+	separate(d, planned)
 	local, err := migrate.NewLocalDir(path)
 	if err != nil {
 		return "", err
@@ -193,6 +200,13 @@ func write(path string, d database, planned *migrate.Plan) (string, error) {
 	return filepath.Join(path, planned.Version+"_"+planned.Name+".sql"), nil
 }
 
+// separate lets a file that makes a trigger of SQLite say what ends its statements: builds of Atlas do not agree on it.
+func separate(d database, planned *migrate.Plan) {
+	if d.dialect == SQLite && slices.ContainsFunc(planned.Changes, func(c *migrate.Change) bool { return makesRoutine.MatchString(c.Cmd) }) {
+		planned.Delimiter = ";\n\n"
+	}
+}
+
 func invalidName() error {
 	return &domain.Error{Kind: domain.ErrInvalid, Field: "name", Reason: `takes letters, digits, "_" and "-", at most 100`}
 }
@@ -201,11 +215,15 @@ func invalidName() error {
 func planDiff(ctx context.Context, options DiffOptions, d database, dir *script.Directory) (*migrate.Plan, error) {
 	var current, desired *schema.Schema
 	var stored map[string]storage
+	var defined []definition
 	err := withScratch(ctx, d, options.Dev, func(s *scratch) (err error) {
 		for _, f := range dir.Replayed() {
 			if err := s.executeFile(ctx, f); err != nil {
 				return err
 			}
+		}
+		if defined, err = d.definitions(ctx, s.conn); err != nil {
+			return err
 		}
 		if stored, err = d.storage(ctx, s.conn); err != nil {
 			return err
@@ -236,7 +254,24 @@ func planDiff(ctx context.Context, options DiffOptions, d database, dir *script.
 		planned, err = d.planned(ctx, s, options.Name, current, desired, storageChanges(stored, declared))
 		return err
 	})
+	if err == nil && planned != nil && d.dialect == SQLite {
+		keepTriggers(planned, defined)
+	}
 	return planned, err
+}
+
+// keepTriggers adds to a plan the triggers of tables that it makes again.
+func keepTriggers(planned *migrate.Plan, defined []definition) {
+	var statements []string
+	for _, c := range planned.Changes {
+		statements = append(statements, c.Cmd)
+	}
+	remade := script.Remade(statements)
+	for _, trigger := range defined {
+		if slices.Contains(remade, strings.ToLower(trigger.table)) {
+			planned.Changes = append(planned.Changes, &migrate.Change{Cmd: trigger.text, Comment: "make again trigger " + trigger.name})
+		}
+	}
 }
 
 // planned returns the plan from one schema to another, or nil if there is nothing to be done.

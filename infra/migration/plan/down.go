@@ -3,7 +3,6 @@ package plan
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -75,12 +74,8 @@ func Down(ctx context.Context, runner *migration.Runner, options DownOptions) (D
 			for _, f := range rewind.Files {
 				made = append(made, f.Texts()...)
 			}
-			// A trigger that stays is carried over like an application's.
-			made = slices.DeleteFunc(made, func(statement string) bool {
-				return createsTrigger.MatchString(statement) && !slices.ContainsFunc(gone.first, func(drop string) bool {
-					return strings.Contains(statement, strings.Trim(strings.TrimPrefix(drop, "DROP TRIGGER "), `";`))
-				})
-			})
+			plan.Statements = append(gone.first, plan.Statements...) // for what it drops is not to be kept
+			gone.first = nil
 			if plan.Statements, err = carrying(ctx, s, plan.Statements, script.MadeBy(made)); err != nil {
 				return nil, err
 			}
@@ -101,10 +96,8 @@ func Down(ctx context.Context, runner *migration.Runner, options DownOptions) (D
 	return plan, err
 }
 
-var createsTrigger = regexp.MustCompile(`(?is)^\s*CREATE\s+TRIGGER\b`)
-
 // wayBack returns the changes from the live tables to what the files that are kept make, and what else of the later files has to
-// go. What those have replaced, of triggers, views and functions, does not come back.
+// go. Of views, what those have replaced does not come back.
 func wayBack(
 	ctx context.Context, s *migration.Session, d database, driver migrate.Driver, options DownOptions, rewind migration.Rewind,
 ) (changes []schema.Change, gone drops, err error) {
@@ -113,6 +106,7 @@ func wayBack(
 	var made []*schema.Schema           // by the files, one after the other; all else is not ours
 	var tables []string                 // of those that the files to be undone know
 	var stored, last map[string]storage // what the files that are kept make of them, and what all do
+	var routines []definition           // that the files that are kept make
 	err = layOut(ctx, s, d, options.Dev, func(place *scratch) (err error) {
 		place.besides = append(place.besides, options.Exclude...)
 		if rewind.Keep == 0 {
@@ -135,6 +129,13 @@ func wayBack(
 			}
 			if gone.add(others); i == rewind.Keep-1 {
 				kept = others
+				var texts []string
+				for _, f := range rewind.Files[:rewind.Keep] {
+					texts = append(texts, f.Texts()[:f.Statements]...)
+				}
+				if routines, err = place.definitions(ctx, routinesOf(texts)); err != nil {
+					return err
+				}
 			}
 			if i >= rewind.Keep-1 {
 				tables = append(tables, tableNames(next)...)
@@ -166,6 +167,16 @@ func wayBack(
 	changes, err = difference(driver, live, target)
 	gone = gone.without(kept).within(there)
 	gone.last = append(gone.last, storageChanges(last, stored)...)
+	if err != nil {
+		return nil, drops{}, err
+	}
+	defined, err := d.definitions(ctx, s.Conn())
+	for _, change := range changes { // whose triggers are not there any more
+		if add, ok := change.(*schema.AddTable); ok {
+			defined = slices.DeleteFunc(defined, func(d definition) bool { return d.table == add.T.Name })
+		}
+	}
+	gone.last = append(gone.last, routineChanges(defined, routines)...)
 	return changes, gone, err
 }
 

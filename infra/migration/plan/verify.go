@@ -49,7 +49,7 @@ func Verify(ctx context.Context, runner *migration.Runner, desired string, dev D
 
 // Compare compares the database with a desired state, given as CREATE statements. It compares what is declared: columns with type,
 // NULL, default and collation; keys, indexes, checks; on PostgreSQL also storage parameters, whether a table is logged, and whether
-// indexes and constraints are valid. What is not declared is additional.
+// indexes and constraints are valid; and the triggers and functions that the runner's files make on what is declared. All else is additional.
 //
 // It changes nothing. To see what the desired state makes, it executes it in a database from dev. On PostgreSQL dev may
 // be nil: then it is executed in the schema of the history, in a transaction that is rolled back, which needs the right to
@@ -64,6 +64,8 @@ func Compare(ctx context.Context, runner *migration.Runner, desired string, dev 
 		var target *schema.Schema
 		var storage map[string]storage
 		var forms map[[2]string][]string
+		var routines []definition
+		made := routinesOf(runner.Statements())
 		err = layOut(ctx, s, d, dev, func(place *scratch) (err error) {
 			if err := place.executeText(ctx, desired); err != nil {
 				return err
@@ -74,7 +76,10 @@ func Compare(ctx context.Context, runner *migration.Runner, desired string, dev 
 			if target, err = place.inspect(ctx); err != nil {
 				return err
 			}
-			forms, err = place.forms(ctx)
+			if forms, err = place.forms(ctx); err != nil {
+				return err
+			}
+			routines, err = place.makeRoutines(ctx, made)
 			return err
 		})
 		if err != nil {
@@ -95,9 +100,13 @@ func Compare(ctx context.Context, runner *migration.Runner, desired string, dev 
 		if err != nil {
 			return err
 		}
-		made := routinesOf(runner.Statements())
 		beside = slices.DeleteFunc(beside, func(word string) bool {
-			return slices.ContainsFunc(made, func(r routine) bool { return strings.HasPrefix(word+" ", r.kind+" "+r.name+" ") })
+			return slices.ContainsFunc(made, func(r routine) bool {
+				if r.kind == "trigger" {
+					return word == "trigger "+r.name+" of "+r.table
+				}
+				return word == "function "+r.name
+			})
 		})
 		found.Additional = append(append(found.Additional, on...), beside...)
 		changes, err := difference(driver, live, target)
@@ -122,9 +131,11 @@ func Compare(ctx context.Context, runner *migration.Runner, desired string, dev 
 				return err
 			}
 			found.Difference = append(append(found.Difference, unfinished...), storageChanges(stored, storage)...)
-			return nil
+		} else if found.Difference, err = carrying(ctx, s, found.Difference, script.Made{}); err != nil {
+			return err
 		}
-		found.Difference, err = carrying(ctx, s, found.Difference, script.Made{})
+		defined, err := d.definitions(ctx, s.Conn())
+		found.Difference = append(found.Difference, routineChanges(defined, routines)...)
 		return err
 	})
 	return found, err

@@ -9,6 +9,18 @@ import (
 	"github.com/softbee/accounts/examples/composed/ent"
 )
 
+// The AccountEventFunc type is an adapter to allow the use of ordinary
+// function as AccountEvent mutator.
+type AccountEventFunc func(context.Context, *ent.AccountEventMutation) (ent.Value, error)
+
+// Mutate calls f(ctx, m).
+func (f AccountEventFunc) Mutate(ctx context.Context, m ent.Mutation) (ent.Value, error) {
+	if mv, ok := m.(*ent.AccountEventMutation); ok {
+		return f(ctx, mv)
+	}
+	return nil, fmt.Errorf("unexpected mutation type %T. expect *ent.AccountEventMutation", m)
+}
+
 // The IdentityFunc type is an adapter to allow the use of ordinary
 // function as Identity mutator.
 type IdentityFunc func(context.Context, *ent.IdentityMutation) (ent.Value, error)

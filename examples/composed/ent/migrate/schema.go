@@ -9,6 +9,29 @@ import (
 )
 
 var (
+	// AccountEventsColumns holds the columns for the "account_events" table.
+	AccountEventsColumns = []*schema.Column{
+		{Name: "id", Type: field.TypeInt64, Increment: true},
+		{Name: "account_id", Type: field.TypeUUID},
+		{Name: "kind", Type: field.TypeString, SchemaType: map[string]string{"postgres": "varchar(32)"}},
+		{Name: "occurred_at", Type: field.TypeTime, Default: "CURRENT_TIMESTAMP"},
+		{Name: "request_id", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(100)"}},
+		{Name: "client", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(64)"}},
+		{Name: "actor", Type: field.TypeString, Nullable: true, SchemaType: map[string]string{"postgres": "varchar(255)"}},
+	}
+	// AccountEventsTable holds the schema information for the "account_events" table.
+	AccountEventsTable = &schema.Table{
+		Name:       "account_events",
+		Columns:    AccountEventsColumns,
+		PrimaryKey: []*schema.Column{AccountEventsColumns[0]},
+		Indexes: []*schema.Index{
+			{
+				Name:    "account_events_account_id",
+				Unique:  false,
+				Columns: []*schema.Column{AccountEventsColumns[1], AccountEventsColumns[0]},
+			},
+		},
+	}
 	// IdentitiesColumns holds the columns for the "identities" table.
 	IdentitiesColumns = []*schema.Column{
 		{Name: "id", Type: field.TypeUUID, Default: map[string]schema.Expr{"postgres": "gen_random_uuid()", "sqlite3": "(lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) || '-' || substr('89ab', 1 + (random() & 3), 1) || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))))"}},
@@ -107,6 +130,7 @@ var (
 	}
 	// Tables holds all the tables in the schema.
 	Tables = []*schema.Table{
+		AccountEventsTable,
 		IdentitiesTable,
 		OrganizationsTable,
 		UsersTable,
@@ -114,6 +138,13 @@ var (
 )
 
 func init() {
+	AccountEventsTable.Annotation = &entsql.Annotation{
+		Table: "account_events",
+	}
+	AccountEventsTable.Annotation.Checks = map[string]string{
+		"account_events_kind_check":        "kind <> ''",
+		"account_events_occurred_at_check": "occurred_at >= '0001-01-01 00:00:00+00' AND occurred_at < '10000-01-01 00:00:00+00'",
+	}
 	IdentitiesTable.ForeignKeys[0].RefTable = UsersTable
 	IdentitiesTable.Annotation = &entsql.Annotation{
 		Table: "identities",
@@ -131,19 +162,23 @@ func init() {
 	UsersTable.Annotation.Checks = map[string]string{
 		"users_created_at_check":                "created_at >= '0001-01-01 00:00:00+00' AND created_at < '10000-01-01 00:00:00+00'",
 		"users_email_check":                     "email LIKE '_%@_%' AND email = lower(email COLLATE \"default\") AND email IS NFC NORMALIZED",
-		"users_failed_login_attempts_check":     "failed_login_attempts >= 0 AND failed_login_attempts <= 2147483647",
+		"users_failed_login_attempts_check":     "failed_login_attempts >= 0",
+		"users_hashed_password_check":           "hashed_password <> ''",
 		"users_id_check":                        "id <> '00000000-0000-0000-0000-000000000000'",
 		"users_last_login_check":                "last_login >= '0001-01-01 00:00:00+00' AND last_login < '10000-01-01 00:00:00+00'",
 		"users_locked_until_check":              "locked_until >= '0001-01-01 00:00:00+00' AND locked_until < '10000-01-01 00:00:00+00'",
 		"users_pending_email_check":             "pending_email LIKE '_%@_%' AND pending_email = lower(pending_email COLLATE \"default\") AND pending_email IS NFC NORMALIZED",
-		"users_phone_code_attempts_check":       "phone_code_attempts >= 0 AND phone_code_attempts <= 2147483647",
+		"users_phone_code_attempts_check":       "phone_code_attempts >= 0",
+		"users_phone_code_check":                "phone_code ~ '^[0-9a-f]{64}$'",
 		"users_phone_code_expiry_check":         "phone_code_expiry >= '0001-01-01 00:00:00+00' AND phone_code_expiry < '10000-01-01 00:00:00+00'",
 		"users_phone_verified_at_check":         "phone_verified_at >= '0001-01-01 00:00:00+00' AND phone_verified_at < '10000-01-01 00:00:00+00'",
-		"users_refresh_tokens_check":            "jsonb_typeof(refresh_tokens) = 'array'",
+		"users_refresh_tokens_check":            "jsonb_typeof(refresh_tokens) = 'array' AND NOT jsonb_path_exists(refresh_tokens, 'strict $[*]?(@.type() != \"string\")')",
+		"users_reset_token_check":               "reset_token ~ '^[0-9a-f]{64}$'",
 		"users_reset_token_expiry_check":        "reset_token_expiry >= '0001-01-01 00:00:00+00' AND reset_token_expiry < '10000-01-01 00:00:00+00'",
 		"users_updated_at_check":                "updated_at >= '0001-01-01 00:00:00+00' AND updated_at < '10000-01-01 00:00:00+00'",
 		"users_username_check":                  "username <> '' AND username = lower(username COLLATE \"default\") AND username IS NFC NORMALIZED",
+		"users_verification_token_check":        "verification_token ~ '^[0-9a-f]{64}$'",
 		"users_verification_token_expiry_check": "verification_token_expiry >= '0001-01-01 00:00:00+00' AND verification_token_expiry < '10000-01-01 00:00:00+00'",
-		"users_version_check":                   "version >= 1",
+		"users_version_check":                   "version >= 1 AND version < 9223372036854775807",
 	}
 }

@@ -56,6 +56,14 @@ func (Identity) Edges() []ent.Edge {
 	}
 }
 
+// AccountEvent is an entry of the audit trail. An application without it leaves it out.
+type AccountEvent struct{ ent.Schema }
+
+// Mixin of the AccountEvent.
+func (AccountEvent) Mixin() []ent.Mixin {
+	return []ent.Mixin{accounts.AuditTrail{Dialect: database}}
+}
+
 // Organization is what accounts belong to.
 type Organization struct{ ent.Schema }
 

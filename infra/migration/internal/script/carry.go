@@ -23,10 +23,11 @@ var (
 	dropsTable   = regexp.MustCompile(`(?is)^\s*DROP\s+TABLE\s+(?:IF\s+EXISTS\s+)?(` + identifier + `)\s*;?\s*$`)
 	createsTable = regexp.MustCompile(`(?is)^\s*CREATE\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?(` + identifier + `)\s*\(`)
 	createsIndex = regexp.MustCompile(
-		`(?is)^\s*CREATE\s+(?:UNIQUE\s+INDEX|INDEX|TRIGGER)\s+(?:IF\s+NOT\s+EXISTS\s+)?(` + identifier + `)`)
-	addsColumn  = regexp.MustCompile(`(?is)^\s*ALTER\s+TABLE\s+(` + identifier + `)\s+ADD\s+(?:COLUMN\s+)?(.*?);?\s*$`)
-	constraint  = regexp.MustCompile(`(?is)^(CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)\b`)
-	constrained = regexp.MustCompile(`(?is)^CONSTRAINT\s+(` + identifier + `)`)
+		`(?is)^\s*CREATE\s+(?:UNIQUE\s+INDEX|INDEX)\s+(?:IF\s+NOT\s+EXISTS\s+)?(` + identifier + `)`)
+	changesTrigger = regexp.MustCompile(`(?is)^\s*(?:CREATE|DROP)\s+TRIGGER\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?(` + identifier + `)`)
+	addsColumn     = regexp.MustCompile(`(?is)^\s*ALTER\s+TABLE\s+(` + identifier + `)\s+ADD\s+(?:COLUMN\s+)?(.*?);?\s*$`)
+	constraint     = regexp.MustCompile(`(?is)^(CONSTRAINT|PRIMARY|UNIQUE|CHECK|FOREIGN)\b`)
+	constrained    = regexp.MustCompile(`(?is)^CONSTRAINT\s+(` + identifier + `)`)
 	// notAdded finds what ADD COLUMN does not take (https://sqlite.org/lang_altertable.html).
 	notAdded = regexp.MustCompile(`(?is)\b(UNIQUE|PRIMARY\s+KEY|GENERATED|AS\s*\(|DEFAULT\s*\(|DEFAULT\s+CURRENT_)`)
 	notNull  = regexp.MustCompile(`(?is)\bNOT\s+NULL\b`)
@@ -119,13 +120,14 @@ func Parts(statement string) (items []string) {
 
 // Made is what statements have ever made. Names are in lower case.
 type Made struct {
-	tables  map[string]parts
-	indexes map[string]bool // and triggers
+	tables   map[string]parts
+	indexes  map[string]bool
+	triggers map[string]bool // or dropped
 }
 
 // MadeBy returns what statements make.
 func MadeBy(statements []string) Made {
-	made := Made{map[string]parts{}, map[string]bool{}}
+	made := Made{map[string]parts{}, map[string]bool{}, map[string]bool{}}
 	of := func(table string) parts {
 		if _, ok := made.tables[table]; !ok {
 			made.tables[table] = newParts()
@@ -135,6 +137,9 @@ func MadeBy(statements []string) Made {
 	for _, statement := range statements {
 		if index := createsIndex.FindStringSubmatch(statement); index != nil {
 			made.indexes[unquoted(index[1])] = true
+		}
+		if trigger := changesTrigger.FindStringSubmatch(statement); trigger != nil {
+			made.triggers[unquoted(trigger[1])] = true
 		}
 		switch create, add, rename := createsTable.FindStringSubmatch(statement), addsColumn.FindStringSubmatch(statement),
 			renamesTable.FindStringSubmatch(statement); {
@@ -161,8 +166,8 @@ func MadeBy(statements []string) Made {
 	return made
 }
 
-// remade returns the tables that the statements make again, in lower case.
-func remade(statements []string) []string {
+// Remade returns the tables that the statements make again, in lower case.
+func Remade(statements []string) []string {
 	var dropped, rebuilt []string
 	for _, statement := range statements {
 		if drop := dropsTable.FindStringSubmatch(statement); drop != nil {
@@ -184,10 +189,10 @@ type Rows interface {
 }
 
 // Carry returns the statements to be executed before and after those that make tables again, so that nothing of an application
-// is lost: what is neither in made nor in what the statements make. The error is a [domain.ErrConflict] that lists what
-// cannot be kept.
+// is lost: what is neither in made nor in what the statements make. Triggers, which the plan of a table does not have, are kept, ours too,
+// unless the statements make or drop them. The error is a [domain.ErrConflict] that lists what cannot be kept.
 func Carry(ctx context.Context, q Rows, statements []string, made Made) (before, after []string, err error) {
-	rebuilt := remade(statements)
+	rebuilt := Remade(statements)
 	if len(rebuilt) == 0 {
 		return nil, nil, nil
 	}
@@ -257,11 +262,20 @@ func carry(ctx context.Context, q Rows, table string, made, next Made) (before, 
 			"UPDATE "+tick(name)+" SET "+strings.Join(set, ", ")+" FROM temp."+copied+" c WHERE "+strings.Join(joined, " AND "),
 			"DROP TABLE temp."+copied)
 	}
-	others, err := objects(ctx, q, `SELECT name, sql FROM sqlite_schema WHERE type IN ('index', 'trigger') AND lower(tbl_name) = ?1
-		AND sql IS NOT NULL ORDER BY type, name`, table)
-	for _, other := range others {
-		if index := strings.ToLower(other[0]); !made.indexes[index] && !next.indexes[index] {
-			after = append(after, other[1])
+	const others = "SELECT name, sql FROM sqlite_schema WHERE type = '%s' AND lower(tbl_name) = ?1 AND sql IS NOT NULL ORDER BY name"
+	indexes, err := objects(ctx, q, fmt.Sprintf(others, "index"), table)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	for _, index := range indexes {
+		if name := strings.ToLower(index[0]); !made.indexes[name] && !next.indexes[name] {
+			after = append(after, index[1])
+		}
+	}
+	triggers, err := objects(ctx, q, fmt.Sprintf(others, "trigger"), table)
+	for _, trigger := range triggers {
+		if !next.triggers[strings.ToLower(trigger[0])] {
+			after = append(after, trigger[1])
 		}
 	}
 	return before, after, lost, err

@@ -12,7 +12,7 @@ import (
 )
 
 // For a context that can end, lib/pq starts a goroutine with every statement, only to wait for that end, and database/sql another one.
-// In small reads the two are half of the time that an operation takes: docs/decisions.md has the figures. And lib/pq waits for the
+// In small reads the two are half of the time that an operation takes: docs/performance.md has the figures. And lib/pq waits for the
 // server whether or not it answers. So no context that can end reaches lib/pq. Instead:
 //
 //   - While a connection is in use, the caller's context knows what to call when it ends (context.AfterFunc): the connection's abort.
