@@ -24,8 +24,8 @@ type Authenticator struct {
 	hasher     PasswordHasher
 	policy     AuthenticationPolicy
 
-	// decoy holds the hash that nobody's password is checked against, absent until it is first needed. Being in a
-	// channel of capacity one, it is made once, and who waits for that can give up.
+	// decoy holds the dummy hash that equalises timing. It is initialised lazily and once, by the channel's capacity of one;
+	// waiting for that honours the context.
 	decoy chan PasswordHash
 
 	recording atomic.Int64 // how long the repository took last to store the outcome of a sign-in, in nanoseconds
@@ -335,7 +335,7 @@ func (a *Authenticator) findByIdentifier(ctx context.Context, identifier string)
 	return a.repository.FindByUsername(ctx, username)
 }
 
-// maxProofs is how often a sign-in begins anew because the stored hash was replaced while it was checked, as it is when
+// maxProofs is how often a sign-in is retried because the stored hash was replaced while it was checked, as it is when
 // several sign-ins at once find it stale.
 const maxProofs = 3
 

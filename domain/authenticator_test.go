@@ -440,7 +440,7 @@ func TestAuthenticateRefusalsCostTheSame(t *testing.T) {
 		{"unknown username", "nobody", wrong, nothing, []string{"find", "verify"}},
 		{"unknown address", "nobody@example.org", wrong, nothing, []string{"find", "verify"}},
 		{"right password of another", "nobody", right, nothing, []string{"find", "verify"}},
-		// Whoever sends these knows that no account has them, so there is nothing to find.
+		// A sender of these knows that no account has them, so there is nothing to find.
 		{"malformed address", "nobody@", wrong, nothing, []string{"verify"}},
 		{"malformed username", "no body", wrong, nothing, []string{"verify"}},
 		{"empty identifier", "", wrong, nothing, []string{"verify"}},
@@ -479,7 +479,7 @@ func TestAuthenticateRefusalsCostTheSame(t *testing.T) {
 	}
 }
 
-// The first sign-in of all makes the decoy, whoever it is.
+// The first sign-in makes the decoy, also of an unknown account.
 func TestFirstSignInMakesTheDecoy(t *testing.T) {
 	steps := map[string][]string{"ana_de_cali": {"find", "verify", "success"}, "nobody": {"find", "verify"}}
 	for identifier, steps := range steps {

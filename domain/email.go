@@ -15,7 +15,7 @@ const (
 
 // Email is an e-mail address in canonical form: trimmed, NFC, lower case, without full-width characters, its domain as
 // A-labels. Two addresses that differ only in case, width, normal form or the spelling of an internationalised domain are
-// equal. Confusable scripts (a Cyrillic "а" for a Latin "a") are not told apart. The zero Email means "absent"; Emails are
+// equal. Confusable scripts (a Cyrillic "а" for a Latin "a") are not distinguished. The zero Email means "absent"; Emails are
 // comparable.
 type Email struct{ canonical string }
 
@@ -71,7 +71,7 @@ func checkLocalPart(local string) error {
 }
 
 // notAtomText tells whether r is outside atext (RFC 5322 3.2.3, with UTF8-non-ascii as RFC 6531 3.3 adds it). Of the
-// latter it refuses what nobody sees, and what this program's Unicode does not know: the database's may fold it.
+// latter it refuses invisible characters, and what this program's Unicode does not know: the database's may fold it.
 func notAtomText(r rune) bool {
 	switch {
 	case isBlank(r):
@@ -107,7 +107,7 @@ func canonicalDomain(text string) (string, error) {
 	if host == text {
 		return host, nil
 	}
-	// UTS 46 maps some symbols to letters that run in another direction than what it judged: such an A-label is not valid.
+	// UTS 46 maps some symbols to letters that run in another direction than what it checked: such an A-label is not valid.
 	if again, err := mailDomain.ToASCII(host); err != nil || again != host {
 		return "", invalid(field, "has no valid domain name after the @")
 	}

@@ -230,7 +230,7 @@ func ParseCursor(text string) (Cursor, error) {
 			return Cursor{}, malformed
 		}
 	}
-	// An address or a name is judged by no more than what Restore demands of it, so that a list never stops at an old row.
+	// An address or a name is validated as Restore does, and no further, so that a list never stops at an old row.
 	if cursor.String() != text || !utf8.ValidString(cursor.key) || strings.ContainsRune(cursor.key, 0) {
 		return Cursor{}, malformed
 	}

@@ -14,9 +14,9 @@ import (
 // form in which an unchanged password is hashed, does not. So what a form or an HTTP ETag was made from stays good until somebody edits.
 //
 // Implementations are safe for concurrent use and pass the contract suite in domain/domaintest. Besides the errors named
-// at each method, every method returns [ErrUnavailable] when the database cannot be reached or written, and the error of ctx
-// when it has ended. Arguments are judged before the account is looked for. A token or a lock whose time is the present
-// has expired. Users that methods return belong to the caller.
+// at each method, every method returns [ErrUnavailable] when the database is unreachable, read-only or timed out, and the error of ctx
+// when it has ended. Arguments are validated before the lookup. A token or a lock has expired when its time is now or
+// earlier. Users that methods return belong to the caller.
 type Repository interface {
 	// Now returns the present by the repository's clock, in UTC, in microseconds.
 	Now() time.Time

@@ -14,7 +14,7 @@ const (
 
 // Username is an account's public name in canonical form: the UsernameCaseMapped profile of PRECIS (RFC 8265 3.3), which
 // maps full-width characters, case and normal form. Two names that differ in nothing else are equal; confusable scripts
-// are not told apart. The zero Username means "absent"; Usernames are comparable.
+// are not distinguished. The zero Username means "absent"; Usernames are comparable.
 type Username struct{ canonical string }
 
 // ParseUsername returns the canonical form of a name of 3 to 50 code points. A name holds no white space, no "@" (it

@@ -16,8 +16,8 @@ import (
 
 // CreateMany stores accounts as if Create were called for one after the other, at a fraction of the cost: some thousand at a
 // time are best. For each it returns what Create would have returned: nil; [domain.ErrConflict] on the field "id" where the
-// ID exists, whatever else is wrong; [domain.ErrTaken]; or [domain.ErrInvalid] for a value that the database refuses. Accounts
-// among them that collide with each other are told from the first.
+// ID exists, whatever else is wrong; [domain.ErrTaken]; or [domain.ErrInvalid] for a value that the database refuses. Of accounts
+// among them that collide with each other, the first one is stored.
 //
 // The error beside them is for what concerns all, such as [domain.ErrUnavailable]; then any number of them may be stored, each
 // whole or not at all, and a second call with the same accounts goes on. Within [Store.InTx] a refused value is such an error
@@ -76,7 +76,7 @@ func (t *Tx) createAtOnce(ctx context.Context, users []*domain.User) error {
 	for i := range all {
 		all[i] = i
 	}
-	if err := t.copyUsers(ctx, usersTable, columnNames(), users, all); err != nil || !t.told(imported) {
+	if err := t.copyUsers(ctx, usersTable, columnNames(), users, all); err != nil || !t.listened(imported) {
 		return err
 	}
 	ids := make([]domain.ID, len(users))
@@ -270,7 +270,7 @@ func (t *Tx) createTurn(ctx context.Context, users []*domain.User, turn []int, k
 		id := users[i].ID()
 		switch err, ok := held[id]; {
 		case known[id]: // stored just now
-		case !ok: // whoever was in the way is gone again
+		case !ok: // the conflicting row is gone again
 			refusals[i] = conflict()
 		default:
 			refusals[i] = err

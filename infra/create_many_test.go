@@ -110,7 +110,7 @@ func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
 		var want []string
 		for _, u := range users {
 			err := store.Create(t.Context(), u)
-			want = append(want, told(err))
+			want = append(want, kindAndField(err))
 		}
 		for _, u := range users {
 			if err := store.Delete(t.Context(), u.ID()); err != nil && !errors.Is(err, domain.ErrNotFound) {
@@ -122,7 +122,7 @@ func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
 		}
 		var got []string
 		for _, err := range createMany(t, store, users...) {
-			got = append(got, told(err))
+			got = append(got, kindAndField(err))
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("CreateMany: %q\n  Create: %q", got, want)
@@ -138,8 +138,8 @@ func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
 	})
 }
 
-// told returns the kind and the field of an error.
-func told(err error) string {
+// kindAndField returns the kind and the field of an error.
+func kindAndField(err error) string {
 	var detail *domain.Error
 	if !errors.As(err, &detail) {
 		return fmt.Sprint(err)
@@ -221,7 +221,7 @@ func TestCreateManyAtOnce(t *testing.T) {
 				for _, err := range refusals {
 					if err == nil {
 						stored[caller]++
-					} else if told(err) != "conflict id" {
+					} else if kindAndField(err) != "conflict id" {
 						t.Error(err)
 					}
 				}
@@ -238,7 +238,7 @@ func TestCreateManyWithoutPreparedStatements(t *testing.T) {
 	store := storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&statement_cache=0")
 	var got []string
 	for _, err := range createMany(t, store, storetest.NewUser(t, "ana"), storetest.NewUser(t, "ana"), edited(t, "bob", func(s *domain.UserState) { s.Version = -1 })) {
-		got = append(got, told(err))
+		got = append(got, kindAndField(err))
 	}
 	if want := []string{"<nil>", "taken email", "invalid version"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%q; want %q", got, want)

@@ -138,7 +138,7 @@ func compareWithGolden(t *testing.T, store *infra.Store, golden string) {
 	}
 }
 
-// plain is an account's state with its secrets told.
+// plain is an account's state with its secrets revealed.
 func plain(u *domain.User) any {
 	state := u.State()
 	return struct {

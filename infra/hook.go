@@ -25,9 +25,9 @@ type Hook func(ctx context.Context, tx *Tx, event domain.Event) error
 // WithHook has a hook called for each change that has an event of one of the kinds, or of any kind if none is named. Several hooks are
 // called in their order.
 //
-// A change that no hook wants to know of costs what it does without hooks. Another one takes a transaction of its own (BEGIN, the
-// statement, what the hooks do, COMMIT), or a savepoint inside [Store.InTx] and [Store.WithTx]. So an import of many accounts, whose hook is called
-// once for each, is best left out of the kinds where nobody needs it.
+// A change that no hook listens to costs what it does without hooks. Another one takes a transaction of its own (BEGIN, the
+// statement, the hooks, COMMIT), or a savepoint inside [Store.InTx] and [Store.WithTx]. So leave
+// imports out of the kinds unless they are needed: the hook is called once for each account.
 func WithHook(hook Hook, kinds ...domain.EventKind) Option {
 	return func(s *settings) { s.hooks = append(s.hooks, chosenHook{hook, kinds}) }
 }
@@ -130,8 +130,8 @@ func eventsBetween(before, after *domain.User, now time.Time) (kinds []domain.Ev
 	return kinds
 }
 
-// told says whether a hook wants to know of a change.
-func (r *repository) told(what *change) bool {
+// listened says whether a hook listens to a change.
+func (r *repository) listened(what *change) bool {
 	if what == nil {
 		return false
 	}
@@ -143,8 +143,8 @@ func (r *repository) told(what *change) bool {
 	return false
 }
 
-// tell calls the hooks, in the transaction of the change.
-func (t *Tx) tell(ctx context.Context, op string, kind domain.EventKind, id domain.ID) error {
+// notify calls the hooks, in the transaction of the change.
+func (t *Tx) notify(ctx context.Context, op string, kind domain.EventKind, id domain.ID) error {
 	event := domain.Event{Kind: kind, UserID: id, Origin: domain.OriginOf(ctx)}
 	for i := range t.hooks {
 		if !t.hooks[i].wants(kind) {
@@ -181,7 +181,7 @@ func isOfHook(err error) bool { return errors.As(err, new(hookError)) }
 
 // changeOne is one for a statement that changes an account, and tells the hooks.
 func (r *repository) changeOne(ctx context.Context, op string, what *change, query string, args ...any) (*domain.User, error) {
-	if !r.told(what) {
+	if !r.listened(what) {
 		return r.one(ctx, op, query, args...)
 	}
 	var changed *domain.User
@@ -217,7 +217,7 @@ func (t *Tx) tellChange(ctx context.Context, op string, what *change, before, af
 		})
 	}
 	for _, kind := range kinds {
-		if err := t.tell(ctx, op, kind, after.ID()); err != nil {
+		if err := t.notify(ctx, op, kind, after.ID()); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,7 @@ func (t *Tx) tellChange(ctx context.Context, op string, what *change, before, af
 
 // changeRow is execute for a statement that changes the account of an ID, or what belongs to it, and tells the hooks.
 func (r *repository) changeRow(ctx context.Context, op string, what *change, id domain.ID, query string, args ...any) (int64, error) {
-	if !r.told(what) {
+	if !r.listened(what) {
 		return r.execute(ctx, op, query, args...)
 	}
 	var n int64
@@ -239,7 +239,7 @@ func (r *repository) changeRow(ctx context.Context, op string, what *change, id 
 		if n, err = tx.execute(ctx, op, query, args...); err != nil || n == 0 {
 			return err
 		}
-		return tx.tell(ctx, op, what.kinds[0], id)
+		return tx.notify(ctx, op, what.kinds[0], id)
 	})
 	if err != nil {
 		return 0, err
@@ -249,7 +249,7 @@ func (r *repository) changeRow(ctx context.Context, op string, what *change, id 
 
 // changeIDs runs a statement that returns the IDs of the accounts that it has changed, and tells the hooks of each.
 func (r *repository) changeIDs(ctx context.Context, op string, what *change, query string, args ...any) ([]domain.ID, error) {
-	if !r.told(what) {
+	if !r.listened(what) {
 		return collect(ctx, r, op, query, args, scanID)
 	}
 	var ids []domain.ID
@@ -266,9 +266,9 @@ func (r *repository) changeIDs(ctx context.Context, op string, what *change, que
 }
 
 // changeListed runs a statement that changes accounts of a list, the present and the list being its arguments, and returns the IDs of those that
-// it has changed. The hooks are told what each account was before and after.
+// it has changed. The hooks get each account as it was before and after.
 func (r *repository) changeListed(ctx context.Context, op string, what *change, query, list string) ([]domain.ID, error) {
-	if !r.told(what) {
+	if !r.listened(what) {
 		return collect(ctx, r, op, query, []any{r.present(), list}, scanID)
 	}
 	var ids []domain.ID
@@ -286,7 +286,7 @@ func (r *repository) changeListed(ctx context.Context, op string, what *change, 
 		}
 		for _, id := range ids {
 			if before[id] == nil || after[id] == nil { // not in the form of an account
-				err = tx.tell(ctx, op, what.kinds[0], id)
+				err = tx.notify(ctx, op, what.kinds[0], id)
 			} else {
 				err = tx.tellChange(ctx, op, what, before[id], after[id])
 			}
@@ -319,7 +319,7 @@ func (t *Tx) listed(ctx context.Context, op, query, list string) (map[domain.ID]
 
 func (t *Tx) tellAll(ctx context.Context, op string, what *change, ids []domain.ID) error {
 	for _, id := range ids {
-		if err := t.tell(ctx, op, what.kinds[0], id); err != nil {
+		if err := t.notify(ctx, op, what.kinds[0], id); err != nil {
 			return err
 		}
 	}

@@ -89,7 +89,7 @@ func (r *repository) UnlinkIdentity(ctx context.Context, id domain.ID, who domai
 		case err != nil:
 			return err
 		case n > 0:
-			return tx.tell(ctx, op, domain.EventIdentityUnlinked, id)
+			return tx.notify(ctx, op, domain.EventIdentityUnlinked, id)
 		}
 		return tx.notLinked(ctx, op, id, who)
 	})
@@ -135,7 +135,7 @@ func (r *repository) RecordIdentitySignIn(ctx context.Context, who domain.Identi
 			if err != nil {
 				return err
 			}
-			return tx.tell(ctx, op, domain.EventSignedIn, u.ID())
+			return tx.notify(ctx, op, domain.EventSignedIn, u.ID())
 		}
 		if _, err := tx.FindByIdentity(ctx, who); err != nil {
 			return err

@@ -88,7 +88,7 @@ func (t *Tx) linkAtOnce(ctx context.Context, op string, links []domain.LinkedIde
 func (t *Tx) linkEach(
 	ctx context.Context, op string, links []domain.LinkedIdentity, insert func(...domain.LinkedIdentity) (int64, error),
 ) (stored int64, err error) {
-	if !t.told(linked) {
+	if !t.listened(linked) {
 		return insert(links...)
 	}
 	for _, link := range links {
@@ -102,7 +102,7 @@ func (t *Tx) linkEach(
 		if stored += n; n == 0 {
 			continue
 		}
-		if err := t.tell(ctx, op, linked.kinds[0], link.UserID); err != nil {
+		if err := t.notify(ctx, op, linked.kinds[0], link.UserID); err != nil {
 			return stored, err
 		}
 	}

@@ -211,7 +211,7 @@ func (r *repository) delete(ctx context.Context, op string, query domain.ListQue
 	read := func(r *repository) ([]listed, error) {
 		return collect(ctx, r, op, text+" RETURNING "+userColumns, args, scanListed(query))
 	}
-	if !r.told(purged) {
+	if !r.listened(purged) {
 		return read(r)
 	}
 	var rows []listed

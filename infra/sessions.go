@@ -234,7 +234,7 @@ func (r *repository) SweepSessions(ctx context.Context, after domain.ID, limit i
 // RevokeEverybody implements [domain.SessionStore].
 func (r *repository) RevokeEverybody(ctx context.Context, after domain.ID, limit int) (domain.Sweep, error) {
 	const op = "revoke everybody's sessions"
-	if !r.told(sessionEnded) {
+	if !r.listened(sessionEnded) {
 		return r.sweep(ctx, op, after, limit, r.texts.revokeEverybody, nil)
 	}
 	var sweep domain.Sweep

@@ -135,7 +135,7 @@ func (r *repository) replace(ctx context.Context, read, state domain.UserState) 
 
 // storeEdit runs the statement of an edit, which holds the version that was read, and tells the hooks what was edited.
 func (r *repository) storeEdit(ctx context.Context, op string, read domain.UserState, query string, args []any) (after *domain.User, err error) {
-	if !r.told(updated) {
+	if !r.listened(updated) {
 		return r.one(ctx, op, query, args...)
 	}
 	before, err := domain.RestoreUser(read)

@@ -81,7 +81,7 @@ func (p *program) open(ctx context.Context) (*infra.Store, error) {
 }
 
 // withStore calls work with a store whose schema is the program's. A SQLite file is migrated if it is not: it belongs to
-// whoever runs the program. A PostgreSQL database may serve others, so it is refused with [domain.ErrPendingMigrations].
+// the user who runs the program. A PostgreSQL database may serve others, so it is refused with [domain.ErrPendingMigrations].
 func (p *program) withStore(ctx context.Context, work func(*infra.Store) error) (err error) {
 	store, err := p.open(ctx)
 	if err != nil {

@@ -46,8 +46,8 @@ func (p *program) fail(err error) int {
 	return 1
 }
 
-// explain returns the kind of the error and what people are told of it. An error without a kind was not expected, so
-// nobody has made sure that its text quotes no stored value: only its type is told.
+// explain returns the kind of the error and its message for people. An error without a kind is unexpected, and its
+// text may quote a stored value: only its type is shown.
 func explain(err error) (domain.Kind, string) {
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -13,7 +13,7 @@ func TestImportShowsABarOnATerminal(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
 	file := filepath.Join(directory, "users.jsonl")
-	// The file takes more than one read, so that the bar is seen before it is full, and so few that nobody need read the
+	// The file takes more than one read, so that the bar is seen before it is full, and so few that nothing need read the
 	// terminal meanwhile. Blank lines are no accounts.
 	lines := `{"email":"ann@example.org","username":"ann"}` + strings.Repeat("\n", 150<<10)
 	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {

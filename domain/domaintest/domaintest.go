@@ -1,4 +1,4 @@
-// Package domaintest is the contract of [domain.Repository] as a suite of tests, for whoever implements it:
+// Package domaintest is the contract of [domain.Repository] as a suite of tests, for its implementations:
 //
 //	func TestContract(t *testing.T) {
 //		domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {

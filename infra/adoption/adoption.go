@@ -50,7 +50,7 @@ type Options struct {
 	// for the report, and [Adoption.Adopt] refuses.
 	Zone string
 
-	// OnCollision is Fail if empty. With Newest and Oldest rows that cannot be kept at all are put aside as well.
+	// OnCollision is Fail if empty. With Newest and Oldest rows that cannot be kept at all are quarantined as well.
 	OnCollision Rule
 
 	// Hasher tells which stored hashes it can verify. No hash is computed. It is needed.
@@ -229,7 +229,7 @@ func (a *Adoption) Report(ctx context.Context, each func(Problem) error) (_ Summ
 //
 // The error is:
 //   - [domain.ErrConflict]: there are rows that cannot be kept, and the rule is Fail; or rows of other tables refer to
-//     accounts that would be put aside; or one of the Obstacles. Each was called with the rows. Nothing was changed.
+//     accounts that would be quarantined; or one of the Obstacles. Each was called with the rows. Nothing was changed.
 //   - [domain.ErrInvalid] on the field "zone": there are times without a zone, and no zone was given.
 //   - [domain.ErrUnavailable]: the database cannot be reached, a lock cannot be had, or somebody else migrates it.
 func (a *Adoption) Adopt(ctx context.Context, each func(Problem) error) (_ Summary, err error) {
@@ -266,7 +266,7 @@ func (a *Adoption) Adopt(ctx context.Context, each func(Problem) error) (_ Summa
 	if err != nil || !noted {
 		return *a.done, err
 	}
-	if err := notes.tell(ctx, each); err != nil {
+	if err := notes.report(ctx, each); err != nil {
 		return *a.done, err
 	}
 	return *a.done, a.exec(ctx, "DROP TABLE "+notes.table)

@@ -19,7 +19,7 @@ import (
 const (
 	invalid   = "invalid"   // an address or a username that is none, or is missing
 	collision = "collision" // another account has the same address or username, or telephone number
-	reference = "reference" // rows of other tables refer to an account that is to be put aside
+	reference = "reference" // rows of other tables refer to an account that is to be quarantined
 
 	canonicalised    = "canonicalised"     // written in canonical form
 	short            = "short"             // a username shorter than today's rule; kept
@@ -86,7 +86,7 @@ type texts struct{ email, username, hash, phone, first, last *string }
 // maxShown bounds a value in a report, in code points.
 const maxShown = 300
 
-func (r *record) tell(field, kind, detail string, value, becomes *string) {
+func (r *record) report(field, kind, detail string, value, becomes *string) {
 	r.Problems = append(r.Problems, Problem{
 		Field: field, Kind: kind, Detail: detail, Value: shown(value), Becomes: shown(becomes), Outcome: kept,
 	})
@@ -134,7 +134,7 @@ func (a *Adoption) canonicalise(r *record, row texts) error {
 }
 
 func (r *record) reject(field, kind, detail string, value *string) {
-	r.tell(field, kind, detail, value, nil)
+	r.report(field, kind, detail, value, nil)
 	if r.Fault == nil {
 		r.Fault = &field
 	}
@@ -164,7 +164,7 @@ func (r *record) email(stored *string) {
 // canonical returns the form that is kept and, if it is another than the stored one, tells so.
 func (r *record) canonical(field string, stored *string, form string) *string {
 	if form != *stored {
-		r.tell(field, canonicalised, "", stored, &form)
+		r.report(field, canonicalised, "", stored, &form)
 		r.replaced(field, stored)
 	}
 	return &form
@@ -180,7 +180,7 @@ func (r *record) username(stored *string, generate bool) {
 		if err == nil {
 			r.Username = r.canonical(field, stored, username.String())
 			if _, err := domain.ParseUsername(*stored); err != nil {
-				r.tell(field, short, "a new account could not have it", stored, nil)
+				r.report(field, short, "a new account could not have it", stored, nil)
 			}
 			return
 		}
@@ -192,7 +192,7 @@ func (r *record) username(stored *string, generate bool) {
 	}
 	name := "user-" + hex.EncodeToString(r.ID[:8])
 	r.Username = &name
-	r.tell(field, generated, reason, stored, &name)
+	r.report(field, generated, reason, stored, &name)
 	r.replaced(field, stored)
 }
 
@@ -200,19 +200,19 @@ func (r *record) hash(stored *string, hasher domain.PasswordHasher) error {
 	const field = "hashed_password"
 	mark := domain.NoPassword().Stored()
 	if stored == nil || *stored == "" {
-		r.tell(field, noPassword, "no sign-in until it is reset", nil, nil)
+		r.report(field, noPassword, "no sign-in until it is reset", nil, nil)
 		r.Hash = &mark
 		return nil
 	}
 	hash, err := domain.ParsePasswordHash(*stored)
 	if err != nil {
-		r.tell(field, unknownHash, reasonOf(err)+"; no sign-in until it is reset", nil, nil)
+		r.report(field, unknownHash, reasonOf(err)+"; no sign-in until it is reset", nil, nil)
 		r.replaced(field, stored)
 		r.Hash = &mark
 		return nil
 	}
 	if !hash.HasPassword() {
-		r.tell(field, noPassword, "no sign-in until it is reset", nil, nil)
+		r.report(field, noPassword, "no sign-in until it is reset", nil, nil)
 		if *stored != mark {
 			r.Hash = &mark
 		}
@@ -222,7 +222,7 @@ func (r *record) hash(stored *string, hasher domain.PasswordHasher) error {
 	_, err = hasher.Verify(ended, hash, "")
 	var refusal *domain.Error
 	if errors.As(err, &refusal) && refusal.Field == field {
-		r.tell(field, unknownHash, refusal.Reason+"; no sign-in until it is reset", nil, nil)
+		r.report(field, unknownHash, refusal.Reason+"; no sign-in until it is reset", nil, nil)
 	}
 	return nil
 }
@@ -248,7 +248,7 @@ func (r *record) phone(stored *string) {
 	}
 	form := norm.NFC.String(strings.TrimSpace(*stored))
 	if utf8.RuneCountInString(form) > maxPhoneRunes {
-		r.tell(field, dropped, "is longer than 20 characters", stored, nil)
+		r.report(field, dropped, "is longer than 20 characters", stored, nil)
 		r.replaced(field, stored)
 		return
 	}
@@ -256,7 +256,7 @@ func (r *record) phone(stored *string) {
 	if form != *stored {
 		r.replaced(field, stored)
 	}
-	r.tell(field, notInternational, "", stored, nil)
+	r.report(field, notInternational, "", stored, nil)
 }
 
 // name returns a first or last name without what cannot be kept of it.
@@ -274,7 +274,7 @@ func (r *record) name(field string, stored *string, width int, parse func(string
 		if err != nil {
 			name = ""
 		}
-		r.tell(field, tooLong, "or has control characters", stored, &name)
+		r.report(field, tooLong, "or has control characters", stored, &name)
 		r.replaced(field, stored)
 	} else if name != *stored {
 		r.replaced(field, stored)
@@ -300,7 +300,7 @@ func (r *record) remark(notes string) {
 	for _, note := range strings.Split(notes, ",") {
 		field, rest, _ := strings.Cut(note, " ")
 		kind, detail, _ := strings.Cut(rest, " ")
-		r.tell(field, kind, detail, nil, nil)
+		r.report(field, kind, detail, nil, nil)
 	}
 }
 

@@ -564,15 +564,15 @@ func (f *file) become(key string, row map[string]*string) (r fileNote, err error
 		switch {
 		case !held || token != "refresh_tokens" && value == nil:
 		case token != "refresh_tokens":
-			r.tell(token, tokenDropped, "", nil, nil)
+			r.report(token, tokenDropped, "", nil, nil)
 		case value == nil:
-			r.tell(token, null, "", nil, nil)
+			r.report(token, null, "", nil, nil)
 		default:
 			var list []any
 			if err := decode(*value, &list); err != nil || list == nil {
-				r.tell(token, notAList, "", nil, nil)
+				r.report(token, notAList, "", nil, nil)
 			} else if len(list) > 0 {
-				r.tell(token, tokenDropped, strconv.Itoa(len(list)), nil, nil)
+				r.report(token, tokenDropped, strconv.Itoa(len(list)), nil, nil)
 			}
 		}
 	}
@@ -586,7 +586,7 @@ func (f *file) absentIn(r *record, name string, value *string) bool {
 		return false
 	}
 	if origin.Column != "" && absent(name) != "NULL" {
-		r.tell(name, null, "", nil, nil)
+		r.report(name, null, "", nil, nil)
 	}
 	return true
 }
@@ -609,7 +609,7 @@ func (f *file) truth(r *record, name string, value *string, usual bool) bool {
 	}
 	number, err := strconv.ParseFloat(*value, 64)
 	if err != nil {
-		r.tell(name, dropped, "is no truth value", value, nil)
+		r.report(name, dropped, "is no truth value", value, nil)
 		r.replaced(name, value)
 		return usual
 	}
@@ -623,7 +623,7 @@ func (f *file) count(r *record, name string, value *string) int64 {
 	const most = 1<<31 - 1
 	number, err := strconv.ParseInt(*value, 10, 64)
 	if err != nil || number < 0 || number > most {
-		r.tell(name, outOfRange, "", value, nil)
+		r.report(name, outOfRange, "", value, nil)
 	}
 	return min(max(number, 0), most)
 }
@@ -654,7 +654,7 @@ func (f *file) instant(r *record, name string, value *string) *string {
 		at, err = time.UnixMicro(int64(seconds*1e6)), nil
 	}
 	if at = at.UTC().Truncate(time.Microsecond); err != nil || at.Year() < 1 || at.Year() > 9999 {
-		r.tell(name, outOfRange, "", value, nil)
+		r.report(name, outOfRange, "", value, nil)
 		r.replaced(name, value)
 		return nil
 	}
@@ -704,7 +704,7 @@ func (f *file) decide(ctx context.Context, notes *staging) error {
 		WHERE c.old_id = held.old_id AND held.first <> c.old_id`)
 }
 
-// references returns the rows to be put aside to which other tables refer.
+// references returns the rows to be quarantined to which other tables refer.
 func (f *file) references(ctx context.Context, notes *staging) (problems []Problem, err error) {
 	keys, err := f.triples(ctx, `SELECT m.name, k."from", coalesce(k."to", 'id') FROM sqlite_schema m, pragma_foreign_key_list(m.name) k
 		WHERE m.type = 'table' AND lower(k."table") = 'users' AND lower(m.name) <> 'users' ORDER BY 1, 2`)

@@ -246,7 +246,7 @@ func (s *staging) order() string {
 }
 
 // contest keeps, of those not yet decided, the ones that come first for both their address and their username; those
-// who share either with them are put aside; and so on until all are decided. That is what going through them one by one in
+// that share either with them are quarantined; and so on until all are decided. That is what going through them one by one in
 // the order of preference would give, in as many statements as the longest chain of collisions has links.
 func (s *staging) contest(ctx context.Context) error {
 	for {
@@ -287,7 +287,7 @@ func (s *staging) summarise(ctx context.Context, each func(Problem) error) (Summ
 	if s.options.OnCollision == Fail {
 		summary.Blocking = contested
 	}
-	err := s.tell(ctx, func(p Problem) error {
+	err := s.report(ctx, func(p Problem) error {
 		summary.Problems[p.Kind]++
 		if each == nil {
 			return nil
@@ -308,8 +308,8 @@ func (s *staging) summarise(ctx context.Context, each func(Problem) error) (Summ
 	return summary, err
 }
 
-// tell calls each with what was noted, by the order of the keys' texts.
-func (s *staging) tell(ctx context.Context, each func(Problem) error) (err error) {
+// report calls each with what was noted, by the order of the keys' texts.
+func (s *staging) report(ctx context.Context, each func(Problem) error) (err error) {
 	if each == nil {
 		return nil
 	}
@@ -367,7 +367,7 @@ func (s *staging) loses(verdict string) string {
 	return dropped
 }
 
-// references returns the rows to be put aside to which other tables refer. Deleting those would delete, or break, what
+// references returns the rows to be quarantined to which other tables refer. Deleting those would delete, or break, what
 // belongs to somebody.
 func (s *staging) references(ctx context.Context) (_ []Problem, err error) {
 	if !s.source.inPlace {

@@ -232,7 +232,7 @@ func narrower(was, is schema.Type) bool {
 	return !ok || old.Size > 0 && old.Size < is.(*schema.StringType).Size
 }
 
-// rewriteTexts removes the rows that were put aside and writes the texts that become others.
+// rewriteTexts removes the rows that were quarantined and writes the texts that become others.
 func (a *Adoption) rewriteTexts(ctx context.Context, notes *staging) error {
 	if err := a.exec(ctx, "DELETE FROM "+a.source.name+" u USING "+notes.table+" c WHERE "+a.joined()+" AND c.verdict = '"+setAside+"'"); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 	"github.com/softbee/accounts/infra/storetest"
 )
 
-// kept of the sample, with Newest, is this one; the other is set aside.
+// kept of the sample, with Newest, is this one; the other is quarantined.
 const (
 	luisNewest = "9556585e-a997-4351-b54a-09cde5cfedfa"
 	luisOldest = "9620bf0d-c380-44a0-bd93-fd4c804c25d6"

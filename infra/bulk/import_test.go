@@ -42,7 +42,7 @@ func count(t testing.TB, store *infra.Store) int {
 	return n
 }
 
-// refusal is what Import told of a line.
+// refusal is what Import reported of a line.
 type refusal struct {
 	line        int
 	kind, field string

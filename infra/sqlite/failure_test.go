@@ -67,7 +67,7 @@ func truncated(t *testing.T) string {
 	return path
 }
 
-// Whoever opens a new file first switches it to the write-ahead log. SQLite answers some of the others that it is busy,
+// The first to open a new file switches it to the write-ahead log. SQLite answers some of the others that it is busy,
 // at once: one in 2,000 here.
 func TestOpenANewFileAtOnce(t *testing.T) {
 	for range 150 {

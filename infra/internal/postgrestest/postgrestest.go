@@ -236,7 +236,7 @@ var start = sync.OnceValues(func() (*server, error) {
 		return nil, fmt.Errorf("connect to the test server: %w", err)
 	}
 	s := &server{url: u, admin: admin, prefix: request.Prefix, supervisor: supervisor}
-	// Since 15 a copy goes through the log unless it is told otherwise, which takes three times as long.
+	// Since 15 a copy goes through the log by default, which takes three times as long.
 	if err := admin.QueryRow(`SELECT CASE WHEN current_setting('server_version_num')::int >= 150000 THEN ' STRATEGY file_copy' ELSE '' END`).
 		Scan(&s.copying); err != nil {
 		return nil, fmt.Errorf("ask the test server for its version: %w", err)
@@ -360,7 +360,7 @@ func (s *server) makeEmpty(name string) error {
 	return err
 }
 
-// fingerprint executes statements in a database, and returns what is to be told of it then: the same of two that are empty.
+// fingerprint executes statements in a database, and returns a description of it: the same for two that are empty.
 func fingerprint(url string, statements ...string) (found string, err error) {
 	db, err := open(url)
 	if err != nil {

@@ -59,7 +59,7 @@ func startSupervisor(r request) (*supervisor, string, error) {
 		return nil, "", err
 	}
 	cmd := exec.Command(executable)
-	// A name of its own, so that whoever kills the test process by name does not kill the one that cleans up after it.
+	// A name of its own, so that killing the test process by name does not kill the one that cleans up after it.
 	cmd.Args = []string{"accounts-postgrestest-supervisor"}
 	cmd.Env = append(os.Environ(), supervisorVariable+"=1")
 	cmd.SysProcAttr = ownSession()

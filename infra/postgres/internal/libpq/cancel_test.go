@@ -77,7 +77,7 @@ func endsWithContext(t *testing.T, p infra.Handle, other querier, sleep func(con
 // sleeping counts the statements of the database that are in pg_sleep.
 const sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep' AND state = 'active'"
 
-// callWhenSleeping calls then when a statement sleeps, or when that cannot be told.
+// callWhenSleeping calls then when a statement sleeps, or when that cannot be seen.
 func callWhenSleeping(t *testing.T, q querier, then func()) {
 	defer then()
 	for queryInt(t, q, sleeping) == 0 {

@@ -109,7 +109,7 @@ func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driv
 }
 
 // executePrepared runs query as a prepared statement. If one that was prepared earlier does not fit the database any more
-// it prepares the query anew and runs that, which inside a transaction cannot succeed: the failure has aborted it.
+// it prepares the query again and runs that, which inside a transaction cannot succeed: the failure has aborted it.
 func executePrepared[T any](
 	ctx context.Context, c *cachingConn, query string, args []driver.NamedValue,
 	run func(preparedStatement, context.Context, []driver.NamedValue) (T, error),
