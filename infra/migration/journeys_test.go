@@ -73,13 +73,16 @@ var journeys = []struct {
 		change: []edit{{"user.go", `Values("free", "paid")`, `Values("free", "paid", "trial")`}},
 	},
 	{name: "a check", change: []edit{before("user.go", lastCheck,
-		`Checks(dialect.Postgres, map[string]string{"users_first_name_check": "first_name <> ''"}),`+"\n"+
-			`Checks(dialect.SQLite, map[string]string{"users_first_name_check": "first_name <> ''"}),`)}},
+		`Checks(dialect.Postgres, map[string]string{"users_given_name_check": "first_name <> ''"}),`+"\n"+
+			`Checks(dialect.SQLite, map[string]string{"users_given_name_check": "first_name <> ''"}),`)}},
 	{name: "an index", change: []edit{before("user.go", firstIndex, `index.Fields("last_name", "first_name").StorageKey("users_names"),`)}},
 	{name: "an index that PostgreSQL alone has", change: []edit{before("user.go", lastCheck,
 		"Statements(dialect.Postgres, `CREATE INDEX \"users_tokens\" ON \"users\" USING gin (\"refresh_tokens\")`),")}},
 	{name: "a storage parameter", change: []edit{{"user.go", "fillfactor = 85", "fillfactor = 80"}}},
-	{name: "a new name", change: []edit{{"user.go", `field.String("last_name")`, `field.String("family_name")`}}},
+	{name: "a new name", change: []edit{
+		{"user.go", `field.String("last_name")`, `field.String("family_name")`},
+		{"user.go", `"first_name", "last_name", "phone"`, `"first_name", "family_name", "phone"`},
+	}},
 	{
 		name: "a column dropped over two releases", from: []edit{before("user.go", lastField, strings.Replace(petName, "),", `).Deprecated("not asked for any more"),`, 1))},
 		change: []edit{{"user.go", strings.Replace(petName, "),", `).Deprecated("not asked for any more"),`, 1) + "\n", ""}},
