@@ -76,7 +76,12 @@ func atlasInstalled(t *testing.T) bool {
 }
 
 // TestStart follows docs/start.md in an empty directory, where "go get" finds this repository as the only version of the module.
+//
+// It compiles everything once more, for a minute, and so belongs to the long tests.
 func TestStart(t *testing.T) {
+	if os.Getenv("ACCOUNTS_TEST_LONG") == "" {
+		t.Skip("set ACCOUNTS_TEST_LONG=1: it compiles all dependencies")
+	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -80,7 +80,7 @@ func polyline(class string, points []point, head bool) string {
 			path += fmt.Sprintf("L%d %d", p.x, p.y)
 			break
 		}
-		before, after := towards(p, points[i-1]), towards(p, points[i+1])
+		before, after := towards(p, points[i-1]), towards(p, points[i+1]) //nolint:gosec // the last point has left the loop
 		path += fmt.Sprintf("L%d %dQ%d %d %d %d", before.x, before.y, p.x, p.y, after.x, after.y)
 	}
 	marker := ""

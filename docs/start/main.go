@@ -114,6 +114,7 @@ func (s *shop) signOut(w http.ResponseWriter, r *http.Request) error {
 // handle answers an error of a page with its message and a status.
 func handle(page func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		err := page(w, r)
 		if err == nil {
 			return
