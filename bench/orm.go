@@ -125,7 +125,7 @@ func openBun(address string, workers int) (system, error) {
 	pool := sql.OpenDB(pgdriver.NewConnector(pgdriver.WithDSN(address)))
 	pool.SetMaxOpenConns(workers)
 	pool.SetMaxIdleConns(workers)
-	return &viaBun{bun.NewDB(pool, pgdialect.New())}, nil
+	return &viaBun{bun.NewDB(pool, pgdialect.New(), bun.WithDiscardUnknownColumns())}, nil
 }
 
 func (s *viaBun) close() { _ = s.db.Close() }

@@ -55,7 +55,7 @@ func BenchmarkImport(b *testing.B) {
 
 	seconds := make(map[string][]float64)
 	took := func(system string, load func(url string)) {
-		url := storetest.PostgresURL(b)
+		url := storetest.PostgresDatabaseURL(b) // psql takes no search_path in a URL
 		checkpoint(b, url)
 		start := time.Now()
 		load(url)
