@@ -115,6 +115,7 @@ var executors = []struct{ document, heading, language, file, test string }{
 	{"docs/adopt.md", "Other tables: the mapping file", "json", "cmd/accounts/documents_test.go", "TestDocumentedMapping"},
 	{"docs/adopt.md", "Other tables: the mapping file", "sql", "cmd/accounts/documents_test.go", "TestDocumentedMapping"},
 	{"docs/application.md", "Operation", "sql", "docs/docs_test.go", "TestDocumentedCleaning"},
+	{"docs/webapp.md", "", "sh", "examples/webapp/webapp_test.go", "TestDocumentedCommands"},
 	{"docs/import.md", "Running it twice", "json", "docs/docs_test.go", "TestDocumentedOutput"},
 }
 
@@ -167,7 +168,7 @@ func TestGoBlocks(t *testing.T) {
 		}
 		// What can be copied from: examples, tests, and programs.
 		if !strings.HasSuffix(file, ".go") || !strings.HasPrefix(slashed, "examples/") && !strings.HasPrefix(slashed, "docs/") &&
-			!strings.HasSuffix(file, "_test.go") && !strings.Contains(slashed, "/testdata/") || strings.HasPrefix(slashed, "examples/composed/ent/") && !strings.Contains(slashed, "/schema/") {
+			!strings.HasSuffix(file, "_test.go") && !strings.Contains(slashed, "/testdata/") || strings.HasPrefix(slashed, "examples/") && strings.Contains(slashed, "/ent/") && !strings.Contains(slashed, "/schema/") {
 			return nil
 		}
 		for line := range strings.Lines(read(t, slashed)) {
