@@ -272,5 +272,5 @@ func errorOtherThan(err error, expected domain.Kind) error {
 	if errors.Is(err, expected) {
 		return nil
 	}
-	return fmt.Errorf("%w; expected %s", err, expected)
+	return fmt.Errorf("%w; expected %w", err, expected)
 }

@@ -208,7 +208,7 @@ func ExampleTx_Query() {
 type handleOf struct{ tx *sql.Tx }
 
 func (h handleOf) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
-	return h.tx.QueryContext(ctx, query, args...)
+	return h.tx.QueryContext(ctx, query, args...) //nolint:rowserrcheck // by the reader of the rows
 }
 
 func (h handleOf) Exec(ctx context.Context, query string, args ...any) (int64, error) {

@@ -39,7 +39,7 @@ func memory() *sql.DB {
 func applications() fstest.MapFS {
 	dir, err := os.MkdirTemp("", "")
 	check(err)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	files := fstest.MapFS{
 		"20260101000000_orders.sql":  {Data: []byte("CREATE TABLE orders (id integer PRIMARY KEY);\n")},
 		"20260102000000_amounts.sql": {Data: []byte("ALTER TABLE orders ADD COLUMN amount integer;\n")},

@@ -60,7 +60,7 @@ func ExampleOpen() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "")
 	check(err)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	store, err := sqlite.Open(ctx, filepath.Join(dir, "accounts.db")) // which is made, for its owner alone
 	check(err)
 	defer store.Close()
@@ -75,7 +75,7 @@ func ExampleNew() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "")
 	check(err)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	// The pool of the application, with its driver and settings. These the store needs, or asks for.
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "app.db")+"?_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_txlock=immediate")
 	check(err)

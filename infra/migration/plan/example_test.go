@@ -68,7 +68,7 @@ func migrated(dir string) (*migration.Runner, *sql.DB) {
 
 func ExampleDiff() {
 	dir := planned(orders)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	file, err := plan.Diff(context.Background(), plan.DiffOptions{Dialect: plan.SQLite, Dir: dir, Desired: amounts, Name: "add_amount", Dev: dev})
 	check(err)
 	text, err := os.ReadFile(file)
@@ -90,7 +90,7 @@ func ExampleDevSQLite() {
 
 func ExampleNew() {
 	dir := planned(orders)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	file, err := plan.New(plan.DiffOptions{Dialect: plan.SQLite, Dir: dir, Name: "fill"}) // to be written by hand
 	check(err)
 	check(os.WriteFile(file, []byte("UPDATE orders SET id = id;\n"), 0o600))
@@ -101,7 +101,7 @@ func ExampleNew() {
 func ExampleHash() {
 	dir, err := os.MkdirTemp("", "") // of an application that begins
 	check(err)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	check(plan.Hash(dir))
 	_, err = os.Stat(filepath.Join(dir, "atlas.sum"))
 	fmt.Println(err)
@@ -110,7 +110,7 @@ func ExampleHash() {
 
 func ExampleCheckpoint() {
 	dir := planned(orders, amounts)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	_, err := plan.Checkpoint(context.Background(), plan.DiffOptions{Dialect: plan.SQLite, Dir: dir, Name: "squashed", Dev: dev})
 	check(err)
 	runner, _ := migrated(dir) // of an empty database
@@ -122,7 +122,7 @@ func ExampleCheckpoint() {
 
 func ExampleLint() {
 	dir := planned(amounts, orders) // the second file drops a column
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	findings, err := plan.Lint(context.Background(), plan.LintOptions{Dialect: plan.SQLite, Dir: os.DirFS(dir), Latest: 1, Dev: dev})
 	check(err)
 	for _, f := range findings {
@@ -134,7 +134,7 @@ func ExampleLint() {
 func ExampleVerify() {
 	ctx := context.Background()
 	dir := planned(orders)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	runner, db := migrated(dir)
 	fmt.Println(plan.Verify(ctx, runner, orders, dev))
 
@@ -153,7 +153,7 @@ func ExampleVerify() {
 func ExampleCompare() {
 	ctx := context.Background()
 	dir := planned(orders)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	runner, db := migrated(dir)
 	_, err := db.Exec("CREATE INDEX theirs ON orders (id)") // by somebody else: no difference
 	check(err)
@@ -166,7 +166,7 @@ func ExampleCompare() {
 func ExampleDown() {
 	ctx := context.Background()
 	dir := planned(orders, amounts)
-	defer os.RemoveAll(dir)
+	defer func() { check(os.RemoveAll(dir)) }()
 	runner, _ := migrated(dir)
 	status, err := runner.Status(ctx)
 	check(err)
