@@ -154,7 +154,7 @@ func (u *User) FindSession(token RefreshToken, now time.Time) (Session, error) {
 	return session, err
 }
 
-// Version returns a number that rises by one with every stored change of what people edit: see [Repository].
+// Version returns a number that rises by one with every stored change of what people edit, and begins again at 1 behind the greatest: see [Repository].
 func (u *User) Version() int64 { return u.state.Version }
 
 // CreatedAt returns when the account was made.

@@ -84,9 +84,10 @@ type statements struct {
 	stagedHolders string
 }
 
-// Parts of statements. What people edit raises the version, what the machine keeps books of does not.
+// Parts of statements. What people edit raises the version, what the machine keeps books of does not. Behind the greatest version comes 1: an import may
+// have stored that one, and one more is refused by PostgreSQL, and no integer on SQLite.
 const (
-	edited    = ", version = version + 1, updated_at = ?"
+	edited    = ", version = version % 9223372036854775807 + 1, updated_at = ?"
 	booked    = ", updated_at = ?"
 	returning = " WHERE id = ? RETURNING {columns}"
 	changing  = " AND id = ? RETURNING {columns}" // after a condition
@@ -101,12 +102,16 @@ const (
 	theIdentity     = "issuer = ? AND subject = ?"
 	withoutPassword = "hashed_password LIKE '!%'" // domain.ParsePasswordHash has the rule
 
-	raisedIf = ", version = version + CASE WHEN "
 	password = "hashed_password = ?, " + noPending + ", " + unlocked
 )
 
 func insertUsers(names []string) string {
 	return "INSERT INTO {users} (" + strings.Join(names, ", ") + ") VALUES (?" + strings.Repeat(", ?", len(names)-1) + ")"
+}
+
+// raisedIf raises the version, as an edit does, where a condition holds.
+func raisedIf(condition string) string {
+	return ", version = (version - 1 + CASE WHEN " + condition + " THEN 1 ELSE 0 END) % 9223372036854775807 + 1"
 }
 
 func newStatements(d *dialect, schema string) *statements {
@@ -123,12 +128,12 @@ func newStatements(d *dialect, schema string) *statements {
 	}
 	// Of these there is one for an account and one for many.
 	const (
-		activate   = "UPDATE {users} SET is_active = true" + edited + " WHERE NOT is_active"
-		deactivate = "UPDATE {users} SET is_active = false, refresh_tokens = '[]', " + noPending +
-			raisedIf + "is_active OR pending_email IS NOT NULL THEN 1 ELSE 0 END" + booked + " WHERE (is_active OR " + someToken +
-			" OR pending_email IS NOT NULL OR reset_token IS NOT NULL OR verification_token IS NOT NULL OR phone_code IS NOT NULL)"
+		activate  = "UPDATE {users} SET is_active = true" + edited + " WHERE NOT is_active"
 		revokeAll = "UPDATE {users} SET refresh_tokens = '[]'" + booked + " WHERE " + someToken
 	)
+	deactivate := "UPDATE {users} SET is_active = false, refresh_tokens = '[]', " + noPending +
+		raisedIf("is_active OR pending_email IS NOT NULL") + booked + " WHERE (is_active OR " + someToken +
+		" OR pending_email IS NOT NULL OR reset_token IS NOT NULL OR verification_token IS NOT NULL OR phone_code IS NOT NULL)"
 	changingMany := " AND id " + d.inIDs + " RETURNING id"
 	forUpdate := ""
 	if d.locking {
@@ -159,7 +164,7 @@ func newStatements(d *dialect, schema string) *statements {
 		deactivate:     fill(deactivate, changing),
 		deactivateMany: fill(deactivate, changingMany),
 		verify: fill("UPDATE {users} SET is_verified = true, ", unlessPending("verification_token", "NULL"), ", ",
-			unlessPending("verification_token_expiry", "NULL"), raisedIf, "is_verified THEN 0 ELSE 1 END", booked,
+			unlessPending("verification_token_expiry", "NULL"), raisedIf("NOT is_verified"), booked,
 			" WHERE NOT (is_verified AND (pending_email IS NOT NULL OR verification_token IS NULL))", changing),
 		unlock: fill("UPDATE {users} SET ", unlocked, booked, " WHERE (failed_login_attempts <> 0 OR locked_until IS NOT NULL)", changing),
 		failure: fill("UPDATE {users} SET failed_login_attempts = ", attempts, ", locked_until = CASE WHEN ", attempts, " >= ? THEN {time} END", booked,
@@ -173,10 +178,10 @@ func newStatements(d *dialect, schema string) *statements {
 		consumeReset: fill("UPDATE {users} SET ", password, ", is_verified = true, refresh_tokens = '[]'", edited,
 			" WHERE reset_token = ? AND reset_token_expiry > ? RETURNING {columns}"),
 		confirm: fill("UPDATE {users} SET email = coalesce(pending_email, email), pending_email = NULL, is_verified = true, verification_token_expiry = NULL, ",
-			ifPending("reset_token"), ", ", ifPending("reset_token_expiry"), raisedIf, "pending_email IS NULL AND is_verified THEN 0 ELSE 1 END", booked,
+			ifPending("reset_token"), ", ", ifPending("reset_token_expiry"), raisedIf("pending_email IS NOT NULL OR NOT is_verified"), booked,
 			" WHERE verification_token = ? AND verification_token_expiry > ? RETURNING {columns}"),
 		requestEmail: fill("UPDATE {users} SET pending_email = ?, verification_token = ?, verification_token_expiry = ?",
-			raisedIf, "pending_email = ? THEN 0 ELSE 1 END", booked,
+			raisedIf("pending_email IS DISTINCT FROM ?"), booked,
 			" WHERE is_active AND email <> ? AND NOT EXISTS (SELECT 1 FROM {users} AS other WHERE other.email = ?)", changing),
 		cancelEmail:  fill("UPDATE {users} SET pending_email = NULL, ", noVerify, edited, " WHERE pending_email IS NOT NULL", changing),
 		cancelReset:  fill("UPDATE {users} SET ", noReset, booked, " WHERE reset_token IS NOT NULL", changing),
@@ -187,7 +192,7 @@ func newStatements(d *dialect, schema string) *statements {
 		consumeCode: fill("UPDATE {users} SET phone_code_attempts = phone_code_attempts + 1, ",
 			"phone_verified_at = CASE WHEN phone_code = ? THEN {time} ELSE phone_verified_at END, ",
 			"phone_code_expiry = CASE WHEN phone_code = ? THEN NULL ELSE phone_code_expiry END",
-			raisedIf, "phone_code = ? AND phone_verified_at IS NULL THEN 1 ELSE 0 END", booked,
+			raisedIf("phone_code = ? AND phone_verified_at IS NULL"), booked,
 			" WHERE id = ? AND is_active AND phone IS NOT NULL AND phone_code_expiry > ?",
 			fmt.Sprintf(" AND phone_code_attempts < %d RETURNING {columns}", domain.MaxPhoneCodeAttempts)),
 		cancelCode: fill("UPDATE {users} SET ", noCode, booked, " WHERE phone_code IS NOT NULL", changing),

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -102,7 +103,7 @@ func (m *model) write(
 		if raise || !same(before, s) {
 			s.UpdatedAt = now
 			if raise {
-				s.Version++
+				s.Version = s.Version%math.MaxInt64 + 1
 			}
 			m.users[id] = s
 		}
