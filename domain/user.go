@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"math"
 	"time"
 )
 
@@ -154,7 +155,10 @@ func (u *User) FindSession(token RefreshToken, now time.Time) (Session, error) {
 	return session, err
 }
 
-// Version returns a number that rises by one with every stored change of what people edit, and begins again at 1 behind the greatest: see [Repository].
+// MaxVersion is the greatest version of an account. The next one is 1.
+const MaxVersion = math.MaxInt64 - 1
+
+// Version returns a number that rises by one with every stored change of what people edit: see [Repository].
 func (u *User) Version() int64 { return u.state.Version }
 
 // CreatedAt returns when the account was made.

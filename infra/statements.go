@@ -85,9 +85,11 @@ type statements struct {
 }
 
 // Parts of statements. What people edit raises the version, what the machine keeps books of does not. Behind the greatest version comes 1: an import may
-// have stored that one, and one more is refused by PostgreSQL, and no integer on SQLite.
+// have stored that one, and one more is refused.
 const (
-	edited    = ", version = version % 9223372036854775807 + 1, updated_at = ?"
+	maxVersion = "9223372036854775806" // domain.MaxVersion
+
+	edited    = ", version = version % " + maxVersion + " + 1, updated_at = ?"
 	booked    = ", updated_at = ?"
 	returning = " WHERE id = ? RETURNING {columns}"
 	changing  = " AND id = ? RETURNING {columns}" // after a condition
@@ -111,7 +113,7 @@ func insertUsers(names []string) string {
 
 // raisedIf raises the version, as an edit does, where a condition holds.
 func raisedIf(condition string) string {
-	return ", version = (version - 1 + CASE WHEN " + condition + " THEN 1 ELSE 0 END) % 9223372036854775807 + 1"
+	return ", version = (version - 1 + CASE WHEN " + condition + " THEN 1 ELSE 0 END) % " + maxVersion + " + 1"
 }
 
 func newStatements(d *dialect, schema string) *statements {

@@ -3,7 +3,6 @@ package infra
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"time"
 
@@ -122,7 +121,7 @@ func (r *repository) replace(ctx context.Context, read, state domain.UserState) 
 		update.Set(name, values[i])
 	}
 	if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(editedColumns, name) }) {
-		update.Set(user.FieldVersion, read.Version%math.MaxInt64+1)
+		update.Set(user.FieldVersion, read.Version%domain.MaxVersion+1)
 	}
 	query, args := update.Set(user.FieldUpdatedAt, r.present()).
 		Where(sql.And(sql.EQ(user.FieldID, read.ID.UUID()), sql.EQ(user.FieldVersion, read.Version))).

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -103,7 +102,7 @@ func (m *model) write(
 		if raise || !same(before, s) {
 			s.UpdatedAt = now
 			if raise {
-				s.Version = s.Version%math.MaxInt64 + 1
+				s.Version = s.Version%domain.MaxVersion + 1
 			}
 			m.users[id] = s
 		}

@@ -3,7 +3,6 @@ package domaintest
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -413,7 +412,7 @@ var writing = []behaviour{
 			"Update: nothing", "SetEmail: the same", "SetUsername: the same", "Activate", "RevokeSession: unknown", "RevokeSession: none",
 			"RevokeOtherSessions", "Update: Deactivate, Activate, without sessions",
 		}
-		for _, version := range []int64{7, math.MaxInt64} {
+		for _, version := range []int64{7, domain.MaxVersion} {
 			for i, c := range r.changes() {
 				s, token := r.full(fmt.Sprintf("name-%d", i))
 				if c.name == "Verify" || c.name == "Update: Verify" || c.name == "ConsumeVerification" {
@@ -436,7 +435,7 @@ var writing = []behaviour{
 					if after.Version != s.Version {
 						r.Errorf("%s: version %d after %d", c.name, after.Version, s.Version)
 					}
-				case after.Version != s.Version%math.MaxInt64+1: // behind the greatest comes 1
+				case after.Version != s.Version%domain.MaxVersion+1: // behind the greatest comes 1
 					r.Errorf("%s: version %d after %d", c.name, after.Version, s.Version)
 				}
 				r.clock.Advance(time.Minute)
