@@ -33,13 +33,9 @@ func TestOneRowHidesNoOther(t *testing.T) {
 		stored, linked := 0, 0
 		for stored < n { // in transactions, which SQLite writes to the disk once
 			err := store.InTx(t.Context(), func(tx *infra.Tx) error {
-				db := rowtest.Execer(tx.SQL())
-				if !generator.SQLite { // which goes on behind a row that is refused in no transaction
-					db = store.DB()
-				}
-				users, identities := generator.Fill(t.Context(), db, min(2000, n-stored))
+				users, identities, err := generator.Fill(t.Context(), tx.SQL(), min(2000, n-stored))
 				stored, linked = stored+users, linked+identities
-				return nil
+				return err
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -56,9 +56,9 @@ func TestExportAndImportAreInverses(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			generator := &rowtest.Generator{Random: rand.New(rand.NewPCG(seed, 1)), SQLite: pair[0] == onSQLite}
-			users, identities := generator.Fill(t.Context(), store.DB(), n)
-			if users < n || identities < n/4 {
-				t.Fatalf("%d users, %d identities", users, identities)
+			users, identities, err := generator.Fill(t.Context(), store.DB(), n)
+			if err != nil || users < n || identities < n/4 {
+				t.Fatalf("%d users, %d identities, %v", users, identities, err)
 			}
 			signedIn := storetest.NewUser(t, "signed-in")
 			if err := store.Create(t.Context(), signedIn); err != nil {
@@ -112,7 +112,9 @@ func TestSQLiteExportIsRefusedByLine(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	generator := &rowtest.Generator{Random: rand.New(rand.NewPCG(seed, 1)), SQLite: true}
-	generator.Fill(t.Context(), store.DB(), n)
+	if _, _, err := generator.Fill(t.Context(), store.DB(), n); err != nil {
+		t.Fatal(err)
+	}
 	exported, _, _ := invoke(t, from, nil, "user", "export", "--with-hashes")
 	to, _ := databases[onPostgres](t)
 	summary, messages, _ := invoke(t, to, exported, "--json", "user", "import")

@@ -26,9 +26,10 @@ type Generator struct {
 	drawn  int
 }
 
-// Execer executes a statement.
-type Execer interface {
+// DB is where rows are stored: a pool or a transaction.
+type DB interface {
 	ExecContext(ctx context.Context, query string, args ...any) (stdsql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *stdsql.Row
 }
 
 // Columns returns the columns of a declared table.
@@ -43,11 +44,27 @@ func Columns(table string) []*schema.Column {
 
 // Insert inserts a row, in which some columns have any value, those of given have that, and the others what an account may have. It tells whether the
 // database accepted the row.
-func (g *Generator) Insert(ctx context.Context, db Execer, table string, given map[string]any) bool {
+func (g *Generator) Insert(ctx context.Context, db DB, table string, given map[string]any) bool {
+	names, values := g.row(table, given)
+	places := make([]string, len(names))
+	for i := range places {
+		places[i] = "?"
+		if !g.SQLite {
+			places[i] = fmt.Sprintf("$%d", i+1)
+		}
+	}
+	_, err := db.ExecContext(ctx, insert(table, names, places), values...)
+	return err == nil
+}
+
+func insert(table string, names, values []string) string {
+	return "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") VALUES (" + strings.Join(values, ", ") + ")"
+}
+
+// row draws a row.
+func (g *Generator) row(table string, given map[string]any) (names []string, values []any) {
 	g.drawn++
 	odd := []float64{0.05, 0.1, 0.4, 1}[g.Random.IntN(4)] // the share of columns that have any value
-	var names, places []string
-	var args []any
 	for _, c := range Columns(table) {
 		value, ok := given[c.Name]
 		switch {
@@ -62,15 +79,9 @@ func (g *Generator) Insert(ctx context.Context, db Execer, table string, given m
 		if value != nil && !g.SQLite {
 			value = fmt.Sprint(value)
 		}
-		names, args = append(names, c.Name), append(args, value)
-		place := "?"
-		if !g.SQLite {
-			place = fmt.Sprintf("$%d", len(args))
-		}
-		places = append(places, place)
+		names, values = append(names, c.Name), append(values, value)
 	}
-	_, err := db.ExecContext(ctx, "INSERT INTO "+table+" ("+strings.Join(names, ", ")+") VALUES ("+strings.Join(places, ", ")+")", args...)
-	return err == nil
+	return names, values
 }
 
 // proper returns a value of its own, as a program writes it.
@@ -179,27 +190,95 @@ func (g *Generator) runes(n int) string {
 }
 
 // Fill inserts n users that the database accepts, and as many identities of some of them. It returns how many rows were stored in each table.
-func (g *Generator) Fill(ctx context.Context, db Execer, n int) (users, identities int) {
+func (g *Generator) Fill(ctx context.Context, db DB, n int) (users, identities int, err error) {
 	var owners []string
-	for tries := 0; users < n && tries < 100*n; tries++ {
-		id := g.uuid()
-		given := map[string]any{}
-		if g.Random.IntN(10) > 0 {
-			given["id"] = id
+	for tries := 0; users < n && tries < 100*n; {
+		rows := make([]map[string]any, min(500, n-users))
+		for i := range rows {
+			rows[i] = make(map[string]any)
+			if g.Random.IntN(10) > 0 {
+				rows[i]["id"] = g.uuid()
+			}
 		}
-		if !g.Insert(ctx, db, "users", given) {
-			continue
+		tries += len(rows)
+		accepted, err := g.insertEach(ctx, db, "users", rows)
+		if err != nil {
+			return users, identities, err
 		}
-		users++
-		if given["id"] == nil {
-			continue
+		var links []map[string]any
+		for i, row := range rows {
+			if !accepted[i] {
+				continue
+			}
+			users++
+			if row["id"] == nil {
+				continue
+			}
+			owners = append(owners, row["id"].(string))
+			for range g.Random.IntN(3) {
+				links = append(links, map[string]any{"user_id": owners[g.Random.IntN(len(owners))]})
+			}
 		}
-		owners = append(owners, id)
-		for range g.Random.IntN(3) {
-			if g.Insert(ctx, db, "identities", map[string]any{"user_id": owners[g.Random.IntN(len(owners))]}) {
+		if accepted, err = g.insertEach(ctx, db, "identities", links); err != nil {
+			return users, identities, err
+		}
+		for _, ok := range accepted {
+			if ok {
 				identities++
 			}
 		}
 	}
-	return users, identities
+	return users, identities, nil
+}
+
+// accepts runs the statements of a JSON array, each for itself, and returns a JSON array of whether they succeeded.
+const accepts = `CREATE OR REPLACE FUNCTION rowtest_accepts(statements json) RETURNS json LANGUAGE plpgsql AS $$
+DECLARE
+	statement text;
+	accepted boolean[] := '{}';
+BEGIN
+	FOR statement IN SELECT value FROM json_array_elements_text(statements) LOOP
+		BEGIN
+			EXECUTE statement;
+			accepted := accepted || true;
+		EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+			accepted := accepted || false;
+		END;
+	END LOOP;
+	RETURN to_json(accepted);
+END $$`
+
+// insertEach inserts rows and returns which of them the database accepted: on PostgreSQL in one round trip.
+func (g *Generator) insertEach(ctx context.Context, db DB, table string, rows []map[string]any) ([]bool, error) {
+	accepted := make([]bool, len(rows))
+	if g.SQLite {
+		for i, given := range rows {
+			accepted[i] = g.Insert(ctx, db, table, given)
+		}
+		return accepted, nil
+	}
+	statements := make([]string, len(rows))
+	for i, given := range rows {
+		names, values := g.row(table, given)
+		literals := make([]string, len(values))
+		for j, value := range values {
+			literals[j] = "NULL"
+			if value != nil {
+				literals[j] = "'" + strings.ReplaceAll(value.(string), "'", "''") + "'"
+			}
+		}
+		statements[i] = insert(table, names, literals)
+	}
+	text, err := json.Marshal(statements)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := db.ExecContext(ctx, accepts); err != nil {
+		return nil, err
+	}
+	var answer []byte
+	if err := db.QueryRowContext(ctx, "SELECT rowtest_accepts($1)", string(text)).Scan(&answer); err != nil {
+		return nil, err
+	}
+	return accepted, json.Unmarshal(answer, &accepted)
 }
