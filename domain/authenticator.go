@@ -300,7 +300,7 @@ func (a *Authenticator) ConfirmPhone(ctx context.Context, id ID, code PhoneCode)
 // observed tells the observers of a call.
 func observed[T any](ctx context.Context, a *Authenticator, operation string, call func(context.Context) (T, error)) (result T, err error) {
 	err = Observe(ctx, a.policy.Observers, operation, func(ctx context.Context) (Observation, error) {
-		result, err = call(ctx)
+		result, err = call(ReadCurrent(ctx))
 		return Observation{}, err
 	})
 	return result, err

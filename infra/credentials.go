@@ -52,7 +52,7 @@ func (r *repository) RecordSuccess(ctx context.Context, id domain.ID, checked, b
 
 // refusal tells why a statement of RecordFailure or RecordSuccess matched no row. checked is nil in the former.
 func (r *repository) refusal(ctx context.Context, op string, id domain.ID, checked *domain.PasswordHash) error {
-	u, err := r.FindByID(ctx, id)
+	u, err := r.findByID(ctx, id)
 	switch {
 	case err != nil:
 		return wrap(op, err)
@@ -114,7 +114,7 @@ func (r *repository) setPassword(
 	if err != nil || updated != nil {
 		return updated, err
 	}
-	if _, err := r.FindByID(ctx, id); err != nil {
+	if _, err := r.findByID(ctx, id); err != nil {
 		return nil, wrap(op, err)
 	}
 	return nil, wrap(op, hashChanged())

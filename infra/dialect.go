@@ -40,6 +40,9 @@ type dialect struct {
 
 	health func(ctx context.Context, s *Store, h *Health) error // asks the server how it is
 
+	position string // a query for what scanPrimary reads; "" where there are no replicas
+	replica  string // likewise scanReplica
+
 	temporary       []string                                                        // makes the declared tables temporarily
 	temporarySchema string                                                          // where they are then
 	triggers        []string                                                        // that keep the audit trail append-only

@@ -33,6 +33,15 @@ var postgresDialect = dialect{
 
 	health: postgresHealth,
 
+	position: `SELECT s.system_identifier::text, CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_insert_lsn()) END,
+		CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_current_wal_insert_lsn()::text END,
+		NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off' FROM pg_control_system() AS s`,
+	// The timeline is that of what is received, which a member of pg_read_all_stats sees, or, later, of what is in the control file.
+	replica: `SELECT s.system_identifier::text, (` + ServerIdentity + `), pg_is_in_recovery(),
+		greatest((SELECT timeline_id FROM pg_control_checkpoint()), (SELECT min_recovery_end_timeline FROM pg_control_recovery()),
+			(SELECT received_tli FROM pg_stat_wal_receiver))::bigint,
+		coalesce(pg_last_wal_replay_lsn(), '0/0')::text FROM pg_control_system() AS s`,
+
 	temporary:       []string{"SET LOCAL search_path = pg_temp", desired.Postgres},
 	temporarySchema: "pg_temp",
 	triggers:        []string{"account_events_append_only", "account_events_no_truncate"},

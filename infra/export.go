@@ -24,7 +24,7 @@ func (r *repository) Export(ctx context.Context, withHashes bool) iter.Seq2[*dom
 		for more := true; more; {
 			var rows []listed
 			var err error
-			if rows, more, err = r.page(ctx, op, query, withHashes); err != nil {
+			if rows, more, err = r.reader().page(ctx, op, query, withHashes); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -55,7 +55,7 @@ func (r *repository) ExportIdentities(ctx context.Context, users []*domain.User)
 		ids[i] = u.ID().String()
 	}
 	var left []*domain.Malformed
-	links, err := collect(ctx, r, op, r.texts.linksOf, []any{r.dialect.list(ids)}, scanLink)
+	links, err := collect(ctx, r.reader(), op, r.texts.linksOf, []any{r.dialect.list(ids)}, scanLink)
 	all := make(map[domain.ID][]domain.LinkedIdentity)
 	for _, link := range links {
 		if link.malformed != nil {

@@ -21,6 +21,8 @@ type Health struct {
 	// all that it received. On a primary it is 0.
 	Lag time.Duration
 
+	Replicas []ReplicaHealth // in the order in which the store was given them
+
 	Pool stdsql.DBStats // of database/sql; with infra/pgx of the connections that transactions use
 }
 
@@ -30,6 +32,9 @@ type Health struct {
 func (s *Store) Health(ctx context.Context) (Health, error) {
 	const op = "health"
 	h := Health{Pool: s.database.DB.Stats()}
+	if s.replicas != nil {
+		h.Replicas = s.replicas.health()
+	}
 	if err := s.dialect.health(ctx, s, &h); err != nil {
 		return h, wrap(op, err)
 	}

@@ -24,7 +24,7 @@ func (r *repository) FindByIdentity(ctx context.Context, who domain.Identity) (*
 // Identities implements [domain.IdentityStore].
 func (r *repository) Identities(ctx context.Context, id domain.ID) ([]domain.LinkedIdentity, error) {
 	const op = "list identities"
-	rows, err := collect(ctx, r, op, r.texts.identities, []any{id.UUID()}, func(rows Rows) (storedLink, error) {
+	rows, err := collect(ctx, r.reader(), op, r.texts.identities, []any{id.UUID()}, func(rows Rows) (storedLink, error) {
 		link := storedLink{LinkedIdentity: domain.LinkedIdentity{UserID: id}}
 		var values [4]any
 		err := rows.Scan(&values[0], &values[1], &values[2], &values[3])
@@ -104,7 +104,7 @@ func (r *repository) notLinked(ctx context.Context, op string, id domain.ID, who
 	case linked:
 		return wrap(op, &domain.Error{Kind: domain.ErrConflict, Field: "identity", Reason: "is the last way into the account"})
 	}
-	if _, err := r.FindByID(ctx, id); err != nil {
+	if _, err := r.findByID(ctx, id); err != nil {
 		return err
 	}
 	return wrap(op, &domain.Error{Kind: domain.ErrNotFound, Field: "identity", Reason: "is not linked to the account"})

@@ -20,7 +20,7 @@ func (r *repository) List(ctx context.Context, query domain.ListQuery) (domain.P
 	if err != nil {
 		return domain.Page{}, wrap(op, err)
 	}
-	rows, more, err := r.page(ctx, op, query, false)
+	rows, more, err := r.reader().page(ctx, op, query, false)
 	if err != nil {
 		return domain.Page{}, err
 	}
@@ -124,7 +124,7 @@ func (r *repository) page(ctx context.Context, op string, query domain.ListQuery
 func (r *repository) Count(ctx context.Context, filter domain.Filter) (int, error) {
 	selector := r.selectFiltered(filter)
 	query, args := selector.Count().Query()
-	counts, err := collect(ctx, r, "count users", query, args, scanned[int])
+	counts, err := collect(ctx, r.reader(), "count users", query, args, scanned[int])
 	if err != nil {
 		return 0, err
 	}

@@ -14,17 +14,17 @@ import (
 
 // FindByIDs implements [domain.UserReader].
 func (r *repository) FindByIDs(ctx context.Context, ids []domain.ID) ([]*domain.User, error) {
-	return findMany(ctx, r, "find users by id", user.FieldID, ids, (*domain.User).ID)
+	return findMany(ctx, r.reader(), "find users by id", user.FieldID, ids, (*domain.User).ID)
 }
 
 // FindByEmails implements [domain.UserReader].
 func (r *repository) FindByEmails(ctx context.Context, emails []domain.Email) ([]*domain.User, error) {
-	return findMany(ctx, r, "find users by e-mail", user.FieldEmail, emails, (*domain.User).Email)
+	return findMany(ctx, r.reader(), "find users by e-mail", user.FieldEmail, emails, (*domain.User).Email)
 }
 
 // FindByUsernames implements [domain.UserReader].
 func (r *repository) FindByUsernames(ctx context.Context, usernames []domain.Username) ([]*domain.User, error) {
-	return findMany(ctx, r, "find users by username", user.FieldUsername, usernames, (*domain.User).Username)
+	return findMany(ctx, r.reader(), "find users by username", user.FieldUsername, usernames, (*domain.User).Username)
 }
 
 // key is a value of a unique column.

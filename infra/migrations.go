@@ -28,6 +28,9 @@ func (s *Store) Migrate(ctx context.Context) error {
 	err = runner.Check(ctx)
 	if errors.Is(err, domain.ErrPendingMigrations) {
 		_, err = runner.Up(ctx, migration.UpOptions{})
+		if s.replicas != nil {
+			s.replicas.changed(err)
+		}
 	}
 	return err
 }

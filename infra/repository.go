@@ -26,6 +26,16 @@ type repository struct {
 	observers []domain.Observer
 	hooks     []chosenHook
 	nested    func(ctx context.Context, fn func(*Tx) error) error // runs fn in a transaction, or in a savepoint of this one
+	reads     *repository                                         // whose reads a replica may answer; nil where none does
+	from      *replicas                                           // of that one
+}
+
+// reader returns the repository for reads on which nothing is decided.
+func (r *repository) reader() *repository {
+	if r.reads != nil {
+		return r.reads
+	}
+	return r
 }
 
 // Now implements [domain.Repository].
@@ -38,8 +48,8 @@ func (r *repository) present() time.Time { return domain.StoredTime(r.now()) }
 // succeeds in each round, so that only a great number of them on one account can exhaust it.
 const maxRetries = 200
 
-// retry calls execute, which returns how many rows it got, and again where that failed with a conflict of transactions.
-func (r *repository) retry(ctx context.Context, op string, execute func(context.Context) (int64, error)) error {
+// retry calls execute, which returns how many rows it got by a handle, and again where that failed with a conflict of transactions or on a replica.
+func (r *repository) retry(ctx context.Context, op string, execute func(context.Context, Handle) (int64, error)) error {
 	if len(r.observers) == 0 {
 		_, err := r.try(ctx, op, execute)
 		return err
@@ -47,14 +57,22 @@ func (r *repository) retry(ctx context.Context, op string, execute func(context.
 	return r.observe(ctx, op, func(ctx context.Context) (outcome, error) { return r.try(ctx, op, execute) })
 }
 
-func (r *repository) try(ctx context.Context, op string, execute func(context.Context) (int64, error)) (done outcome, _ error) {
+func (r *repository) try(ctx context.Context, op string, execute func(context.Context, Handle) (int64, error)) (done outcome, _ error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			done.cause = notDoneError{err}
 			return done, r.failure(ctx, op, done.cause)
 		}
 		done.attempts++
-		done.rows, done.cause = execute(ctx)
+		if r.from != nil && done.attempts == 1 {
+			if replica := r.from.choose(ctx); replica != nil {
+				if done.rows, done.cause = replica.read(ctx, execute); done.cause == nil && ctx.Err() == nil {
+					return done, nil
+				}
+				continue // on the primary
+			}
+		}
+		done.rows, done.cause = execute(ctx, r.handle)
 		if done.cause == nil {
 			// PostgreSQL reports success for a change that waited for a synchronous standby when it was cancelled.
 			done.cause = ctx.Err()
@@ -103,16 +121,16 @@ func backOff(ctx context.Context, try int) error {
 // execute runs a statement and returns how many rows it changed.
 func (r *repository) execute(ctx context.Context, op, query string, args ...any) (n int64, err error) {
 	args = r.dialect.values(args)
-	err = r.retry(ctx, op, func(ctx context.Context) (int64, error) {
-		n, err = r.handle.Exec(ctx, query, args...)
+	err = r.retry(ctx, op, func(ctx context.Context, h Handle) (int64, error) {
+		n, err = h.Exec(ctx, query, args...)
 		return n, err
 	})
 	return n, err
 }
 
 // query returns rows whose values are of the types that the database has.
-func (r *repository) query(ctx context.Context, query string, args ...any) (Rows, error) {
-	rows, err := r.handle.Query(ctx, query, args...)
+func (r *repository) query(ctx context.Context, h Handle, query string, args ...any) (Rows, error) {
+	rows, err := h.Query(ctx, query, args...)
 	if err == nil && r.dialect.typed != nil {
 		rows = r.dialect.typed(rows)
 	}
@@ -122,8 +140,8 @@ func (r *repository) query(ctx context.Context, query string, args ...any) (Rows
 // one runs a statement that returns the columns of at most one account; nil if of none.
 func (r *repository) one(ctx context.Context, op, query string, args ...any) (u *domain.User, err error) {
 	args = r.dialect.values(args)
-	err = r.retry(ctx, op, func(ctx context.Context) (int64, error) {
-		rows, err := r.query(ctx, query, args...)
+	err = r.retry(ctx, op, func(ctx context.Context, h Handle) (int64, error) {
+		rows, err := r.query(ctx, h, query, args...)
 		if err != nil {
 			return 0, err
 		}
@@ -168,9 +186,9 @@ func (r *repository) exists(ctx context.Context, op, query string, args ...any) 
 // collect returns what read makes of each row of a query.
 func collect[T any](ctx context.Context, r *repository, op, query string, args []any, read func(Rows) (T, error)) (all []T, err error) {
 	args = r.dialect.values(args)
-	err = r.retry(ctx, op, func(ctx context.Context) (n int64, err error) {
+	err = r.retry(ctx, op, func(ctx context.Context, h Handle) (n int64, err error) {
 		all = nil
-		rows, err := r.query(ctx, query, args...)
+		rows, err := r.query(ctx, h, query, args...)
 		if err != nil {
 			return 0, err
 		}

@@ -212,7 +212,7 @@ func (d *dialect) liveSessions() string {
 
 // CountSessions implements [domain.SessionStore].
 func (r *repository) CountSessions(ctx context.Context) (int, error) {
-	counts, err := collect(ctx, r, "count sessions", r.texts.countSessions, []any{entry.Time(r.present())}, scanned[int])
+	counts, err := collect(ctx, r.reader(), "count sessions", r.texts.countSessions, []any{entry.Time(r.present())}, scanned[int])
 	if err != nil {
 		return 0, err
 	}

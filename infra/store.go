@@ -5,6 +5,7 @@ package infra
 import (
 	"context"
 	stdsql "database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 type Store struct {
 	repository
 	database Database
+	replicas *replicas        // nil without any
 	searched migration.Schema // that of repository, with how it was found
 }
 
@@ -38,6 +40,7 @@ type settings struct {
 	schema    string
 	observers []domain.Observer
 	hooks     []chosenHook
+	replicas  []Replica
 }
 
 // WithClock makes the store take the time from now instead of time.Now.
@@ -79,6 +82,10 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 		return nil, wrap(op, required("observer"))
 	case slices.ContainsFunc(chosen.hooks, func(h chosenHook) bool { return h.hook == nil }):
 		return nil, wrap(op, required("hook"))
+	case slices.ContainsFunc(chosen.replicas, func(r Replica) bool { return r == nil }):
+		return nil, wrap(op, required("replica"))
+	case len(chosen.replicas) > 0 && d.replica == "":
+		return nil, wrap(op, invalid("replica", "is of PostgreSQL; the database is "+d.name))
 	}
 	if database.Handle == nil {
 		database.Handle = sqlHandle{database.DB}
@@ -100,6 +107,16 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 	}
 	s.schema = s.searched.Name
 	s.texts = newStatements(d, s.schema)
+	if len(chosen.replicas) == 0 {
+		return s, nil
+	}
+	if s.replicas, err = openReplicas(d, database.Handle, chosen.replicas); err != nil {
+		return nil, wrap(op, err)
+	}
+	s.handle = watched{database.Handle, s.replicas.changed}
+	reads := s.repository
+	reads.from = s.replicas
+	s.reads = &reads
 	return s, nil
 }
 
@@ -123,10 +140,14 @@ func (s *Store) Schema() string { return s.schema }
 // Close closes the connections that the store opened, and none of a pool of the application. Methods that run meanwhile fail with
 // [domain.ErrUnavailable].
 func (s *Store) Close() error {
-	if s.database.Close == nil {
-		return nil
+	var err error
+	if s.replicas != nil {
+		err = s.replicas.close()
 	}
-	if err := s.database.Close(); err != nil {
+	if s.database.Close != nil {
+		err = errors.Join(err, s.database.Close())
+	}
+	if err != nil {
 		return s.failure(context.Background(), "close", err)
 	}
 	return nil

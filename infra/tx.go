@@ -79,6 +79,9 @@ func (s *Store) InTx(ctx context.Context, fn func(tx *Tx) error, options ...TxOp
 
 func (s *Store) inTx(ctx context.Context, fn func(tx *Tx) error, options *stdsql.TxOptions) (err error) {
 	const op = "transaction"
+	if s.replicas != nil {
+		defer func() { s.replicas.changed(err) }()
+	}
 	conn, err := s.database.DB.Conn(ctx)
 	if err != nil {
 		return s.failure(ctx, op, notDoneError{err})
@@ -100,19 +103,22 @@ func (s *Store) WithTx(tx *stdsql.Tx) *Tx {
 	if tx == nil {
 		return s.bind(noTransaction{})
 	}
-	bound := s.bind(sqlHandle{tx})
+	bound := Bind(s, sqlHandle{tx})
 	bound.tx = tx
 	return bound
 }
 
 // Bind returns the store inside a transaction of a driver that is not one of database/sql. It is for the packages of the drivers.
 func Bind(s *Store, transaction Handle) *Tx {
+	if s.replicas != nil {
+		transaction = watched{transaction, func(error) { s.replicas.hold(boundHold) }}
+	}
 	return s.bind(transaction)
 }
 
 func (s *Store) bind(handle Handle) *Tx {
 	tx := &Tx{repository: s.repository, database: s.database}
-	tx.handle, tx.inside = handle, true
+	tx.handle, tx.inside, tx.reads = handle, true, nil
 	tx.nested = tx.inSavepoint
 	return tx
 }

@@ -15,32 +15,37 @@ import (
 
 // FindByID implements [domain.UserReader].
 func (r *repository) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return r.reader().findByID(ctx, id)
+}
+
+// findByID is FindByID on the primary, for what follows from it.
+func (r *repository) findByID(ctx context.Context, id domain.ID) (*domain.User, error) {
 	return r.find(ctx, "find user by id", user.FieldID, id.UUID())
 }
 
 // FindByEmail implements [domain.UserReader].
 func (r *repository) FindByEmail(ctx context.Context, email domain.Email) (*domain.User, error) {
-	return r.find(ctx, "find user by e-mail", user.FieldEmail, email.String())
+	return r.reader().find(ctx, "find user by e-mail", user.FieldEmail, email.String())
 }
 
 // FindByUsername implements [domain.UserReader].
 func (r *repository) FindByUsername(ctx context.Context, username domain.Username) (*domain.User, error) {
-	return r.find(ctx, "find user by username", user.FieldUsername, username.String())
+	return r.reader().find(ctx, "find user by username", user.FieldUsername, username.String())
 }
 
 // FindByPhone implements [domain.UserReader].
 func (r *repository) FindByPhone(ctx context.Context, phone domain.Phone) (*domain.User, error) {
-	return r.find(ctx, "find user by phone", user.FieldPhone, orNull(phone.String()))
+	return r.reader().find(ctx, "find user by phone", user.FieldPhone, orNull(phone.String()))
 }
 
 // ExistsByEmail implements [domain.UserReader].
 func (r *repository) ExistsByEmail(ctx context.Context, email domain.Email) (bool, error) {
-	return r.exists(ctx, "look for e-mail", r.texts.exists[user.FieldEmail], email.String())
+	return r.reader().exists(ctx, "look for e-mail", r.texts.exists[user.FieldEmail], email.String())
 }
 
 // ExistsByUsername implements [domain.UserReader].
 func (r *repository) ExistsByUsername(ctx context.Context, username domain.Username) (bool, error) {
-	return r.exists(ctx, "look for username", r.texts.exists[user.FieldUsername], username.String())
+	return r.reader().exists(ctx, "look for username", r.texts.exists[user.FieldUsername], username.String())
 }
 
 // Create implements [domain.UserWriter].
@@ -93,7 +98,7 @@ func (r *repository) Update(ctx context.Context, id domain.ID, change func(*doma
 		if err := backOff(ctx, try); err != nil {
 			return nil, r.failure(ctx, op, notDoneError{err})
 		}
-		u, err := r.FindByID(ctx, id)
+		u, err := r.findByID(ctx, id)
 		if err != nil {
 			return nil, wrap(op, err)
 		}

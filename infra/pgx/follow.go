@@ -17,6 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/softbee/accounts/infra"
 )
 
 // pgx ends a call when its context ends, closes the connection, and asks the server in the background to cancel the statement, for up to 15 s, in
@@ -47,6 +49,7 @@ type follower struct {
 	hosts      []pgconn.FallbackConfig // the modes of TLS of each host stand together
 	timeout    time.Duration           // of the URL, or connectTimeout
 	race       bool                    // the hosts
+	admit      func(string) error      // what is asked of the server of each connection; nil for nothing
 	generation atomic.Int64            // how often the connections have become useless all at once
 	waiting    atomic.Int64            // since when, in Unix nanoseconds, the pool has tried to connect in vain; 0 if it has not
 
@@ -203,7 +206,19 @@ const linkKey = "accounts"
 
 func linkOf(conn *pgx.Conn) *link { return conn.PgConn().CustomData()[linkKey].(*link) }
 
-func (l *link) connected(_ context.Context, conn *pgconn.PgConn) error {
+func (l *link) connected(ctx context.Context, conn *pgconn.PgConn) error {
+	if l.admit != nil {
+		results, err := conn.Exec(ctx, infra.ServerIdentity).ReadAll()
+		switch {
+		case err != nil:
+			return err
+		case len(results) != 1 || len(results[0].Rows) != 1:
+			return errors.New("pgx: the server has not said which it is")
+		}
+		if err := l.admit(string(results[0].Rows[0][0])); err != nil {
+			return err
+		}
+	}
 	conn.CustomData()[linkKey] = l
 	l.mu.Lock()
 	l.ready = true

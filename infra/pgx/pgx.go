@@ -7,6 +7,7 @@ import (
 	"errors"
 	"iter"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -33,12 +34,9 @@ import (
 // It returns [domain.ErrInvalid] on the field "database" for a URL that is not one, and [domain.ErrUnavailable] when the server does not
 // answer or refuses.
 func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*infra.Store, error) {
-	config, err := pgxpool.ParseConfig(databaseURL)
-	if err != nil { // err would quote the URL
-		return nil, &domain.Error{Kind: domain.ErrInvalid, Field: "database", Reason: "is not a postgres:// URL with valid parameters"}
-	}
-	if !strings.Contains(databaseURL, "pool_max_conns") {
-		config.MaxConns = int32(max(8, 4*runtime.GOMAXPROCS(0)))
+	config, err := parse(databaseURL)
+	if err != nil {
+		return nil, err
 	}
 	f := follow(config, !strings.Contains(databaseURL, "prefer-standby"))
 	pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -56,6 +54,53 @@ func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*in
 		return nil, err
 	}
 	return store, nil
+}
+
+func parse(databaseURL string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(databaseURL)
+	if err != nil { // err would quote the URL
+		return nil, invalidURL("is not a postgres:// URL with valid parameters")
+	}
+	if !strings.Contains(databaseURL, "pool_max_conns") {
+		config.MaxConns = int32(max(8, 4*runtime.GOMAXPROCS(0)))
+	}
+	return config, nil
+}
+
+func invalidURL(reason string) error {
+	return &domain.Error{Kind: domain.ErrInvalid, Field: "database", Reason: reason}
+}
+
+// WithReplicas has the store read from replicas, as infra/postgres has it, each with a pool of its own: finds (but those by token and by identity), lists, counts
+// and exports, outside transactions. Each URL leads to one server, and not through a pooler. See docs/operate.md.
+func WithReplicas(databaseURLs ...string) infra.Option {
+	replicas := make([]infra.Replica, len(databaseURLs))
+	for i, databaseURL := range databaseURLs {
+		replicas[i] = func(admit func(string) error) (infra.ReplicaPool, error) { return openReplica(databaseURL, admit) }
+	}
+	return infra.WithReplicas(replicas...)
+}
+
+func openReplica(databaseURL string, admit func(string) error) (infra.ReplicaPool, error) {
+	config, err := parse(databaseURL)
+	if err != nil {
+		return infra.ReplicaPool{}, err
+	}
+	f := follow(config, false)
+	if slices.ContainsFunc(f.hosts, func(h pgconn.FallbackConfig) bool { return !sameHost(h, f.hosts[0]) }) {
+		return infra.ReplicaPool{}, invalidURL("has several hosts; give each replica a URL of its own")
+	}
+	f.admit = admit
+	pool, err := pgxpool.NewWithConfig(context.Background(), config) // connects when it is used
+	if err != nil {
+		return infra.ReplicaPool{}, infra.ConnectFailure(context.Background(), err)
+	}
+	f.pool.Store(pool)
+	reset := func() {
+		f.generation.Add(1)
+		pool.Reset()
+	}
+	return infra.ReplicaPool{Handle: pooled{pool}, Reset: reset, Close: func() error { pool.Close(); return nil }}, nil
 }
 
 // New returns a store on a pool of the application, whatever its settings. Close leaves the pool open. It returns [domain.ErrInvalid] on

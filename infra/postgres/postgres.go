@@ -4,6 +4,7 @@ package postgres
 import (
 	"context"
 	stdsql "database/sql"
+	"database/sql/driver"
 	"errors"
 	"runtime"
 	"time"
@@ -38,6 +39,38 @@ func (p Pool) withDefaults() Pool {
 	return p
 }
 
+func (p Pool) open(connector driver.Connector) *stdsql.DB {
+	p = p.withDefaults()
+	db := stdsql.OpenDB(connector)
+	db.SetMaxOpenConns(p.MaxOpen)
+	db.SetMaxIdleConns(p.MaxIdle)
+	db.SetConnMaxIdleTime(p.MaxIdleTime)
+	db.SetConnMaxLifetime(p.MaxLifetime)
+	return db
+}
+
+// WithReplicas has the store read from replicas, each with a pool of the default size: finds (but those by token and by identity), lists, counts and exports,
+// outside transactions. A read sees all that this store has written, and what its context's [infra.Position] says; a replica that has not replayed that much gets
+// no read, and neither does one that is lost, 10 s behind, or not known to follow the present primary. What others have written may be missing for as long as
+// a replica is behind. A read under [domain.ReadCurrent] goes to the primary, as all of a [domain.Authenticator] do. See docs/operate.md.
+//
+// Each URL leads to one server, and not through a pooler. No replica needs to be there when the store is opened, and those of a cluster may all be listed, the
+// primary too: a server gets reads while it is a replica. A URL that cannot be one is [domain.ErrInvalid] on the field "database" when the store is opened.
+func WithReplicas(databaseURLs ...string) infra.Option {
+	replicas := make([]infra.Replica, len(databaseURLs))
+	for i, databaseURL := range databaseURLs {
+		replicas[i] = func(admit func(string) error) (infra.ReplicaPool, error) {
+			connector, reset, err := libpq.NewReplica(databaseURL, admit)
+			if err != nil {
+				return infra.ReplicaPool{}, err
+			}
+			db := Pool{}.open(connector)
+			return infra.ReplicaPool{Handle: libpq.Handle(db), Reset: reset, Close: db.Close}, nil
+		}
+	}
+	return infra.WithReplicas(replicas...)
+}
+
 // Open is OpenPool with the default Pool.
 func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*infra.Store, error) {
 	return OpenPool(ctx, databaseURL, Pool{}, options...)
@@ -65,12 +98,7 @@ func OpenPool(ctx context.Context, databaseURL string, pool Pool, options ...inf
 	if err != nil {
 		return nil, err
 	}
-	db := stdsql.OpenDB(connector)
-	pool = pool.withDefaults()
-	db.SetMaxOpenConns(pool.MaxOpen)
-	db.SetMaxIdleConns(pool.MaxIdle)
-	db.SetConnMaxIdleTime(pool.MaxIdleTime)
-	db.SetConnMaxLifetime(pool.MaxLifetime)
+	db := pool.open(connector)
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(infra.ConnectFailure(ctx, err), db.Close())
 	}

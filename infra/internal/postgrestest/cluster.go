@@ -63,6 +63,13 @@ func (c *Cluster) Standby(t testing.TB, settings ...string) *Cluster {
 	return s
 }
 
+// Restart starts the server again after [Cluster.Kill]; URL has another port then.
+func (c *Cluster) Restart(t testing.TB, settings ...string) {
+	t.Helper()
+	time.Sleep(100 * time.Millisecond) // until the memory of the old one is free
+	c.run(t, settings)
+}
+
 func (c *Cluster) makeDir(t testing.TB) {
 	t.Helper()
 	var err error

@@ -15,6 +15,17 @@ type Proxy struct {
 	Cut    atomic.Bool  // the next reply is thrown away and its connection closed
 	Silent atomic.Bool  // nothing goes through, and neither side notices
 	Trips  atomic.Int64 // times that a client sent something and then waited for the reply
+	target atomic.Pointer[string]
+}
+
+// LeadTo has new connections lead to another server.
+func (p *Proxy) LeadTo(t testing.TB, address string) {
+	t.Helper()
+	server, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.target.Store(&server.Host)
 }
 
 // NewProxy returns a proxy to the server at a URL, for as long as the test runs.
@@ -30,7 +41,7 @@ func NewProxy(t testing.TB, address string) *Proxy {
 	}
 	t.Cleanup(func() { _ = listener.Close() })
 	p := new(Proxy)
-	target := server.Host
+	p.LeadTo(t, address)
 	server.Host = listener.Addr().String()
 	p.URL = server.String()
 	go func() {
@@ -39,7 +50,7 @@ func NewProxy(t testing.TB, address string) *Proxy {
 			if err != nil {
 				return
 			}
-			go p.serve(client.(*net.TCPConn), target)
+			go p.serve(client.(*net.TCPConn), *p.target.Load())
 		}
 	}()
 	return p

@@ -16,6 +16,8 @@ import (
 
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
+
+	"github.com/softbee/accounts/infra"
 )
 
 // lib/pq heeds a context only while it dials: a server that goes silent after it has accepted the connection holds the caller for
@@ -41,10 +43,11 @@ type connector struct {
 	wrap      func(*connOnce) driver.Conn
 	preferred atomic.Int64 // of hosts
 	pool      generations
+	admit     func(identity string) error // what is asked of each server; nil for nothing
 }
 
 // newConnector returns a connector whose connections are made by lib/pq, and wrapped.
-func newConnector(config pq.Config, wrap func(*connOnce) driver.Conn) driver.Connector {
+func newConnector(config pq.Config, wrap func(*connOnce) driver.Conn) *connector {
 	c := &connector{timeout: connectTimeout, wrap: wrap, shuffle: config.LoadBalanceHosts == pq.LoadBalanceHostsRandom}
 	if config.ConnectTimeout > 0 {
 		c.timeout = config.ConnectTimeout
@@ -172,6 +175,15 @@ func (c *connector) attempt(ctx context.Context, host int) (once *connOnce, err 
 	if !ok || s == nil {
 		return nil, errors.Join(errNotPQ, conn.Close())
 	}
+	if c.admit != nil {
+		identity, err := identify(wrapped) //nolint:contextcheck // the end of the attempt closes the socket
+		if err == nil {
+			err = c.admit(identity)
+		}
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+	}
 	watcher, err := newWatcher(wrapped, s) //nolint:contextcheck // it outlives the attempt, whose end closes the socket
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -179,6 +191,19 @@ func (c *connector) attempt(ctx context.Context, host int) (once *connOnce, err 
 	once = &connOnce{pqConn: wrapped, socket: s, watcher: watcher, made: made, pool: &c.pool}
 	pq.SetNoticeHandler(conn, once.notice)
 	return once, nil
+}
+
+// identify asks a server which it is.
+func identify(conn driver.QueryerContext) (string, error) {
+	rows, err := conn.QueryContext(context.Background(), infra.ServerIdentity, nil)
+	if err != nil {
+		return "", err
+	}
+	row := make([]driver.Value, 1)
+	if err := rows.Next(row); err != nil {
+		return "", errors.Join(err, rows.Close())
+	}
+	return fmt.Sprintf("%s", row[0]), rows.Close()
 }
 
 // dialing is an attempt to connect, which can be ended.

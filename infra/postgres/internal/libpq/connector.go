@@ -19,6 +19,28 @@ const defaultStatements = 128
 // statement_cache, the number of prepared statements that a connection keeps. Several hosts may be given as libpq has it,
 // host1:port1,host2:port2 in a URL, or as lists in the parameters host and port. It returns [domain.ErrInvalid] on the field "database".
 func NewConnector(database string) (driver.Connector, error) {
+	c, err := parse(database)
+	if err != nil {
+		return nil, err // and no typed nil
+	}
+	return c, nil
+}
+
+// NewReplica is NewConnector for one server that is read from. Each connection says which server it leads to, and is made if admit returns nil. After reset, no
+// connection that was made before is used again.
+func NewReplica(database string, admit func(identity string) error) (_ driver.Connector, reset func(), _ error) {
+	c, err := parse(database)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(c.hosts) > 1:
+		return nil, nil, invalidURL("has several hosts; give each replica a URL of its own")
+	}
+	c.admit = admit
+	return c, func() { c.pool.Add(1) }, nil
+}
+
+func parse(database string) (*connector, error) {
 	text := database
 	if scheme, _, isURL := strings.Cut(database, "://"); isURL && !strings.ContainsAny(scheme, "= ") {
 		var err error

@@ -56,7 +56,7 @@ var (
 // The settings are without binary_parameters. Behind a pooler in transaction mode use [newUncachedConnector]:
 // such a pooler gives a connection's statements to different sessions of the server, where lib/pq's names for them, which
 // are numbers, can mean another client's statement.
-func newCachingConnector(config pq.Config, size int) driver.Connector {
+func newCachingConnector(config pq.Config, size int) *connector {
 	return newConnector(config, func(conn *connOnce) driver.Conn {
 		return &cachingConn{connOnce: conn, size: size, statements: make(map[string]*list.Element)}
 	})
@@ -212,7 +212,7 @@ func (r *trackedRows) Close() error {
 // for poolers in transaction mode. The settings have binary_parameters: then a statement is parsed and
 // executed in one round trip. In that mode lib/pq sends a []byte in the binary format of the parameter's type; here it
 // is sent as text, which is what a JSON document needs (and bytea is not stored).
-func newUncachedConnector(config pq.Config) driver.Connector {
+func newUncachedConnector(config pq.Config) *connector {
 	return newConnector(config, func(conn *connOnce) driver.Conn { return uncachedConn{conn} })
 }
 

@@ -37,7 +37,7 @@ var (
 		return connector
 	}}
 	cached   = way{wrap: func(config pq.Config) driver.Connector { return newCachingConnector(config, 8) }}
-	uncached = way{wrap: newUncachedConnector, binary: true}
+	uncached = way{wrap: func(config pq.Config) driver.Connector { return newUncachedConnector(config) }, binary: true}
 )
 
 type way struct {
