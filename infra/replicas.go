@@ -502,7 +502,7 @@ func (r *replicas) health() (all []ReplicaHealth) {
 		s.mu.Lock()
 		err := s.err
 		s.mu.Unlock()
-		h := ReplicaHealth{Serves: s.serves(now), Reads: s.reads.Load()}
+		h := ReplicaHealth{Reads: s.reads.Load()}
 		a := s.answer.Load()
 		if a != nil && !a.current.IsZero() {
 			h.Lag = now.Sub(a.current)
@@ -512,7 +512,6 @@ func (r *replicas) health() (all []ReplicaHealth) {
 			f = &(*history)[len(*history)-1]
 		}
 		switch {
-		case h.Serves:
 		case errors.Is(err, errOtherServer), errors.Is(err, errNoReplica):
 			h.Reason = err.Error()
 		case err != nil:
@@ -525,8 +524,10 @@ func (r *replicas) health() (all []ReplicaHealth) {
 			h.Reason = fmt.Sprintf("is known to follow timeline %d; the primary is on %d", a.position.timeline, f.position.timeline)
 		case now.UnixNano() <= s.failed.Load():
 			h.Reason = "has failed a read"
-		default:
+		case !s.serves(now):
 			h.Reason = "is too far behind, or has not answered"
+		default:
+			h.Serves = true
 		}
 		all = append(all, h)
 	}
