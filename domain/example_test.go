@@ -446,3 +446,12 @@ func ExampleEmail_Value() {
 	fmt.Println(stored, read == email)
 	// Output: ana@example.org true
 }
+
+func ExampleReadCurrent() {
+	ctx := context.Background()
+	fmt.Println(domain.ReadsCurrent(ctx)) // a repository with replicas may read from one
+	fmt.Println(domain.ReadsCurrent(domain.ReadCurrent(ctx)))
+	// Output:
+	// false
+	// true
+}

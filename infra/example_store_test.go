@@ -231,3 +231,17 @@ func ExampleBind() {
 	fmt.Println(n)
 	// Output: 1
 }
+
+func ExampleStore_Position() {
+	store, users := registered("ana")
+	position, err := store.Position(ctx) // once what another process shall see has been committed
+	check(err)
+	header := position.String() // which goes to that process
+
+	position, err = infra.ParsePosition(header)
+	check(err)
+	found, err := store.FindByID(infra.WithPosition(ctx, position), users[0].ID()) // and not from a replica that lacks it
+	check(err)
+	fmt.Println(found.Email())
+	// Output: ana@example.org
+}

@@ -20,6 +20,7 @@ var shown = []string{
 // needNone are functions and methods without an example, with the reason.
 var needNone = map[string]string{
 	"infra.ConnectFailure": "for the packages of drivers, which return it as it is",
+	"infra.WithReplicas":   "for the packages of drivers, whose functions of that name have one",
 }
 
 // byOthers are the names of methods that the standard library or a database calls.

@@ -280,7 +280,7 @@ func kinds(kinds ...domain.EventKind) []domain.EventKind { return kinds }
 var readers = []string{
 	"FindByID", "FindByIDs", "FindByEmails", "FindByUsernames", "FindByEmail", "FindByUsername", "FindByPhone", "FindByIdentity", "FindByToken", "ExistsByEmail", "ExistsByUsername",
 	"List", "Count", "Identities", "Sessions", "CountSessions", "Now", "Export", "ExportIdentities",
-	"Close", "DB", "Schema", "InTx", "WithTx", "Health", "Migrate", "Migrations", "CheckMigrations", "CheckSchema",
+	"Close", "DB", "Schema", "Position", "InTx", "WithTx", "Health", "Migrate", "Migrations", "CheckMigrations", "CheckSchema",
 }
 
 // recordingHook keeps the events that it is called for.

@@ -80,6 +80,17 @@ func ExampleNew_inTx() {
 	check(err)
 }
 
+func ExampleWithReplicas() {
+	ctx := context.Background()
+	replicaURL := databaseURL // of a standby; what is no standby gets no reads
+	store, err := postgres.Open(ctx, databaseURL, postgres.WithReplicas(replicaURL))
+	check(err)
+	defer store.Close()
+	page, err := store.List(ctx, domain.ListQuery{}) // from a replica that has replayed what this store has written
+	check(err)
+	fmt.Println(len(page.Users), "accounts")
+}
+
 func newUser(name string) *domain.User {
 	email, err := domain.ParseEmail(name + "@example.org")
 	check(err)
@@ -98,6 +109,7 @@ func TestExamples(t *testing.T) {
 	ExampleNew_inTx()
 	ExampleOpen()
 	ExampleOpenPool()
+	ExampleWithReplicas()
 	if n, err := store.Count(t.Context(), domain.Filter{}); n != 2 || err != nil {
 		t.Errorf("%d accounts, %v; want 2", n, err)
 	}
