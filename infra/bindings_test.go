@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,12 @@ import (
 	"github.com/softbee/accounts/infra/sqlite"
 	"github.com/softbee/accounts/infra/storetest"
 )
+
+// similar are bindings of which another one is much the same. They are tried if ACCOUNTS_TEST_LONG is set.
+var similar = []string{
+	"pgx by database-sql on a pool of the application", "pgx on a pool of the application", "in a transaction of pgx's by database-sql",
+	"repeatable read by default", "pgx, serializable by default", "lib-pq with an audit trail",
+}
 
 // bindings are the ways to a store beside those that the packages of the drivers test themselves. Each returns one that is migrated.
 var bindings = []struct {
@@ -112,11 +119,14 @@ var bindings = []struct {
 
 // TestContractOnEachBinding runs what can differ between the ways to a store, or the whole contract if ACCOUNTS_TEST_LONG is set.
 func TestContractOnEachBinding(t *testing.T) {
-	run := domaintest.RunEveryMethod
-	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
+	run, long := domaintest.RunEveryMethod, os.Getenv("ACCOUNTS_TEST_LONG") != ""
+	if long {
 		run = domaintest.Run
 	}
 	for _, binding := range bindings {
+		if !long && slices.Contains(similar, binding.name) {
+			continue
+		}
 		t.Run(binding.name, func(t *testing.T) {
 			run(t, binding.open)
 		})

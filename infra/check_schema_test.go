@@ -10,6 +10,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/schema"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 // TestCheckSchema changes the table as an application's migrations could, rightly and wrongly.
@@ -41,7 +42,7 @@ func TestCheckSchema(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			onEachDriver(t, func(t *testing.T, store *infra.Store) {
+			storetest.OnBoth(t, func(t *testing.T, store *infra.Store) { // the next test is on each driver
 				change := test.postgres
 				if onSQLite(store) {
 					change = test.sqlite

@@ -221,7 +221,7 @@ func (r *textRecorder) note(text string) {
 
 func (r *textRecorder) Query(ctx context.Context, query string, args ...any) (infra.Rows, error) {
 	r.note(query)
-	rows, err := r.db.QueryContext(ctx, query, args...)
+	rows, err := r.db.QueryContext(ctx, query, args...) //nolint:rowserrcheck // by the reader of the rows
 	if err != nil {
 		return nil, err // and no typed nil
 	}

@@ -142,7 +142,7 @@ func TestProcessesRotateOneToken(t *testing.T) {
 // ACCOUNTS_TEST_LONG=1.
 func TestProcessesRotateOneTokenWithinGrace(t *testing.T) {
 	t.Parallel()
-	rounds := 3
+	rounds := 2
 	if os.Getenv("ACCOUNTS_TEST_LONG") == "1" {
 		rounds = 200
 	}

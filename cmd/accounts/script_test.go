@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 					env.Setenv(databaseVariable, databaseURL(test, env))
 					env.Setenv("KIND", kind)
 					env.Setenv("MIGRATIONS", migrations)
+					env.Setenv("GOGC", "off") // over a thousand processes, each of which ends at once
 					return setUpBadInput(env)
 				},
 				Condition: func(condition string) (bool, error) {

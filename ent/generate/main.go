@@ -38,11 +38,16 @@ func main() {
 
 // generate runs in ent/, where go generate starts it.
 func generate() error {
-	if err := entc.Generate("./schema", &gen.Config{Features: features}); err != nil {
-		return err
+	var states map[string]string
+	after := func(next gen.Generator) gen.Generator {
+		return gen.GenerateFunc(func(graph *gen.Graph) (err error) { // whose loading compiles a program
+			if err = next.Generate(graph); err == nil {
+				states, err = desiredStates(graph)
+			}
+			return err
+		})
 	}
-	states, err := desiredStates("./schema")
-	if err != nil {
+	if err := entc.Generate("./schema", &gen.Config{Features: features, Hooks: []gen.Hook{after}}); err != nil {
 		return err
 	}
 	program := programHeader
@@ -79,17 +84,15 @@ func write(name, text string) error {
 	return os.WriteFile(name, []byte(text), 0o644) //nolint:gosec // a source file
 }
 
-// desiredStates returns, for each database, the SQL that makes what the schema in a directory declares.
-func desiredStates(directory string) (map[string]string, error) {
-	graph, err := entc.LoadGraph(directory, &gen.Config{}) // which compiles a program
-	if err != nil {
-		return nil, err
-	}
+// desiredStates returns, for each database, the SQL that makes what a schema declares.
+func desiredStates(graph *gen.Graph) (map[string]string, error) {
 	states := map[string]string{}
 	for _, database := range databases {
-		if states[database], err = desiredState(graph, database); err != nil {
+		text, err := desiredState(graph, database)
+		if err != nil {
 			return nil, fmt.Errorf("desired state of %s: %w", database, err)
 		}
+		states[database] = text
 	}
 	return states, nil
 }

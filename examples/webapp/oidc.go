@@ -74,7 +74,7 @@ type personClaims struct {
 	Name     string `json:"preferred_username"`
 }
 
-// finishOIDC takes up whoever comes back from the provider.
+// finishOIDC continues the sign-in of a visitor that comes back from the provider.
 func (s *server) finishOIDC(w http.ResponseWriter, r *http.Request) error {
 	var flow flowClaims
 	cookie, err := r.Cookie(flowCookie)

@@ -212,7 +212,7 @@ func (r *statusRecorder) WriteHeader(status int) {
 
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// client is the address that the connection comes from. Behind a proxy that is the proxy's: take there what that proxy says, and nobody else.
+// client is the address that the connection comes from. Behind a proxy that is the proxy's: take there what that proxy says, and only that proxy.
 func client(r *http.Request) netip.Addr {
 	address, _ := netip.ParseAddrPort(r.RemoteAddr)
 	return address.Addr()

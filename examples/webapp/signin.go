@@ -105,7 +105,7 @@ func (s *server) resetPage(w http.ResponseWriter, r *http.Request) error {
 	return s.render(w, r, http.StatusOK, "reset", page{Title: "Set another password", Data: r.URL.Query().Get("token")})
 }
 
-// reset sets a password, and does not sign in: whoever has only the mail must not get a session by it.
+// reset sets a password, and does not sign in: the mail alone must not give a session.
 func (s *server) reset(w http.ResponseWriter, r *http.Request) error {
 	f, err := readForm(r)
 	if err != nil {

@@ -268,7 +268,7 @@ func testRegister(t *testing.T, a *app) {
 	b.post("/register", "email", "Ana@Example.org", "username", "Ana", "password", secret, "text", "Hello from Ana").want(t, 200, "ana@example.org")
 	b.get("/").want(t, 200, "Hello from Ana")
 
-	// A name that is taken is said; an address that is taken is told its owner alone. In both cases nothing is stored.
+	// The page says that a name is taken. That an address is taken, only its owner reads, in a mail. In both cases nothing is stored.
 	b.post("/register", "email", "other@example.org", "username", "ana", "password", secret, "text", "Never stored").want(t, 422, "Username is taken by another account")
 	b.post("/register", "email", "ANA@example.org", "username", "other", "password", secret, "text", "Never stored").want(t, 200, "on its way to")
 	if text := b.get("/").text; strings.Contains(text, "Never stored") {

@@ -136,6 +136,9 @@ func (p report) want(t *testing.T, problems [][4]string) {
 	}
 }
 
+// simplyKept is the first line of accounts.csv of those that differ in nothing but their names and passwords.
+const simplyKept = 18
+
 // account is a line of accounts.csv: what is known of a row.
 type account struct{ id, email, username, password, note string }
 
@@ -276,11 +279,17 @@ func TestAdoptPredecessor(t *testing.T) {
 			}
 			checkMigrated(t, store)
 			checkRows(t, store)
-			authenticator := newAuthenticator(t, store)
-			for _, account := range accounts(t) {
+			var authenticator *domain.Authenticator
+			if rule == adoption.Newest { // the hashes are compared anyway
+				authenticator = newAuthenticator(t, store)
+			}
+			for i, account := range accounts(t) {
 				if problem, ok := setAside[account.email]; ok {
 					checkSetAside(t, store, account, problem)
 					continue
+				}
+				if i == simplyKept+4 { // of those who are all of one kind, some sign in
+					authenticator = nil
 				}
 				checkKept(t, store, authenticator, account)
 			}

@@ -12,30 +12,46 @@ import (
 	"testing"
 
 	"ariga.io/atlas/sql/migrate"
+	"entgo.io/ent"
 	"entgo.io/ent/dialect"
 	entsql "entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/schema"
-	"entgo.io/ent/entc"
 	"entgo.io/ent/entc/gen"
+	"entgo.io/ent/entc/load"
 	"entgo.io/ent/schema/field"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/entaccounts"
+	"github.com/softbee/accounts/infra/entaccounts/testdata/blog"
 	"github.com/softbee/accounts/infra/internal/journeytest"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/sqlite"
 	"github.com/softbee/accounts/infra/storetest"
 )
 
-// blog is the schema of an application in testdata, as its generated client holds it.
-var blog = sync.OnceValues(func() (*gen.Graph, error) { return entc.LoadGraph("./testdata/blog", &gen.Config{}) })
+// graph is of the schema of an application in testdata, as its generated client holds it. Ent's own way to it compiles a program.
+var graph = sync.OnceValues(func() (*gen.Graph, error) {
+	var schemas []*load.Schema
+	for _, entity := range []ent.Interface{blog.Account{}, blog.Post{}, blog.Tag{}} {
+		text, err := load.MarshalSchema(entity)
+		if err != nil {
+			return nil, err
+		}
+		loaded, err := load.UnmarshalSchema(text)
+		if err != nil {
+			return nil, err
+		}
+		schemas = append(schemas, loaded)
+	}
+	return gen.NewGraph(&gen.Config{}, schemas...)
+})
 
 var tablesLock sync.Mutex // ent's graph is not safe for concurrent use
 
 func blogTables(t *testing.T) []*schema.Table {
 	t.Helper()
-	graph, err := blog()
+	graph, err := graph()
 	if err != nil {
 		t.Fatal(err)
 	}

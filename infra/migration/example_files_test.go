@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -45,9 +46,12 @@ func withColumns(desired string) string {
 	return desired + `CREATE INDEX "users_trial_nickname" ON "users" ("trial_nickname");` + "\n"
 }
 
-const insertUsers = `INSERT INTO users (email, username, hashed_password, first_name, last_name)
-	SELECT 'u' || n || '@example.org', 'u' || n, '-', CASE WHEN n % 2 = 0 THEN 'First' || n END, CASE WHEN n % 3 = 0 THEN 'Last' END
-	FROM generate_series(1, 5000) n`
+// insertUsers makes n accounts. The documented batches are of 2000.
+func insertUsers(n int) string {
+	return fmt.Sprintf(`INSERT INTO users (email, username, hashed_password, first_name, last_name)
+		SELECT 'u' || n || '@example.org', 'u' || n, '-', CASE WHEN n %% 2 = 0 THEN 'First' || n END, CASE WHEN n %% 3 = 0 THEN 'Last' END
+		FROM generate_series(1, %d) n`, n)
+}
 
 func TestDocumentedPlanIsThePlan(t *testing.T) {
 	t.Parallel()
@@ -76,7 +80,7 @@ func TestDocumentedFiles(t *testing.T) {
 
 	db := d.open(t, d.url(t))
 	mustUp(t, d.runner(t, db, d.embedded(t)))
-	mustExec(t, db, insertUsers)
+	mustExec(t, db, insertUsers(2500))
 	runner := d.runner(t, db, dir)
 	mustUp(t, runner)
 	if err := plan.Verify(t.Context(), runner, withColumns(d.desired(t)), nil); err != nil {
@@ -106,7 +110,7 @@ func TestDocumentedStatementsCanBeRepeated(t *testing.T) {
 			t.Run(version+", statement "+strconv.Itoa(n), func(t *testing.T) {
 				db := d.open(t, d.url(t))
 				mustUp(t, d.runner(t, db, d.embedded(t)))
-				mustExec(t, db, insertUsers)
+				mustExec(t, db, insertUsers(2500))
 				runner := d.runner(t, db, dir)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -152,7 +156,7 @@ func TestFillingIsKilledAndGoesOn(t *testing.T) {
 	j := job{URL: d.url(t), Dir: onDisk(t, dir)}
 	db := d.open(t, j.URL)
 	mustUp(t, d.runner(t, db, d.embedded(t)))
-	mustExec(t, db, insertUsers)
+	mustExec(t, db, insertUsers(5000))
 	// The second batch waits, so that the process is killed between two batches.
 	holder, err := db.Conn(t.Context())
 	if err != nil {

@@ -44,12 +44,12 @@ func TestMemoryOfABurst(t *testing.T) {
 		params             argon2Params
 		hashMiB            int64
 	}{
-		{2, 16, argon2Params{argon2id, 65536, 1, 1, 16, 32}, 64},
+		{2, 16, argon2Params{argon2id, 32768, 1, 1, 16, 32}, 32},
 		// Alone, although two of the policy's own may run at once: it is more than both.
-		{2, 2, argon2Params{argon2id, 512000, 1, 2, 16, 32}, 500},
+		{2, 4, argon2Params{argon2id, 131072, 1, 2, 16, 32}, 128},
 	} {
 		t.Run(fmt.Sprintf("%d x m=%d", test.times, test.params.memory), func(t *testing.T) {
-			h := newHasher(t, Policy{Memory: 65536, Concurrency: test.concurrency})
+			h := newHasher(t, Policy{Memory: 32768, Concurrency: test.concurrency})
 			debug.FreeOSMemory()
 			before := heap()
 			stop := make(chan struct{})

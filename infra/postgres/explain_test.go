@@ -52,12 +52,16 @@ var lists = map[string]domain.ListQuery{
 }
 
 // TestQueriesUseIndexes explains each statement that a method sends, as it was sent, with the plan for any arguments and with
-// the one for its own.
+// the one for its own. With ACCOUNTS_TEST_LONG=1 it does so in a larger table.
 func TestQueriesUseIndexes(t *testing.T) {
 	t.Parallel()
+	n := 25_000
+	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
+		n = 100_000
+	}
 	address := migrated(t)
 	db := open(t, address)
-	fill(t, db, 100_000)
+	fill(t, db, n)
 	mustExec(t, db, `INSERT INTO users (id, email, username, hashed_password, last_name, last_login, created_at)
 		SELECT md5('n' || i)::uuid, 'n' || i || '@d' || i % 10 || '.example', 'named' || i, '!', CASE WHEN i % 2 = 0 THEN 'Roa' || i END, made, made
 		FROM generate_series(1, 1000) AS i, LATERAL (SELECT $1::timestamptz + i * interval '1 min' AS made) AS m`, filledFrom)

@@ -30,14 +30,7 @@ func NewCluster(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{binDir: BinDir(t, "initdb", "postgres", "pg_basebackup"), password: randomHex(16)}
 	c.makeDir(t)
-	passwordFile := filepath.Join(c.dir, "password")
-	if err := os.WriteFile(passwordFile, []byte(c.password+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.owner.own(passwordFile); err != nil {
-		t.Fatal(err)
-	}
-	if err := initdb(c.binDir, c.dir, passwordFile, c.owner); err != nil {
+	if err := initdb(c.binDir, c.dir, c.password, c.owner); err != nil {
 		t.Fatal(err)
 	}
 	c.run(t, settings)
