@@ -12,8 +12,8 @@ import (
 // FindBare is FindByID without what observers and hooks have added to it.
 func FindBare(ctx context.Context, r *Store, id domain.ID) (u *domain.User, err error) {
 	args := r.dialect.values([]any{id.UUID()})
-	_, err = r.try(ctx, "find user", func(ctx context.Context) (int64, error) {
-		rows, err := r.query(ctx, r.texts.find[user.FieldID], args...)
+	_, err = r.try(ctx, "find user", func(ctx context.Context, h Handle) (int64, error) {
+		rows, err := r.query(ctx, h, r.texts.find[user.FieldID], args...)
 		if err != nil {
 			return 0, err
 		}
@@ -48,8 +48,8 @@ func signIn(ctx context.Context, r *Store, text string, now time.Time, id domain
 	}
 	args := r.dialect.values([]any{now, checked.Stored(), now, id.UUID(), checked.Stored(), now})
 	var n int64
-	_, err = r.try(ctx, "record sign-in", func(ctx context.Context) (int64, error) {
-		n, err = r.handle.Exec(ctx, text, args...)
+	_, err = r.try(ctx, "record sign-in", func(ctx context.Context, h Handle) (int64, error) {
+		n, err = h.Exec(ctx, text, args...)
 		return n, err
 	})
 	if err == nil && n == 0 {
