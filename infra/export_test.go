@@ -49,7 +49,7 @@ func signIn(ctx context.Context, r *Store, text string, now time.Time, id domain
 	args := r.dialect.values([]any{now, checked.Stored(), now, id.UUID(), checked.Stored(), now})
 	var n int64
 	_, err = r.try(ctx, "record sign-in", func(ctx context.Context, h Handle) (int64, error) {
-		n, err = h.Exec(ctx, text, args...)
+		n, err = r.handle.Exec(ctx, text, args...)
 		return n, err
 	})
 	if err == nil && n == 0 {

@@ -30,7 +30,7 @@ const (
 	replicaSilence = 500 * time.Millisecond // a replica that has not answered for so long gets no reads
 	replicaTimeout = time.Second            // one that does not answer within it is lost
 	replicaRest    = time.Second            // how long one gets no reads after it has failed one
-	replicaMaxLag  = 10 * time.Second       // behind it a replica gets no reads, whoever has written
+	replicaMaxLag  = 10 * time.Second       // behind it a replica gets no reads, even if this store has written nothing
 	replicaWait    = 20 * time.Millisecond  // how long a read waits for a replica
 	replicaVain    = time.Second            // how long no read waits for a replica for which one has waited in vain
 	primaryPause   = time.Second            // between two questions to the primary while no read needs its position
