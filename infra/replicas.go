@@ -307,7 +307,7 @@ func scanReplica(rows Rows) (a answer, err error) {
 	if err := rows.Scan(&a.cluster, &a.identity, &a.following, &timeline, &lsn); err != nil || !a.following {
 		return a, err
 	}
-	a.position.timeline = uint32(timeline) //nolint:gosec // it is one in PostgreSQL
+	a.position.timeline = uint32(timeline)
 	a.position.lsn, err = parseLSN(lsn)
 	return a, err
 }
@@ -425,7 +425,7 @@ func (a *answer) read(ctx context.Context, execute func(context.Context, Handle)
 	alive, cancel := context.WithCancel(a.alive)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	n, err := execute(replicaContext{alive, ctx}, a.of.pool.Handle)
+	n, err := execute(replicaContext{alive, ctx}, a.of.pool.Handle) //nolint:contextcheck // it has the caller's values, and ends with the replica too
 	switch {
 	case err == nil:
 		a.of.reads.Add(1)

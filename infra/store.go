@@ -110,7 +110,7 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 	if len(chosen.replicas) == 0 {
 		return s, nil
 	}
-	if s.replicas, err = openReplicas(d, database.Handle, chosen.replicas); err != nil {
+	if s.replicas, err = openReplicas(d, database.Handle, chosen.replicas); err != nil { //nolint:contextcheck // they live as long as the store
 		return nil, wrap(op, err)
 	}
 	s.handle = watched{database.Handle, s.replicas.changed}
