@@ -389,7 +389,7 @@ func (b purgesByCreation) Purge(ctx context.Context, query domain.ListQuery) (do
 type keepsManySessions struct{ *model }
 
 func (b keepsManySessions) DeactivateMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
-	return b.many(ctx, ids, keepsSessions(b).Deactivate)
+	return b.many(ctx, ids, edited, func(s *domain.UserState, _ time.Time) error { s.Active = false; return nil })
 }
 
 type listsHashes struct{ *model }

@@ -69,11 +69,13 @@ func (m *model) change(
 
 func always(_, _ domain.UserState) bool { return true }
 
+func never(_, _ domain.UserState) bool { return false }
+
 // keepBooks stores what rule makes of an account, at the same version.
 func (m *model) keepBooks(
 	ctx context.Context, id domain.ID, rule func(s *domain.UserState, now time.Time) error,
 ) (u *domain.User, err error) {
-	return m.write(ctx, id, func(_, _ domain.UserState) bool { return false }, rule)
+	return m.write(ctx, id, never, rule)
 }
 
 // edited tells whether two states differ in what people edit.
@@ -87,29 +89,38 @@ func (m *model) write(
 	ctx context.Context, id domain.ID, raises func(before, after domain.UserState) bool, rule func(s *domain.UserState, now time.Time) error,
 ) (u *domain.User, err error) {
 	err = m.locked(ctx, func(now time.Time) error {
-		before, known := m.users[id]
-		if !known {
-			return refuse(domain.ErrNotFound, "")
-		}
-		s := before
-		if err := rule(&s, now); err != nil {
-			return err
-		}
-		if err := m.free(s); err != nil {
-			return err
-		}
-		raise := raises(before, s)
-		if raise || !same(before, s) {
-			s.UpdatedAt = now
-			if raise {
-				s.Version = s.Version%domain.MaxVersion + 1
-			}
-			m.users[id] = s
-		}
-		u, err = user(s)
+		u, _, err = m.put(id, now, raises, rule)
 		return err
 	})
 	return u, err
+}
+
+// put is write for a caller that holds the lock. It tells whether it changed anything.
+func (m *model) put(
+	id domain.ID, now time.Time, raises func(before, after domain.UserState) bool, rule func(s *domain.UserState, now time.Time) error,
+) (u *domain.User, changed bool, err error) {
+	before, known := m.users[id]
+	if !known {
+		return nil, false, refuse(domain.ErrNotFound, "")
+	}
+	s := before
+	if err := rule(&s, now); err != nil {
+		return nil, false, err
+	}
+	if err := m.free(s); err != nil {
+		return nil, false, err
+	}
+	raise := raises(before, s)
+	changed = raise || !same(before, s)
+	if changed {
+		s.UpdatedAt = now
+		if raise {
+			s.Version = s.Version%domain.MaxVersion + 1
+		}
+		m.users[id] = s
+	}
+	u, err = user(s)
+	return u, changed, err
 }
 
 // same tells whether two states are the same, an empty list being as good as none.
@@ -376,7 +387,12 @@ func merge(s *domain.UserState, read, changed domain.UserState) {
 
 // by changes an account by the entity's own method.
 func (m *model) by(ctx context.Context, id domain.ID, change func(*domain.User) error) (*domain.User, error) {
-	return m.change(ctx, id, func(s *domain.UserState, _ time.Time) error {
+	return m.change(ctx, id, ruleOf(change))
+}
+
+// ruleOf applies a change of the entity to its state.
+func ruleOf(change func(*domain.User) error) func(*domain.UserState, time.Time) error {
+	return func(s *domain.UserState, _ time.Time) error {
 		u, err := domain.RestoreUser(*s)
 		if err != nil {
 			return err
@@ -386,7 +402,7 @@ func (m *model) by(ctx context.Context, id domain.ID, change func(*domain.User) 
 		}
 		*s = u.State()
 		return nil
-	})
+	}
 }
 
 func (m *model) SetEmail(ctx context.Context, id domain.ID, email domain.Email) (*domain.User, error) {
@@ -423,37 +439,37 @@ func (m *model) Deactivate(ctx context.Context, id domain.ID) (*domain.User, err
 }
 
 // many changes accounts and returns the IDs of those that this changed.
-func (m *model) many(ctx context.Context, ids []domain.ID, change func(context.Context, domain.ID) (*domain.User, error)) (changed []domain.ID, err error) {
+func (m *model) many(
+	ctx context.Context, ids []domain.ID, raises func(before, after domain.UserState) bool, rule func(*domain.UserState, time.Time) error,
+) (changed []domain.ID, err error) {
 	if len(ids) > domain.MaxBatch {
 		return nil, refuse(domain.ErrInvalid, "id")
 	}
-	for _, id := range ids {
-		var before domain.UserState
-		if err := m.locked(ctx, func(time.Time) error { before = m.users[id]; return nil }); err != nil {
-			return nil, err
+	err = m.locked(ctx, func(now time.Time) error {
+		for _, id := range ids {
+			_, did, err := m.put(id, now, raises, rule)
+			if err != nil && !errors.Is(err, domain.ErrNotFound) {
+				return err
+			}
+			if did {
+				changed = append(changed, id)
+			}
 		}
-		after, err := change(ctx, id)
-		switch {
-		case errors.Is(err, domain.ErrNotFound):
-		case err != nil:
-			return nil, err
-		case !same(before, after.State()):
-			changed = append(changed, id)
-		}
-	}
-	return changed, nil
+		return nil
+	})
+	return changed, err
 }
 
 func (m *model) ActivateMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
-	return m.many(ctx, ids, m.Activate)
+	return m.many(ctx, ids, edited, ruleOf(func(u *domain.User) error { u.Activate(); return nil }))
 }
 
 func (m *model) DeactivateMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
-	return m.many(ctx, ids, m.Deactivate)
+	return m.many(ctx, ids, edited, ruleOf(func(u *domain.User) error { u.Deactivate(); return nil }))
 }
 
 func (m *model) RevokeMany(ctx context.Context, ids []domain.ID) ([]domain.ID, error) {
-	return m.many(ctx, ids, m.RevokeSessions)
+	return m.many(ctx, ids, never, revoke)
 }
 
 func (m *model) Purge(ctx context.Context, query domain.ListQuery) (purged domain.Purged, err error) {
@@ -836,10 +852,12 @@ func (m *model) RevokeOtherSessions(ctx context.Context, id domain.ID, keep doma
 }
 
 func (m *model) RevokeSessions(ctx context.Context, id domain.ID) (*domain.User, error) {
-	return m.keepBooks(ctx, id, func(s *domain.UserState, _ time.Time) error {
-		s.Sessions = nil
-		return nil
-	})
+	return m.keepBooks(ctx, id, revoke)
+}
+
+func revoke(s *domain.UserState, _ time.Time) error {
+	s.Sessions = nil
+	return nil
 }
 
 func (m *model) CountSessions(ctx context.Context) (n int, err error) {
