@@ -20,22 +20,10 @@ func (e usageError) Unwrap() error { return domain.ErrUsage }
 // fail prints the error and returns the exit status that belongs to it.
 func (p *program) fail(err error) int {
 	kind, message := explain(err)
-	detail, ok := errors.AsType[*domain.Error](err)
-	if !ok {
-		detail = &domain.Error{}
-	}
 	if p.json {
-		told := record{{"kind", kind}}
-		if detail.Field != "" {
-			told = append(told, field{"field", detail.Field})
-		}
-		told = append(told, field{"message", message})
-		if !detail.Until.IsZero() {
-			told = append(told, field{"until", detail.Until.UTC()})
-		}
-		_ = p.encode(p.messages, record{{"error", told}}) // there is nowhere left to report to
+		_ = p.encode(p.messages, record{{"error", errorRecord(kind, message, err)}}) // there is nowhere left to report to
 	} else {
-		if !detail.Until.IsZero() {
+		if detail := detailOf(err); !detail.Until.IsZero() {
 			message += " until " + detail.Until.UTC().Format(time.RFC3339)
 		}
 		_, _ = fmt.Fprintln(p.messages, screenOf(p.messages).red("accounts:"), strings.ReplaceAll(escaped(message, "\n"), "\n", "\n  ")) // no line of it looks like one of the program
@@ -44,6 +32,27 @@ func (p *program) fail(err error) int {
 		return 2
 	}
 	return 1
+}
+
+// errorRecord is an error as JSON has it.
+func errorRecord(kind domain.Kind, message string, err error) record {
+	detail := detailOf(err)
+	r := record{{"kind", kind}}
+	if detail.Field != "" {
+		r = append(r, field{"field", detail.Field})
+	}
+	r = append(r, field{"message", message})
+	if !detail.Until.IsZero() {
+		r = append(r, field{"until", detail.Until.UTC()})
+	}
+	return r
+}
+
+func detailOf(err error) domain.Error {
+	if detail, ok := errors.AsType[*domain.Error](err); ok {
+		return *detail
+	}
+	return domain.Error{}
 }
 
 // explain returns the kind of the error and its message for people. An error without a kind is unexpected, and its

@@ -185,14 +185,8 @@ func differ(file *os.File, name string) error {
 
 // write writes why the account of a line is refused. Such an error has been made here, and quotes nothing of the line.
 func (r *refusals) write(line int, err error) error {
-	detail, _ := errors.AsType[*domain.Error](err)
-	told := record{{"kind", domain.KindOf(err)}}
-	if detail != nil && detail.Field != "" {
-		told = append(told, field{"field", detail.Field})
-	}
-	told = append(told, field{"message", err.Error()})
 	r.count++
-	if err := writeJSON(r.w, record{{"line", line}, {"error", told}}); err != nil {
+	if err := writeJSON(r.w, record{{"line", line}, {"error", errorRecord(domain.KindOf(err), err.Error(), err)}}); err != nil {
 		return &domain.Error{Kind: domain.ErrUnavailable, Field: "errors", Reason: "cannot be written: " + systemReason(err)}
 	}
 	return nil

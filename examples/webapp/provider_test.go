@@ -21,7 +21,7 @@ import (
 
 const oidcClient, oidcSecret = "webapp", "the client's secret"
 
-// oidcProvider is a small identity provider. Whoever comes is signed in as its person at once.
+// oidcProvider is a small identity provider. Every visitor is signed in as its person at once.
 type oidcProvider struct {
 	*httptest.Server
 	key *ecdsa.PrivateKey

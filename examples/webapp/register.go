@@ -58,7 +58,7 @@ func (s *server) register(w http.ResponseWriter, r *http.Request) error {
 func (s *server) create(ctx context.Context, user *domain.User, text string) error {
 	return s.store.InTx(ctx, func(tx *infra.Tx) error {
 		db := entClient(s.store, tx.SQL())
-		// Whoever gets hold of a demonstration first is its administrator. Anywhere else it takes the flag -promote.
+		// The first to register in a demonstration is its administrator. Anywhere else it takes the flag -promote.
 		admin := false
 		if s.mailbox != nil {
 			others, err := db.User.Query().Exist(ctx)
