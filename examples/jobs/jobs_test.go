@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child registers accounts, or sends mails, until it is killed.
+// child registers accounts, at most 200 each second, or sends mails, until it is killed.
 func child(ctx context.Context, args []string) error {
 	if args[0] == "work" {
 		return run(ctx, args)
@@ -41,7 +41,7 @@ func child(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	for {
+	for ; ; time.Sleep(5 * time.Millisecond) {
 		name := "u" + strings.ReplaceAll(domain.NewID().String(), "-", "")
 		if err := register(ctx, store, name+"@example.org", name); err != nil {
 			return err
@@ -92,9 +92,14 @@ func TestNoMailWithoutAnAccountAndNoAccountWithoutAMail(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() { done <- work(ctx, store, mails.address) }()
 	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		select {
+		case err := <-done:
+			t.Fatalf("the worker ended: %v", err)
+		default:
+		}
 		var open int
 		if err := store.DB().QueryRow("SELECT count(*) FROM river_job WHERE state <> 'completed'").Scan(&open); err != nil {
 			t.Fatal(err)

@@ -108,7 +108,7 @@ func work(ctx context.Context, store *infra.Store, server string) error {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &mailer{store: store, server: server})
 	client, err := river.NewClient(riverdatabasesql.New(store.DB()), &river.Config{
-		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}},
+		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 50}},
 		Workers:              workers,
 		FetchPollInterval:    100 * time.Millisecond,
 		RescueStuckJobsAfter: time.Minute,
