@@ -128,8 +128,8 @@ func (f *file) readSource(ctx context.Context) error {
 	}
 	s.types["id"] = "uuid"
 	var others int
-	if err := a.conn.QueryRowContext(ctx, "SELECT count(*) FROM "+s.name+" WHERE NOT (typeof(id) = 'text' AND id GLOB '????????-????-????-????-????????????' "+
-		"AND id NOT GLOB '*[^-0-9a-f]*')").Scan(&others); err != nil {
+	form := strings.ReplaceAll("????????-????-????-????-????????????", "?", "[0-9a-f]")
+	if err := a.conn.QueryRowContext(ctx, "SELECT count(*) FROM "+s.name+" WHERE NOT (typeof(id) = 'text' AND id GLOB ?1)", form).Scan(&others); err != nil {
 		return failure("look at the keys", err)
 	}
 	if others > 0 {
@@ -707,13 +707,17 @@ func (f *file) decide(ctx context.Context, notes *staging) error {
 // references returns the rows to be quarantined to which other tables refer.
 func (f *file) references(ctx context.Context, notes *staging) (problems []Problem, err error) {
 	keys, err := f.triples(ctx, `SELECT m.name, k."from", coalesce(k."to", 'id') FROM sqlite_schema m, pragma_foreign_key_list(m.name) k
-		WHERE m.type = 'table' AND lower(k."table") = 'users' AND lower(m.name) <> 'users' ORDER BY 1, 2`)
+		WHERE m.type = 'table' AND lower(k."table") = 'users' ORDER BY 1, 2`)
 	if err != nil {
 		return nil, err
 	}
 	for _, key := range keys {
+		remains := ""
+		if strings.EqualFold(key[0], "users") { // a row that is quarantined too goes along
+			remains = " AND NOT EXISTS (SELECT 1 FROM " + notes.table + " d WHERE d.old_id = r.id AND d.verdict = '" + setAside + "')"
+		}
 		found, err := f.pairs(ctx, "SELECT c.old_id, count(*) FROM "+notes.table+" c JOIN users u ON u.id = c.old_id JOIN "+identifier.Quote(key[0])+" r ON r."+
-			identifier.Quote(key[1])+" = u."+identifier.Quote(key[2])+" WHERE c.verdict = '"+setAside+"' GROUP BY 1 ORDER BY 1 LIMIT 1000")
+			identifier.Quote(key[1])+" = u."+identifier.Quote(key[2])+" WHERE c.verdict = '"+setAside+"'"+remains+" GROUP BY 1 ORDER BY 1 LIMIT 1000")
 		if err != nil {
 			return nil, err
 		}

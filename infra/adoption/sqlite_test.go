@@ -184,11 +184,16 @@ func TestObstaclesOnSQLite(t *testing.T) {
 	if !errors.Is(err, domain.ErrConflict) || !problems.has(luisOldest, "id", "reference", "blocks") {
 		t.Errorf("%v, reported %v", err, problems[luisOldest])
 	}
-	undashed := fileWith(t, "testdata/softbee_users.sql")
-	mustExec(t, undashed.DB(), "UPDATE users SET id = replace(id, '-', '')")
-	_, err = adoption.Inspect(t.Context(), undashed.DB(), dialectOf(undashed), adoption.Options{Hasher: hasher(t)})
-	if !errors.Is(err, domain.ErrInvalid) || !strings.Contains(err.Error(), "58 keys") {
-		t.Errorf("keys without dashes: %v", err)
+	for what, key := range map[string]string{
+		"without dashes": "replace(id, '-', '')", "in capitals": "upper(id)", "of dashes": "'--------' || substr(id, 9)",
+		"of bytes": "CAST(id AS blob)", "as numbers": "rowid",
+	} {
+		store := fileWith(t, "testdata/softbee_users.sql")
+		mustExec(t, store.DB(), "UPDATE users SET id = "+key)
+		_, err = adoption.Inspect(t.Context(), store.DB(), dialectOf(store), adoption.Options{Hasher: hasher(t)})
+		if !errors.Is(err, domain.ErrInvalid) || !strings.Contains(err.Error(), "58 keys") {
+			t.Errorf("keys %s: %v", what, err)
+		}
 	}
 }
 

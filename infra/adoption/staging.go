@@ -367,7 +367,7 @@ func (s *staging) loses(verdict string) string {
 	return dropped
 }
 
-// references returns the rows to be quarantined to which other tables refer. Deleting those would delete, or break, what
+// references returns the rows to be quarantined to which other tables, or rows that are kept, refer. Deleting those would delete, or break, what
 // belongs to somebody.
 func (s *staging) references(ctx context.Context) (_ []Problem, err error) {
 	if !s.source.inPlace {
@@ -382,8 +382,12 @@ func (s *staging) references(ctx context.Context) (_ []Problem, err error) {
 	}
 	var problems []Problem
 	for _, key := range keys {
+		remains := ""
+		if key.own { // a row that is quarantined too goes along
+			remains = " AND NOT EXISTS (SELECT FROM " + s.table + " d WHERE d.old_id = " + text("r.", s.source.key()) + " AND d.verdict = '" + setAside + "')"
+		}
 		rows, err := s.conn.QueryContext(ctx, "SELECT c.old_id, count(*) FROM "+key.table+" r JOIN "+s.source.name+" u ON "+key.join+
-			" JOIN "+s.table+" c ON c.old_id = "+text("u.", s.source.key())+" WHERE c.verdict = '"+setAside+"' GROUP BY 1 ORDER BY 1 LIMIT 1000")
+			" JOIN "+s.table+" c ON c.old_id = "+text("u.", s.source.key())+" WHERE c.verdict = '"+setAside+"'"+remains+" GROUP BY 1 ORDER BY 1 LIMIT 1000")
 		if err != nil {
 			return nil, failure("look for references", err)
 		}
@@ -407,6 +411,7 @@ func (s *staging) references(ctx context.Context) (_ []Problem, err error) {
 type foreignKey struct {
 	table string
 	join  string // of its rows r to those of the table, u
+	own   bool   // of the table itself
 }
 
 func (s *staging) foreignKeys(ctx context.Context) (_ []foreignKey, err error) {
@@ -414,8 +419,9 @@ func (s *staging) foreignKeys(ctx context.Context) (_ []foreignKey, err error) {
 		(SELECT string_agg(format('r.%I = u.%I', a.attname, b.attname), ' AND ')
 			FROM unnest(f.conkey, f.confkey) AS k(own, other)
 			JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.own
-			JOIN pg_attribute b ON b.attrelid = f.confrelid AND b.attnum = k.other)
-		FROM pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0 AND f.confrelid = to_regclass($1) AND f.conrelid <> f.confrelid
+			JOIN pg_attribute b ON b.attrelid = f.confrelid AND b.attnum = k.other),
+		f.conrelid = f.confrelid
+		FROM pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0 AND f.confrelid = to_regclass($1)
 		ORDER BY 1`, s.source.name)
 	if err != nil {
 		return nil, failure("look for references", err)
@@ -424,7 +430,7 @@ func (s *staging) foreignKeys(ctx context.Context) (_ []foreignKey, err error) {
 	var keys []foreignKey
 	for rows.Next() {
 		var key foreignKey
-		if err := rows.Scan(&key.table, &key.join); err != nil {
+		if err := rows.Scan(&key.table, &key.join, &key.own); err != nil {
 			return nil, failure("look for references", err)
 		}
 		keys = append(keys, key)
@@ -444,7 +450,7 @@ func (s *staging) blockedBy(ctx context.Context) error {
 	}
 	references, err := s.references(ctx)
 	if err == nil && len(references) > 0 {
-		err = blocked{refuse(domain.ErrConflict, "", "other tables refer to accounts that would be put aside; nothing was changed. "+
+		err = blocked{refuse(domain.ErrConflict, "", "rows that are kept refer to accounts that would be put aside; nothing was changed. "+
 			"Let their rows refer to the accounts that are kept")}
 	}
 	return err

@@ -4,14 +4,17 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/softbee/accounts/domain"
+	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/adoption"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
+	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/storetest"
 )
 
@@ -119,6 +122,38 @@ func TestReferencesToThoseSetAsideAreRefused(t *testing.T) {
 	}
 	if n := query[int](t, db, "SELECT count(*) FROM hives WHERE owner = $1", luisNewest); n != 2 {
 		t.Errorf("%d hives of Luis", n)
+	}
+}
+
+// TestReferencesWithinTheTable: an account may refer to another one, such as to who invited it. What refers to a row that is quarantined is named before
+// anything happens, unless it is quarantined too.
+func TestReferencesWithinTheTable(t *testing.T) {
+	t.Parallel()
+	for name, store := range map[string]*infra.Store{"postgres": predecessor(t), "sqlite": fileWith(t, "testdata/softbee_users.sql")} {
+		db := store.DB()
+		mustExec(t, db, "ALTER TABLE users ADD COLUMN invited_by uuid REFERENCES users (id) ON DELETE CASCADE")
+		mustExec(t, db, "UPDATE users SET invited_by = $1 WHERE username IN ('ana', 'broken')", luisOldest) // of which the second is quarantined too
+		problems := make(report)
+		a := inspect(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"})
+		if _, err := a.Report(t.Context(), problems.add); err != nil {
+			t.Fatal(err)
+		}
+		if !problems.has(luisOldest, "id", "reference", "blocks") {
+			t.Errorf("%s: reported %+v", name, problems[luisOldest])
+		}
+		if _, err := a.Adopt(t.Context(), nil); !errors.Is(err, domain.ErrConflict) {
+			t.Errorf("%s: %v; want a conflict", name, err)
+		}
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		mustExec(t, db, "UPDATE users SET invited_by = $1 WHERE username = 'ana'", luisNewest)
+		if summary, _ := adopt(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}); summary.Kept != 55 {
+			t.Errorf("%s: summary: %+v", name, summary)
+		}
+		if n := query[int](t, db, "SELECT count(*) FROM users u JOIN users i ON u.invited_by = i.id WHERE u.username = 'ana'"); n != 1 {
+			t.Errorf("%s: the reference was lost", name)
+		}
 	}
 }
 
@@ -274,6 +309,34 @@ func TestForeignSettings(t *testing.T) {
 	}}})
 	if summary.Kept != 2 || summary.SetAside != 1 {
 		t.Errorf("summary: %+v", summary)
+	}
+}
+
+// A database whose encoding is not UTF8 cannot hold every name.
+func TestAnotherEncodingIsNotAdopted(t *testing.T) {
+	t.Parallel()
+	server := open(t, postgrestest.Database(t)).DB()
+	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
+		address, err := url.Parse(postgrestest.Database(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := "adopt_" + strings.ToLower(encoding)
+		mustExec(t, server, "CREATE DATABASE "+name+" ENCODING '"+encoding+"' LOCALE 'C' TEMPLATE template0")
+		address.Path = "/" + name
+		store, err := postgres.Open(t.Context(), address.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustExec(t, store.DB(), "CREATE TABLE users (id uuid PRIMARY KEY, email text, username text, hashed_password text)")
+		_, err = adoption.Inspect(t.Context(), store.DB(), dialectOf(store), adoption.Options{Hasher: hasher(t)})
+		if !errors.Is(err, domain.ErrConflict) || !strings.Contains(err.Error(), "encoding is "+encoding+"; accounts need UTF8") {
+			t.Errorf("%s: %v", encoding, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+		mustExec(t, server, "DROP DATABASE "+name)
 	}
 }
 
