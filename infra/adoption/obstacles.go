@@ -116,6 +116,7 @@ const relations = `WITH RECURSIVE types(oid) AS (
 	UNION ALL SELECT format('table %s inherits from the table: let it go (ALTER TABLE %1$s NO INHERIT …)', inhrelid::regclass) FROM pg_inherits WHERE inhparent = to_regclass($1)
 	UNION ALL SELECT format('the table inherits from %s: let it go (ALTER TABLE … NO INHERIT %1$s)', inhparent::regclass) FROM pg_inherits WHERE inhrelid = to_regclass($1)
 	UNION ALL SELECT 'the table is of type ' || reloftype::regtype || ': let it go (ALTER TABLE … NOT OF)' FROM pg_class WHERE oid = to_regclass($1) AND reloftype <> 0
+	UNION ALL SELECT 'the table is unlogged, and no permanent table can refer to it: ALTER TABLE … SET LOGGED' FROM pg_class WHERE oid = to_regclass($1) AND relpersistence = 'u'
 	UNION ALL SELECT 'the table belongs to the role ' || relowner::regrole || ', of which ' || quote_ident(current_user) || ' is no member: connect as a role that is'
 		FROM pg_class WHERE oid = to_regclass($1) AND NOT pg_has_role(relowner, 'USAGE')
 	ORDER BY 1`

@@ -258,6 +258,8 @@ func TestTablesInTheWay(t *testing.T) {
 	mustExec(t, taken.DB(), "CREATE TABLE users (id integer)")
 	identities := predecessor(t)
 	mustExec(t, identities.DB(), "CREATE TABLE identities (id integer)")
+	unlogged := predecessor(t)
+	mustExec(t, unlogged.DB(), "ALTER TABLE users SET UNLOGGED")
 	moved := laid(t, "testdata/flask_security.sql")
 	mustExec(t, moved.DB(), `ALTER TABLE "user" RENAME TO users; CREATE VIEW app_view AS SELECT id FROM users`)
 	flask := mapping(t, "testdata/flask_security.json")
@@ -267,6 +269,7 @@ func TestTablesInTheWay(t *testing.T) {
 		want string
 	}{
 		{inspect(t, identities, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}), "identities already"},
+		{inspect(t, unlogged, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}), "is unlogged"},
 		{inspect(t, taken, adoption.Options{OnCollision: adoption.Newest, Mapping: mapping(t, "testdata/django.json")}), "users already"},
 		{inspect(t, moved, adoption.Options{OnCollision: adoption.Newest, Mapping: flask}), "view app_view"},
 	} {
