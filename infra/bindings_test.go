@@ -3,6 +3,7 @@ package infra_test
 import (
 	"context"
 	stdsql "database/sql"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -111,7 +112,14 @@ var bindings = []struct {
 				_, err = db.Exec("CREATE TABLE public.users (id int PRIMARY KEY, email int UNIQUE)")
 				_ = db.Close()
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			store, err := postgres.Open(context.Background(), url, infra.WithSchema("My App"))
+			if err != nil {
+				return err
+			}
+			return errors.Join(store.Migrate(context.Background()), store.Close())
 		})
 		return storetest.OpenPostgres(t, address, infra.WithClock(clock), infra.WithSchema("My App"))
 	}},

@@ -3,6 +3,8 @@ package infra_test
 import (
 	"context"
 	"errors"
+	"flag"
+	"os"
 	"testing"
 	"time"
 
@@ -14,9 +16,20 @@ import (
 	"github.com/softbee/accounts/infra/storetest"
 )
 
+// TestMain runs more tests at a time than there are processors: most of them wait for a database, some for a network that is silent.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 // On a silent network each method ends with its context, whatever the driver.
 func TestMethodsEndOnASilentNetwork(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	users := make([]*domain.User, 200)
 	for i := range users {
 		users[i] = storetest.NewUser(t, "silent"+string(rune('a'+i/26))+string(rune('a'+i%26)))

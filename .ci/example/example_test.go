@@ -2,6 +2,8 @@
 // block by block:
 //
 //	go test ./.ci/example -v -timeout 20m
+//
+// The tests of the copy run with -short, which leaves out what takes long and sees nothing of the schema.
 package example
 
 import (
@@ -21,6 +23,7 @@ var block = regexp.MustCompile("(?ms)^```(\\w+) ?([^\n]*)\n(.*?)^```$")
 
 func TestFollowingTheDocument(t *testing.T) {
 	server := storetest.PostgresServer(t)
+	t.Setenv("GOFLAGS", strings.TrimSpace(os.Getenv("GOFLAGS")+" -short"))
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

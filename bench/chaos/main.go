@@ -27,6 +27,7 @@ import (
 	"os/signal"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -36,6 +37,7 @@ type settings struct {
 	short    bool
 	pattern  string
 	patience float64
+	atOnce   int
 	soak     time.Duration
 	every    time.Duration
 	times    int
@@ -73,6 +75,7 @@ func run(ctx context.Context, args []string) (bool, error) {
 	flags.BoolVar(&s.short, "short", false, "only the set of continuous integration")
 	flags.StringVar(&s.pattern, "run", "", "only the scenarios whose `name and driver` match a regular expression")
 	flags.Float64Var(&s.patience, "patience", 1, "`factor` of the bounds of time, for a busy machine")
+	flags.IntVar(&s.atOnce, "at-once", 1, "`number` of scenarios at the same time; the bounds are those of one")
 	flags.DurationVar(&s.soak, "soak", 0, "`time` to run one server with a random fault now and then")
 	flags.DurationVar(&s.every, "every", 10*time.Second, "`time` between two faults of -soak and -command")
 	flags.IntVar(&s.times, "times", 3, "`number` of faults of -command")
@@ -100,22 +103,35 @@ func run(ctx context.Context, args []string) (bool, error) {
 	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	begun := time.Now()
 	failed := 0
+	var printing sync.Mutex // and counting what failed
+	var running sync.WaitGroup
+	turns := make(chan struct{}, max(1, s.atOnce))
 	for _, sc := range chosen {
 		for driver := range strings.FieldsSeq(sc.drivers) {
-			if s.short && !strings.Contains(sc.short, driver) || !pattern.MatchString(sc.name+" "+driver) || ctx.Err() != nil {
+			if s.short && !strings.Contains(sc.short, driver) || !pattern.MatchString(sc.name+" "+driver) {
 				continue
 			}
-			t := newTrial(ctx, sc, driver, s)
-			t.run()
-			fmt.Println(t.row())
-			if !t.passed() {
-				failed++
-				fmt.Fprint(os.Stderr, t.details())
-			} else if s.verbose {
-				fmt.Fprint(os.Stderr, t.details())
-			}
+			turns <- struct{}{}
+			running.Go(func() {
+				defer func() { <-turns }()
+				if ctx.Err() != nil {
+					return
+				}
+				t := newTrial(ctx, sc, driver, s)
+				t.run()
+				printing.Lock()
+				defer printing.Unlock()
+				fmt.Println(t.row())
+				if !t.passed() {
+					failed++
+				}
+				if !t.passed() || s.verbose {
+					fmt.Fprint(os.Stderr, t.details())
+				}
+			})
 		}
 	}
+	running.Wait()
 	fmt.Fprintf(os.Stderr, "%d failed, in %v\n", failed, time.Since(begun).Round(time.Second))
 	return failed == 0, ctx.Err()
 }

@@ -127,14 +127,24 @@ func removeCluster() {
 	}
 }
 
-// freePort returns a port that is free.
+// given are the ports that a trial has.
+var given sync.Map
+
+// freePort returns a port that is free, and that no other trial has.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // it ends at once
-	if err != nil {
-		return 0, err
+	for {
+		l, err := net.Listen("tcp4", "127.0.0.1:0") //nolint:noctx // it ends at once
+		if err != nil {
+			return 0, err
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		if err := l.Close(); err != nil {
+			return 0, err
+		}
+		if _, taken := given.LoadOrStore(port, true); !taken {
+			return port, nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // server starts a new server with settings such as "max_connections=20".

@@ -89,6 +89,9 @@ func createAnn(t *testing.T, database string) {
 
 func TestProcessesGuessAtOnce(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	database := storetest.PostgresURL(t)
 	createAnn(t, database)
 	guess := func(maxFailures string) []outcome {
@@ -115,6 +118,9 @@ func TestProcessesGuessAtOnce(t *testing.T) {
 
 func TestProcessesRotateOneToken(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	database := storetest.PostgresURL(t)
 	createAnn(t, database)
 	rotate := func(token any, grace string) outcome {
@@ -142,6 +148,9 @@ func TestProcessesRotateOneToken(t *testing.T) {
 // ACCOUNTS_TEST_LONG=1.
 func TestProcessesRotateOneTokenWithinGrace(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	rounds := 2
 	if os.Getenv("ACCOUNTS_TEST_LONG") == "1" {
 		rounds = 200
@@ -178,6 +187,9 @@ func TestProcessesRotateOneTokenWithinGrace(t *testing.T) {
 
 func TestProcessesIssueAtOnce(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	database := storetest.PostgresURL(t)
 	createAnn(t, database)
 	got := kinds(atOnce(t, func() outcome { return accounts(t, database, "", "session", "issue", "ann") }))
@@ -191,6 +203,9 @@ func TestProcessesIssueAtOnce(t *testing.T) {
 
 func TestProcessesCreateOneAccount(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	database := storetest.PostgresURL(t)
 	got := kinds(atOnce(t, func() outcome {
 		return accounts(t, database, testPassword, "user", "create", "--email", "ann@example.org", "--username", "ann", "--password-stdin")
@@ -204,6 +219,9 @@ func TestProcessesCreateOneAccount(t *testing.T) {
 // 600 accounts.
 func TestProcessesVerifyWhileOthersPurge(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	n := 32
 	if os.Getenv("ACCOUNTS_TEST_LONG") == "1" {
 		n = 600

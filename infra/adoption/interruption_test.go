@@ -77,6 +77,9 @@ const multiply = `
 // as many rows, and takes some minutes.
 func TestKilledAdoptionIsFinishedByTheNext(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	rows, kills := 6_000, 5
 	if text := os.Getenv("ACCOUNTS_ADOPTION_ROWS"); text != "" {
 		var err error

@@ -123,6 +123,9 @@ func TestImportWithoutPassword(t *testing.T) {
 
 // bcrypt reads 72 bytes, and so the owner of a longer password signs in by those once. From then on the whole of it counts.
 func TestImportedBcryptOfALongPassword(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		long := strings.Repeat("x", 80)
 		const hash = "$2b$04$abcdefghijklmnopqrstu.XKJJS6vg2cGDgciaAr01yKV5aVAZh8q" // of long, by libxcrypt
@@ -369,6 +372,9 @@ func TestQuotedLineEnds(t *testing.T) {
 
 // TestImportsInOppositeOrder runs two imports at once that lock each other's rows: the database ends one with a deadlock, which is then repeated.
 func TestImportsInOppositeOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	storetest.OnBoth(t, func(t *testing.T, store *infra.Store) {
 		const rows = 4000 // one batch
 		lines := make([]string, rows)
@@ -544,6 +550,9 @@ func victim(database string) int {
 
 // TestImportGoesOnAfterAKill kills an import in its second batch, and runs it again.
 func TestImportGoesOnAfterAKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	const rows, bad = 12_000, 4000 // a row of the first batch is refused, and tells that the batch was stored
 	var file bytes.Buffer
 	for i := range rows {
@@ -617,6 +626,9 @@ func (s *source) Read(p []byte) (int, error) {
 
 // TestLongLinesTakeBoundedMemory reads a file of 300 MB whose lines are just below the bound.
 func TestLongLinesTakeBoundedMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	const lines = 300
 	store := storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"))
 	var before, after runtime.MemStats

@@ -262,6 +262,9 @@ func historyColumns(t *testing.T, d testDatabase, url string) string {
 
 func TestHalfAppliedByOneFinishedByTheOther(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	type program func(t *testing.T, p project, url string) error // t is that of the run, which the lack of Atlas skips
 	onEach(t, func(t *testing.T, d testDatabase) {
 		we := func(t *testing.T, p project, url string) error {
@@ -386,6 +389,9 @@ var changes = map[string]map[string][2]string{
 // that is an expression without its parentheses, which SQLite refuses.
 func TestDiffWhereAtlasFails(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	onEach(t, func(t *testing.T, d testDatabase) {
 		for name, change := range map[string][2]string{
 			"check":    {"version >= 1", "version >= 0"},

@@ -20,6 +20,9 @@ import (
 // A checkpoint stands for the files before it in an empty database, and for nothing in one that has them.
 func TestCheckpoint(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	onEach(t, func(t *testing.T, d testDatabase) {
 		p := newProject(t)
 		dir := p.dir(d)

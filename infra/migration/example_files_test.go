@@ -95,6 +95,9 @@ func TestDocumentedFiles(t *testing.T) {
 // A process that is killed after a statement, before that is recorded, executes it again.
 func TestDocumentedStatementsCanBeRepeated(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	d := databases[0]
 	dir := and(t, d.embedded(t), documentedFiles(t))
 	for name, text := range documentedFiles(t) {

@@ -25,6 +25,9 @@ var makesRoutine = regexp.MustCompile(`^CREATE (OR REPLACE FUNCTION|TRIGGER) `)
 
 func TestExtendedSchema(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	onEach(t, func(t *testing.T, d testDatabase) {
 		dir := onDisk(t, d.embedded(t))
 		db := d.open(t, d.url(t))
@@ -89,6 +92,9 @@ func TestExtendedSchema(t *testing.T) {
 // A check whose text PostgreSQL prints differently each time is no drift, and is not planned again and again.
 func TestChecksConverge(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	d := onPostgres
 	dir := onDisk(t, d.embedded(t))
 	desired := strings.Replace(d.desired(t), `CHECK (failed_login_attempts >= 0)`,

@@ -272,6 +272,9 @@ var verdictTables = []struct {
 // Every pattern is found, or not, as docs/lint.md says; -update writes the tables there.
 func TestLintVerdicts(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	doc := readFile(t, verdictsDoc)
 	for _, table := range verdictTables {
 		t.Run(table.name, func(t *testing.T) {
@@ -314,6 +317,9 @@ func TestLintVerdicts(t *testing.T) {
 // A finding says what it is about, with the schema where that is not the usual one.
 func TestLintReasons(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	place := emptiedPostgres(t)
 	for _, test := range []struct{ file, want []string }{
 		{within(`UPDATE "Old Stock"."Item" SET n = 1;`), []string{

@@ -91,6 +91,9 @@ func firstVersion(t *testing.T) string {
 
 func TestSearchPath(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	d := onPostgres
 	t.Run("names the schema", func(t *testing.T) {
 		address := d.url(t)

@@ -39,6 +39,9 @@ func burst(tb testing.TB, h *Hasher, times int, params argon2Params) {
 // given back. The operating system's own count is in BenchmarkBurst; it cannot be used here, because the race detector takes
 // several times as much for itself.
 func TestMemoryOfABurst(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	for _, test := range []struct {
 		concurrency, times int
 		params             argon2Params

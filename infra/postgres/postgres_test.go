@@ -51,10 +51,9 @@ func TestContractOnANewerSchema(t *testing.T) {
 		}
 		err = store.Migrate(context.Background())
 		if err == nil {
+			history := `"accounts_migrations_` + store.Schema() + `".atlas_schema_revisions`
 			_, err = store.DB().Exec(`ALTER TABLE users ADD COLUMN next_release_text varchar(50), ADD COLUMN next_release_number integer NOT NULL DEFAULT 0;
-				INSERT INTO accounts_migrations.atlas_schema_revisions
-				SELECT (jsonb_populate_record(r, '{"version": "99990101000000"}')).*
-				FROM accounts_migrations.atlas_schema_revisions r ORDER BY version DESC LIMIT 1`)
+				INSERT INTO ` + history + ` SELECT (jsonb_populate_record(r, '{"version": "99990101000000"}')).* FROM ` + history + ` r ORDER BY version DESC LIMIT 1`)
 		}
 		if err == nil {
 			err = errors.Join(store.Migrate(context.Background()), store.CheckMigrations(context.Background()))
@@ -62,7 +61,7 @@ func TestContractOnANewerSchema(t *testing.T) {
 		return errors.Join(err, store.Close())
 	}
 	another(t, func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenPostgres(t, postgrestest.Clone(t, "newer", newer), infra.WithClock(clock))
+		return storetest.OpenPostgres(t, postgrestest.Reused(t, "newer", newer), infra.WithClock(clock))
 	})
 }
 

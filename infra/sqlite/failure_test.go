@@ -166,7 +166,7 @@ func TestReadersDoNotWait(t *testing.T) {
 	if err := store.Create(t.Context(), ana); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := store.InTx(ctx, func(tx *infra.Tx) error {
 		if err := tx.Create(ctx, storetest.NewUser(t, "eva")); err != nil {
@@ -197,7 +197,7 @@ func TestChangesInALoop(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for u, err := range store.Export(ctx, false) {
 		if err == nil {

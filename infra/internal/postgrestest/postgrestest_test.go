@@ -42,6 +42,9 @@ func TestDatabaseIsNewAndEmpty(t *testing.T) {
 }
 
 func TestClonesAreSeparateAndPreparedOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	postgrestest.Server(t) // skips the test itself where there is none
 	var prepared atomic.Int32
 	prepare := func(url string) error {
@@ -116,6 +119,9 @@ func TestDatabaseIsUsedAgainEmpty(t *testing.T) {
 
 // A test process that is killed can clear up nothing itself.
 func TestKilledProcessLeavesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it sees nothing of the schema")
+	}
 	if os.Getenv(childVariable) != "" {
 		beKilled(t)
 	}

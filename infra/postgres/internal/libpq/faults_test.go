@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,19 @@ import (
 	"github.com/softbee/accounts/infra/internal/fault"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 )
+
+// TestMain runs more tests at a time than there are processors: most of them wait for a network that is silent.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	flag.Parse()
+	if testing.Short() {
+		fmt.Println("skipped: it sees nothing of the schema")
+		return
+	}
+	os.Exit(m.Run())
+}
 
 // within demands that call returns an error in time.
 func within(t *testing.T, limit time.Duration, what string, call func() error) {
