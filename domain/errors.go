@@ -78,8 +78,8 @@ func KindOf(err error) Kind {
 }
 
 // OutcomeUnknown tells whether a change that failed with err may have been made nevertheless: the reply was lost, or came after the end of
-// the context. Look before you repeat it, or repeat what may be repeated: Create with the same account returns [ErrConflict] on the
-// field "id" if the first one was stored.
+// the context. Repeat what may be repeated: Create with the same account returns [ErrConflict] on the field "id" if the first one was stored. A find shows
+// the change too, but also where no standby has it, and a failover would undo it.
 func OutcomeUnknown(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Unknown

@@ -7,7 +7,8 @@ import (
 
 // Repository stores accounts. Every method is one atomic step: it happens whole or not at all, also when ctx ends
 // meanwhile, and none loses what another one, in this process or elsewhere, stores at the same time. Each change sets
-// updated_at. A method that finds nothing to change writes nothing, and returns the account as it is.
+// updated_at. A method that finds nothing to change stores nothing, and returns the account as it is. What it finds done already, it returns as done
+// only if a failover would not undo it.
 //
 // The version guards what people edit: a change of e-mail address, username, names, telephone number, one of the two flags or the
 // password raises it by one. What the machine keeps books of, which is sign-ins, failures, locks, one-time tokens, sessions and the

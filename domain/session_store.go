@@ -6,8 +6,8 @@ import "context"
 // no version is raised.
 type SessionStore interface {
 	// IssueToken begins a session. At the policy's cap the oldest one ends. It returns ErrNotFound, ErrInactive or, for
-	// the policy, ErrInvalid. With an error of unknown outcome comes the grant that may have been stored: FindByToken tells, and where
-	// it finds nothing, issue again.
+	// the policy, ErrInvalid. With an error of unknown outcome comes the grant that may have been stored: RotateToken tells, and where
+	// that returns ErrTokenInvalid, issue again.
 	//
 	// A lock does not stand in its way, nor in the way of RotateToken and FindByToken: it guards the password against guessing, and
 	// anyone who knows a name can bring it about. The caller must have checked what lets this client in; a password is
@@ -15,7 +15,7 @@ type SessionStore interface {
 	IssueToken(ctx context.Context, id ID, policy SessionPolicy) (Grant, error)
 
 	// RotateToken exchanges a token for the live one of its session: for a new one, if it is the live one itself; for the one that
-	// took its place, if that happened within the policy's grace, and then it writes nothing. It returns ErrTokenInvalid,
+	// took its place, if that happened within the policy's grace, and then it stores nothing. It returns ErrTokenInvalid,
 	// ErrTokenExpired, ErrInactive or, for the policy, ErrInvalid, and then changes nothing; or ErrTokenReused, and then has
 	// ended the session: see [SessionList.Rotate].
 	//
@@ -30,7 +30,7 @@ type SessionStore interface {
 	Sessions(ctx context.Context, id ID) ([]Session, error)
 
 	// RevokeSession ends one session, RevokeOtherSessions all but one, RevokeSessions all. They are idempotent: where there is
-	// nothing to end they write nothing. They return ErrNotFound where there is no such account.
+	// nothing to end they store nothing. They return ErrNotFound where there is no such account.
 	RevokeSession(ctx context.Context, id ID, session SessionID) (*User, error)
 	RevokeOtherSessions(ctx context.Context, id ID, keep SessionID) (*User, error)
 	RevokeSessions(ctx context.Context, id ID) (*User, error)

@@ -181,7 +181,7 @@ func (t *Tx) createStaged(ctx context.Context, users []*domain.User, refusals []
 		}
 	}
 	if len(pending) == 0 { // as when an import is repeated
-		return nil
+		return t.awaitStandby(ctx, "create users")
 	}
 	if err := t.statement(ctx, t.texts.createStaging); err != nil {
 		return err

@@ -188,6 +188,9 @@ func (r *repository) ConsumePhoneCode(ctx context.Context, id domain.ID, digest 
 	case state.PhoneCode.IsZero():
 		err = codeInvalid("is not valid")
 	case state.PhoneCodeExpiry.IsZero() && state.PhoneCode == digest:
+		if err := r.awaitStandby(ctx, op); err != nil {
+			return domain.PhoneConfirmation{}, err
+		}
 		return domain.PhoneConfirmation{User: u, Phone: u.Phone(), Already: true}, nil
 	case state.PhoneCodeExpiry.IsZero():
 		err = codeInvalid("is not valid")
@@ -309,8 +312,8 @@ func (r *repository) consume(
 	if err != nil || updated != nil {
 		return updated, nil, err
 	}
-	held, err = r.one(ctx, op, r.texts.find[column], digest.Stored())
-	if err == nil && held == nil {
+	held, err = r.findLasting(ctx, op, column, digest.Stored())
+	if errors.Is(err, domain.ErrNotFound) {
 		err = wrap(op, tokenInvalid())
 	}
 	return nil, held, err

@@ -32,6 +32,9 @@ type dialect struct {
 	inQuery string // a condition that a column is in what a query returns, which is read once
 	locking bool   // a query can lock the rows that it reads
 
+	// awaitStandby is a statement that ends when a synchronous standby has what was committed before it; "" where there are no standbys.
+	awaitStandby string
+
 	// lastLogin is when an account last signed in, before all times if it never did, as the index of that order has it; a time compares with it.
 	// afterLogin is a place in that order: what compares with lastLogin, and, where that tells too little, with the ID behind it.
 	lastLogin   string

@@ -72,6 +72,14 @@ func (r *repository) LinkIdentity(ctx context.Context, id domain.ID, who domain.
 // one of two ways in would otherwise see the other's.
 func (r *repository) UnlinkIdentity(ctx context.Context, id domain.ID, who domain.Identity, force bool) error {
 	const op = "unlink identity"
+	err := r.unlinkIdentity(ctx, op, id, who, force)
+	if errors.Is(err, domain.ErrNotFound) && !isOfHook(err) {
+		return r.afterStandby(ctx, op, err)
+	}
+	return err
+}
+
+func (r *repository) unlinkIdentity(ctx context.Context, op string, id domain.ID, who domain.Identity, force bool) error {
 	if force {
 		n, err := r.changeRow(ctx, op, unlinked, id, r.texts.unlink, who.Issuer(), who.Subject(), id.UUID())
 		if err != nil || n > 0 {

@@ -72,6 +72,11 @@ func (t *Tx) linkAtOnce(ctx context.Context, op string, links []domain.LinkedIde
 	if err != nil || n == int64(len(links)) {
 		return err
 	}
+	if n == 0 {
+		if err := t.awaitStandby(ctx, op); err != nil {
+			return err
+		}
+	}
 	held, err := t.linksOf(ctx, op, links)
 	if err != nil {
 		return err

@@ -117,6 +117,9 @@ func (r *repository) changeMany(ctx context.Context, op string, what *change, qu
 		return nil, r.ended(ctx, op)
 	}
 	returned, err := r.changeListed(ctx, op, what, query, r.dialect.list(wanted))
+	if err == nil && len(returned) == 0 {
+		err = r.awaitStandby(ctx, op)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +167,11 @@ func (r *repository) Purge(ctx context.Context, query domain.ListQuery) (domain.
 		purged.IDs = append(purged.IDs, l.id())
 		if l.placed && (purged.Next.IsZero() || l.at.Compare(purged.Next) > 0) {
 			purged.Next = l.at
+		}
+	}
+	if len(deleted) == 0 {
+		if err := r.awaitStandby(ctx, op); err != nil {
+			return domain.Purged{}, err
 		}
 	}
 	return purged, nil

@@ -205,6 +205,36 @@ func collect[T any](ctx context.Context, r *repository, op, query string, args [
 	return all, err
 }
 
+// What a call finds done already, it may not acknowledge on the ground of a read: once a wait for the synchronous standby has been given up, PostgreSQL
+// shows a change that no standby has, and a failover loses it. What writes to PostgreSQL's log waits for the standby, and for all that was
+// committed before. So such a call ends with one of the following two.
+
+// findLasting is find for what is acknowledged by it. It locks the row, which is written to the log.
+func (r *repository) findLasting(ctx context.Context, op, column string, value any) (*domain.User, error) {
+	u, err := r.one(ctx, op, r.texts.lock[column], value)
+	if err == nil && u == nil {
+		return nil, wrap(op, notFound())
+	}
+	return u, err
+}
+
+// awaitStandby waits until a synchronous standby, if there is to be one, has all that was committed before.
+func (r *repository) awaitStandby(ctx context.Context, op string) error {
+	if r.dialect.awaitStandby == "" {
+		return nil
+	}
+	_, err := r.execute(ctx, op, r.dialect.awaitStandby)
+	return err
+}
+
+// afterStandby returns a refusal that says that something is there, or gone, for certain, and thus to a caller who repeats a change that it was made.
+func (r *repository) afterStandby(ctx context.Context, op string, refusal error) error {
+	if err := r.awaitStandby(ctx, op); err != nil {
+		return err
+	}
+	return refusal
+}
+
 // update runs a statement of the texts that changes one account, given its last argument, the ID, and returns it; where it matched none,
 // there is nothing to change, and the account is returned as it is. It returns ErrNotFound if there is no account of that ID. what is the
 // event of the change.
@@ -213,5 +243,5 @@ func (r *repository) update(ctx context.Context, op string, what *change, id dom
 	if err != nil || updated != nil {
 		return updated, err
 	}
-	return r.find(ctx, op, user.FieldID, id.UUID())
+	return r.findLasting(ctx, op, user.FieldID, id.UUID())
 }

@@ -146,6 +146,9 @@ func (r *repository) rewrite(
 			meaning = sessionReused
 		}
 		if slices.Equal(next, found[0].list) {
+			if outcome == nil { // a token that was rotated already
+				return r.awaitStandby(ctx, op)
+			}
 			return r.refused(ctx, op, outcome)
 		}
 		n, err := r.changeRow(ctx, op, meaning, id, r.texts.rewriteSessions, list(next), r.present(), id.UUID(), found[0].stored)
@@ -234,10 +237,20 @@ func (r *repository) SweepSessions(ctx context.Context, after domain.ID, limit i
 // RevokeEverybody implements [domain.SessionStore].
 func (r *repository) RevokeEverybody(ctx context.Context, after domain.ID, limit int) (domain.Sweep, error) {
 	const op = "revoke everybody's sessions"
+	sweep, err := r.revokeEverybody(ctx, op, after, limit)
+	if err == nil && sweep.Swept == 0 {
+		err = r.awaitStandby(ctx, op)
+	}
+	if err != nil {
+		return domain.Sweep{}, err
+	}
+	return sweep, nil
+}
+
+func (r *repository) revokeEverybody(ctx context.Context, op string, after domain.ID, limit int) (sweep domain.Sweep, _ error) {
 	if !r.listened(sessionEnded) {
 		return r.sweep(ctx, op, after, limit, r.texts.revokeEverybody, nil)
 	}
-	var sweep domain.Sweep
 	err := r.nested(ctx, func(tx *Tx) (err error) {
 		next, err := tx.next(ctx, op, after, limit)
 		if err != nil || next.Visited == 0 {
@@ -254,10 +267,7 @@ func (r *repository) RevokeEverybody(ctx context.Context, after domain.ID, limit
 		sweep = next
 		return err
 	})
-	if err != nil {
-		return domain.Sweep{}, err
-	}
-	return sweep, nil
+	return sweep, err
 }
 
 // sweep runs a statement on the next accounts behind after. Its arguments are those of the new list, now, the ID to begin after, the last ID,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -102,5 +103,65 @@ func TestMethodsEndOnASilentNetwork(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A pool that has lost its connections gets new ones although each context ends before a connection is made. They are no more than the pool may have, and none stays
+// behind when the store is closed.
+func TestShortContextsGetConnections(t *testing.T) {
+	t.Parallel()
+	for driver, open := range map[string]func(context.Context, string) (*infra.Store, error){
+		"lib-pq": func(ctx context.Context, url string) (*infra.Store, error) {
+			return postgres.OpenPool(ctx, url, postgres.Pool{MaxOpen: 4})
+		},
+		"pgx": func(ctx context.Context, url string) (*infra.Store, error) {
+			return pgx.Open(ctx, url+"&pool_max_conns=4")
+		},
+	} {
+		t.Run(driver, func(t *testing.T) {
+			t.Parallel()
+			url := storetest.PostgresURL(t)
+			admin := storetest.OpenPostgres(t, url).DB()
+			proxy := postgrestest.NewProxy(t, url)
+			store, err := open(t.Context(), proxy.URL+"&application_name=short-"+driver)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const sessions = " FROM pg_stat_activity WHERE application_name = $1"
+			if _, err := admin.Exec("SELECT pg_terminate_backend(pid)"+sessions, "short-"+driver); err != nil {
+				t.Fatal(err)
+			}
+			const takes = 200 * time.Millisecond
+			proxy.Slow.Store(int64(takes))
+			var callers sync.WaitGroup
+			for range 10 {
+				callers.Go(func() {
+					for begun := time.Now(); ; {
+						ctx, cancel := context.WithTimeout(t.Context(), takes/2)
+						_, err := store.FindByID(ctx, domain.NewID())
+						cancel()
+						if errors.Is(err, domain.ErrNotFound) {
+							return
+						}
+						if time.Since(begun) > 20*time.Second {
+							t.Errorf("no call came to the server: %v", err)
+							return
+						}
+					}
+				})
+			}
+			callers.Wait()
+			count := func(most int) func() bool {
+				return func() bool {
+					var n int
+					return admin.QueryRow("SELECT count(*)"+sessions, "short-"+driver).Scan(&n) == nil && n <= most
+				}
+			}
+			postgrestest.Await(t, "there are no more connections than the pool may have", count(4))
+			if err := store.Close(); err != nil {
+				t.Error(err)
+			}
+			postgrestest.Await(t, "all are closed", count(0))
+		})
 	}
 }

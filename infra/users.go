@@ -81,6 +81,9 @@ func (r *repository) CreateWith(ctx context.Context, u *domain.User, more ...Col
 		query = r.dialect.fill(r.schema, insertUsers(names))
 	}
 	_, err := r.changeRow(ctx, op, registered, u.ID(), query, values...)
+	if errors.Is(err, domain.ErrConflict) && !isOfHook(err) && !r.inside {
+		return r.afterStandby(ctx, op, err)
+	}
 	return err
 }
 
@@ -119,7 +122,11 @@ func (r *repository) replace(ctx context.Context, read, state domain.UserState) 
 	const op = "update user"
 	names, values := changes(&read, &state)
 	if len(names) == 0 {
-		return domain.RestoreUser(read)
+		same, err := r.findLasting(ctx, op, user.FieldID, read.ID.UUID())
+		if err == nil && same.Version() != read.Version {
+			return nil, wrap(op, conflict())
+		}
+		return same, err
 	}
 	update := sql.Dialect(r.dialect.name).Update(usersTable).Schema(r.builderSchema())
 	for i, name := range names {
@@ -227,7 +234,7 @@ func (r *repository) Delete(ctx context.Context, id domain.ID) error {
 	const op = "delete user"
 	n, err := r.changeRow(ctx, op, deleted, id, r.texts.delete, id.UUID())
 	if err == nil && n == 0 {
-		return wrap(op, notFound())
+		return r.afterStandby(ctx, op, wrap(op, notFound()))
 	}
 	return err
 }
@@ -239,7 +246,9 @@ func (r *repository) DeleteAt(ctx context.Context, id domain.ID, version int64) 
 	if err != nil || n > 0 {
 		return err
 	}
-	if _, err := r.find(ctx, op, user.FieldID, id.UUID()); err != nil {
+	if _, err := r.find(ctx, op, user.FieldID, id.UUID()); errors.Is(err, domain.ErrNotFound) {
+		return r.afterStandby(ctx, op, err)
+	} else if err != nil {
 		return err
 	}
 	return wrap(op, conflict())

@@ -97,7 +97,6 @@ type ledger struct {
 	mu       sync.Mutex
 	accounts map[domain.ID]*account
 	open     map[int]open
-	cutOff   bool   // a standby: see end
 	spans    []span // of the calls that failed because the database was unavailable
 	kinds    map[string]int
 	samples  map[string]string
@@ -222,10 +221,6 @@ func (l *ledger) end(c call) {
 	case opRotate:
 		switch s := a.sessions[c.Session]; {
 		case s == nil || s.ending:
-		case c.Outcome == unknown && l.cutOff:
-			// The next call presents the same token and may be given the one of a rotation that no standby has: PostgreSQL shows a change once
-			// the wait for the standby has been given up. After the failover that token is refused. docs/faults.md has it among the limits.
-			s.ending = true
 		case c.Outcome == acknowledged:
 			s.token = c.Token
 		case c.Kind == domain.ErrTokenInvalid || c.Kind == domain.ErrTokenReused || c.Kind == domain.ErrTokenExpired:
@@ -264,12 +259,6 @@ func (l *ledger) abandon(process int) {
 			l.unknown++
 		}
 	}
-}
-
-func (l *ledger) cutOffStandby() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.cutOff = true
 }
 
 // running returns the calls that have not ended.

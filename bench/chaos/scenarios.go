@@ -48,7 +48,7 @@ func all() []scenario {
 		{name: "server has no connection left for 3 s, twice", drivers: bothDrivers, run: full},
 		{name: "table locked for 3 s, twice", drivers: bothDrivers, run: each(2, lockTable)},
 		{name: "serializable transactions on 4 accounts", drivers: bothDrivers, run: serializable},
-		{name: "contexts that end at any time within 200 ms", drivers: bothDrivers, run: anyTime},
+		{name: "contexts that end at any time within 40 ms", drivers: bothDrivers, run: anyTime},
 		{name: "2,000 callers and 10 connections", drivers: bothDrivers, run: crowd},
 
 		// The network.
@@ -90,12 +90,21 @@ func all() []scenario {
 		{name: "primary partitioned, 10 connections", drivers: bothDrivers, run: failover(10, partition)},
 		{name: "primary partitioned, 32 connections", drivers: bothDrivers, run: failover(32, partition)},
 		{name: "standby cut off for 3 s, then failover", drivers: bothDrivers, short: "pq", run: failover(10, func(f *pair) {
-			f.primary.t.ledger.cutOffStandby()
 			f.standby.cutOff()
 			f.primary.t.wait(3 * time.Second)
 			f.primary.kill()
 		})},
 		{name: "standby cut off, waits cancelled, then failover", drivers: bothDrivers, run: failover(10, cancelWaits)},
+
+		// Two replicas that answer reads.
+		{name: "a store that reads from replicas without care", drivers: bothDrivers, defect: true, run: func(t *trial) {
+			t.job.Careless = true
+			replicated(pauseReplay)(t)
+		}},
+		{name: "a replica replays nothing for 3 s, twice", drivers: bothDrivers, short: "pq", run: replicated(pauseReplay)},
+		{name: "a replica killed and started again, twice", drivers: bothDrivers, run: replicated(func(s *server) { s.kill(); s.start() })},
+		{name: "a replica frozen for 3 s, twice", drivers: bothDrivers, run: replicated(func(s *server) { s.freeze(); s.t.wait(3 * time.Second); s.thaw() })},
+		{name: "primary killed, a replica promoted", drivers: bothDrivers, run: promoteReplica},
 
 		// PgBouncer.
 		{name: "PgBouncer killed and started again, 3 times", drivers: bothDrivers, run: pooled(3, func(b *bouncer) { b.kill(); b.start() })},
@@ -261,7 +270,7 @@ func serializable(t *trial) {
 }
 
 func anyTime(t *trial) {
-	t.job.AnyTime, t.job.Timeout = true, 200*time.Millisecond
+	t.job.AnyTime, t.job.Timeout = true, 40*time.Millisecond
 	t.load(t.server().url)
 	t.wait(8 * time.Second)
 }
@@ -309,7 +318,6 @@ func partition(f *pair) {
 // cancelWaits ends the waits for the standby, as an administrator may: the changes are made, and no standby has them.
 func cancelWaits(f *pair) {
 	t := f.primary.t
-	t.ledger.cutOffStandby()
 	f.standby.cutOff()
 	db := f.primary.db()
 	n := 0
@@ -320,6 +328,49 @@ func cancelWaits(f *pair) {
 	}
 	t.note("%d waits were cancelled", n)
 	f.primary.kill()
+}
+
+// replicas starts a primary with two replicas, from which the store reads. Most calls are reads: where there is a change at every moment, few get to a replica.
+func (t *trial) replicas() (primary, one, two *server) {
+	primary = t.server()
+	one, two = primary.standby(), primary.standby()
+	t.job.Finds, t.job.Replicas = 95, []string{one.url, two.url}
+	return primary, one, two
+}
+
+// replicated breaks a replica twice.
+func replicated(breaks func(*server)) func(*trial) {
+	return func(t *trial) {
+		primary, one, _ := t.replicas()
+		primary.exec("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()") // changes do not wait for a replica
+		t.load(primary.url)
+		for range 2 {
+			t.wait(2 * time.Second)
+			t.fault(func() { breaks(one) })
+		}
+		t.wait(4 * time.Second)
+	}
+}
+
+func pauseReplay(replica *server) {
+	replica.exec("SELECT pg_wal_replay_pause()")
+	replica.t.wait(3 * time.Second)
+	replica.exec("SELECT pg_wal_replay_resume()")
+}
+
+// promoteReplica has one replica take the place of the primary, while the other one goes on along the old log.
+func promoteReplica(t *trial) {
+	primary, one, _ := t.replicas()
+	primary.exec("ALTER SYSTEM SET synchronous_standby_names = 'FIRST 2 (*)'", "SELECT pg_reload_conf()")
+	primary.await("SELECT count(*) = 2 FROM pg_stat_replication WHERE sync_state = 'sync'")
+	t.load(hosts(primary.url, one.url))
+	t.wait(2 * time.Second)
+	t.fault(func() {
+		primary.kill()
+		one.promote()
+	})
+	t.wait(6 * time.Second)
+	t.check = one.url
 }
 
 // bouncer is a PgBouncer in transaction mode before a server.

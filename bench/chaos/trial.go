@@ -50,6 +50,7 @@ type trial struct {
 	next      int
 	mu        sync.Mutex // of the following
 	memory    []memory
+	reads     int64 // that replicas have answered
 }
 
 // process is one of workers.
@@ -221,6 +222,10 @@ func (t *trial) readLines(lines *os.File) {
 			t.mu.Lock()
 			t.memory = append(t.memory, *m.Memory)
 			t.mu.Unlock()
+		case m.Reads > 0:
+			t.mu.Lock()
+			t.reads += m.Reads
+			t.mu.Unlock()
 		case m.Gone > 0:
 			t.ledger.abandon(m.Gone)
 		}
@@ -253,6 +258,12 @@ func (t *trial) finish() {
 	for _, m := range t.memory {
 		if m.Closed && m.Goroutines > 0 {
 			t.problem("%d goroutines more after Close than before Open", m.Goroutines)
+		}
+	}
+	if len(t.job.Replicas) > 0 && !t.defect {
+		t.note("replicas have answered %d reads", t.reads)
+		if t.reads < 500 {
+			t.problem("replicas have answered %d reads; the scenario shows nothing", t.reads)
 		}
 	}
 	address := t.job.URL

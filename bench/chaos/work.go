@@ -35,7 +35,10 @@ type job struct {
 	Process  int
 	Driver   string // pq, pgx or sqlite
 	URL      string
-	Pool     int // connections
+	Replicas []string
+	Careless bool // finds go to the first replica, whatever it has replayed: a defect
+	Finds    int  // so many of 100 calls are finds, whatever the weights say
+	Pool     int  // connections
 	Workers  int
 	Timeout  time.Duration // of each call
 	AnyTime  bool          // contexts end at any time from 1 ms up to the timeout
@@ -51,6 +54,7 @@ type message struct {
 	Call   *call   `json:",omitzero"`
 	Memory *memory `json:",omitzero"`
 	Gone   int     `json:",omitzero"` // the number of a process of which there will be no more
+	Reads  int64   `json:",omitzero"` // that replicas have answered
 }
 
 // memory is what a process takes now and then, and at its end without a store.
@@ -109,18 +113,35 @@ func (s repeating) IssueToken(ctx context.Context, id domain.ID, policy domain.S
 	return g, err
 }
 
-func openStore(ctx context.Context, driver, address string, pool int) (*infra.Store, error) {
+// careless is a store with another one: it reads from a replica that may not have replayed what was written.
+type careless struct {
+	*infra.Store
+	replica *infra.Store
+}
+
+func (s careless) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
+	return s.replica.FindByID(ctx, id)
+}
+
+func openStore(ctx context.Context, driver, address string, pool int, replicas ...string) (*infra.Store, error) {
+	var options []infra.Option
 	switch driver {
 	case "sqlite":
 		return sqlite.Open(ctx, address)
 	case "pgx":
+		if len(replicas) > 0 {
+			options = append(options, pgx.WithReplicas(replicas...))
+		}
 		separator := "?"
 		if strings.Contains(address, "?") {
 			separator = "&"
 		}
-		return pgx.Open(ctx, address+separator+url.Values{"pool_max_conns": {strconv.Itoa(pool)}}.Encode())
+		return pgx.Open(ctx, address+separator+url.Values{"pool_max_conns": {strconv.Itoa(pool)}}.Encode(), options...)
 	}
-	return postgres.OpenPool(ctx, address, postgres.Pool{MaxOpen: pool})
+	if len(replicas) > 0 {
+		options = append(options, postgres.WithReplicas(replicas...))
+	}
+	return postgres.OpenPool(ctx, address, postgres.Pool{MaxOpen: pool}, options...)
 }
 
 // work is a process of workers.
@@ -133,13 +154,20 @@ func work(in io.Reader, out io.Writer) error {
 	goroutines := runtime.NumGoroutine()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	store, err := openStore(ctx, j.Driver, j.URL, j.Pool)
+	store, err := openStore(ctx, j.Driver, j.URL, j.Pool, j.Replicas...)
 	if err != nil {
 		return err
 	}
 	w := workers{job: j, store: store, out: out}
 	if j.Repeat {
 		w.store = repeating{store}
+	}
+	var replica *infra.Store
+	if j.Careless {
+		if replica, err = openStore(ctx, j.Driver, j.Replicas[0], j.Pool); err != nil {
+			return err
+		}
+		w.store = careless{store, replica}
 	}
 	var group sync.WaitGroup
 	for n := range j.Workers {
@@ -162,7 +190,20 @@ func work(in io.Reader, out io.Writer) error {
 	w.stop.Store(true)
 	group.Wait()
 	close(ended)
-	if err := store.Close(); err != nil {
+	if len(j.Replicas) > 0 {
+		var reads int64
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		health, _ := store.Health(ctx) // whatever the primary says
+		cancel()
+		for _, replica := range health.Replicas {
+			reads += replica.Reads
+		}
+		w.write(message{Reads: reads})
+	}
+	if replica != nil {
+		err = replica.Close()
+	}
+	if err := errors.Join(err, store.Close()); err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
 	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
@@ -248,6 +289,9 @@ var operations = []struct {
 
 func (w *worker) step() {
 	n := rand.IntN(100)
+	if rand.IntN(100) < w.Finds {
+		n = 0
+	}
 	for _, o := range operations {
 		if n -= o.weight; n < 0 {
 			c := call{Worker: w.number, Account: w.Accounts[rand.IntN(len(w.Accounts))], Limit: w.Timeout}

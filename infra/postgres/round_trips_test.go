@@ -60,7 +60,18 @@ var calls = map[string]call{
 		_, err := a.store.RevokeMany(a.ctx, []domain.ID{a.ID()})
 		return err
 	}},
+	"ActivateMany, of nothing": {statements: 2, roundTrips: 2, run: func(a *account) error {
+		_, err := a.store.ActivateMany(a.ctx, []domain.ID{a.ID()})
+		return err
+	}},
 	"Purge": {statements: 1, roundTrips: 1, run: func(a *account) error {
+		search, err := domain.ParsePrefix(a.Username().String())
+		if err == nil {
+			_, err = a.store.Purge(a.ctx, domain.ListQuery{Filter: domain.Filter{Search: search, CreatedBefore: time.Now().Add(time.Hour)}})
+		}
+		return err
+	}},
+	"Purge, of nothing": {statements: 2, roundTrips: 2, run: func(a *account) error {
 		_, err := a.store.Purge(a.ctx, domain.ListQuery{Filter: domain.Filter{UnverifiedSince: filledFrom}})
 		return err
 	}},
@@ -81,7 +92,12 @@ var calls = map[string]call{
 		return err
 	}},
 
-	"Create": {statements: 1, roundTrips: 1, run: func(a *account) error { return a.store.Create(a.ctx, newUser(a.t)) }},
+	"Create":            {statements: 1, roundTrips: 1, run: func(a *account) error { return a.store.Create(a.ctx, newUser(a.t)) }},
+	"Create, once more": {statements: 2, roundTrips: 2, fails: domain.ErrConflict, run: func(a *account) error { return a.store.Create(a.ctx, a.User) }},
+	"Update, of nothing": {statements: 2, roundTrips: 2, run: func(a *account) error {
+		_, err := a.store.Update(a.ctx, a.ID(), func(*domain.User) error { return nil })
+		return err
+	}},
 	"Update": {statements: 2, roundTrips: 2, run: func(a *account) error {
 		_, err := a.store.Update(a.ctx, a.ID(), func(u *domain.User) error { u.Verify(); return nil })
 		return err
@@ -120,6 +136,13 @@ var calls = map[string]call{
 		return a.store.DeleteAt(a.ctx, a.ID(), 2)
 	}},
 	"Delete": {statements: 1, roundTrips: 1, run: func(a *account) error { return a.store.Delete(a.ctx, a.ID()) }},
+
+	"Delete, of none": {statements: 2, roundTrips: 2, fails: domain.ErrNotFound, run: func(a *account) error {
+		return a.store.Delete(a.ctx, domain.NewID())
+	}},
+	"DeleteAt, of none": {statements: 3, roundTrips: 3, fails: domain.ErrNotFound, run: func(a *account) error {
+		return a.store.DeleteAt(a.ctx, domain.NewID(), 1)
+	}},
 
 	"RecordFailure": {statements: 1, roundTrips: 1, run: recordFailure},
 	"RecordFailure, refused": {
@@ -176,6 +199,10 @@ var calls = map[string]call{
 	"IssuePhoneCode":            {statements: 1, roundTrips: 1, before: setPhone, run: issuePhoneCode},
 	"ConsumePhoneCode":          {statements: 1, roundTrips: 1, before: func(a *account) error { return errors.Join(setPhone(a), issuePhoneCode(a)) }, run: consumePhoneCode},
 	"ConsumePhoneCode, refused": {statements: 2, roundTrips: 2, fails: domain.ErrTokenInvalid, run: consumePhoneCode},
+	"ConsumePhoneCode, once more": {
+		statements: 3, roundTrips: 3, run: consumePhoneCode,
+		before: func(a *account) error { return errors.Join(setPhone(a), issuePhoneCode(a), consumePhoneCode(a)) },
+	},
 	"CancelPhoneCode": {
 		statements: 1, roundTrips: 1,
 		before: func(a *account) error { return errors.Join(setPhone(a), issuePhoneCode(a)) },
@@ -225,7 +252,7 @@ var calls = map[string]call{
 		return err
 	}},
 	"RotateToken, replayed": {
-		statements: 2, roundTrips: 2,
+		statements: 3, roundTrips: 3,
 		before: func(a *account) error {
 			_, err := a.store.RotateToken(a.ctx, a.grant.Token, domain.SessionPolicy{})
 			return err
@@ -268,10 +295,8 @@ var calls = map[string]call{
 		_, err := a.store.CountSessions(a.ctx)
 		return err
 	}},
-	"RevokeEverybody": {statements: 2, roundTrips: 2, run: func(a *account) error {
-		_, err := a.store.RevokeEverybody(a.ctx, domain.ID{}, 100)
-		return err
-	}},
+	"RevokeEverybody":             {statements: 2, roundTrips: 2, run: revokeEverybody},
+	"RevokeEverybody, of nothing": {statements: 3, roundTrips: 3, before: revokeEverybody, run: revokeEverybody},
 	"SweepSessions": {statements: 2, roundTrips: 2, run: func(a *account) error {
 		_, err := a.store.SweepSessions(a.ctx, domain.ID{}, 100)
 		return err
@@ -416,6 +441,11 @@ func issueToken(a *account) (err error) {
 
 func rotateToken(a *account) error {
 	_, err := a.store.RotateToken(a.ctx, a.grant.Token, domain.SessionPolicy{Grace: domain.NoGrace})
+	return err
+}
+
+func revokeEverybody(a *account) error {
+	_, err := a.store.RevokeEverybody(a.ctx, domain.ID{}, 10_000)
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Proxy stands between a client and the server of a database.
@@ -14,6 +15,7 @@ type Proxy struct {
 	URL    string
 	Cut    atomic.Bool  // the next reply is thrown away and its connection closed
 	Silent atomic.Bool  // nothing goes through, and neither side notices
+	Slow   atomic.Int64 // how long a new connection takes before anything goes through, in nanoseconds
 	Trips  atomic.Int64 // times that a client sent something and then waited for the reply
 	target atomic.Pointer[string]
 }
@@ -58,6 +60,7 @@ func NewProxy(t testing.TB, address string) *Proxy {
 
 func (p *Proxy) serve(client *net.TCPConn, target string) {
 	defer client.Close()
+	time.Sleep(time.Duration(p.Slow.Load()))
 	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return

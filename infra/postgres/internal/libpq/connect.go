@@ -28,12 +28,16 @@ import (
 //   - An attempt on the next host begins when the one before has failed, or has taken hostDelay. The first that succeeds is taken, and the
 //     host that served last time comes first.
 //   - After a time without success all begins from the start: a server can be well again although an attempt that began before waits in vain.
+//   - It is made to its end though the context that asked for it ends before, and kept for the next one that asks. Otherwise a pool without
+//     connections would get none from callers whose contexts are shorter than it takes to make one.
 
 const (
 	connectTimeout = 10 * time.Second       // for a connection, unless the URL has a connect_timeout
 	firstRound     = 2 * time.Second        // for the first attempts; the later ones get longer, up to connectTimeout
 	hostDelay      = 250 * time.Millisecond // RFC 8305, section 5, recommends it
 	fullPause      = 100 * time.Millisecond // before a server that has no connection left is asked again
+	adoptable      = time.Second            // after it, a connection that is still being made is given up rather than waited for by another caller
+	spareTime      = time.Minute            // how long a connection is kept that nobody asks for
 )
 
 type connector struct {
@@ -44,6 +48,29 @@ type connector struct {
 	preferred atomic.Int64 // of hosts
 	pool      generations
 	admit     func(identity string) error // what is asked of each server; nil for nothing
+
+	mu     sync.Mutex // of the following
+	spares []*making  // that were left by those who had asked for them; with the connections of the pool they are no more than it may have
+	closed bool
+}
+
+// making is a connection that is being made, or is there for the pool to take.
+type making struct {
+	begun  time.Time
+	end    context.CancelFunc
+	expiry *time.Timer   // of a spare
+	done   chan struct{} // closed when there is one of the following
+	conn   *connOnce
+	err    error
+}
+
+// discard ends the making, and closes the connection.
+func (m *making) discard() {
+	m.end()
+	<-m.done
+	if m.conn != nil {
+		_ = m.conn.Close()
+	}
 }
 
 // newConnector returns a connector whose connections are made by lib/pq, and wrapped.
@@ -70,8 +97,106 @@ func newConnector(config pq.Config, wrap func(*connOnce) driver.Conn) *connector
 // Driver implements [driver.Connector].
 func (c *connector) Driver() driver.Driver { return c.hosts[0].Driver() }
 
-// Connect implements [driver.Connector]. It ends with ctx.
+// Connect implements [driver.Connector]. It ends with ctx, and leaves a connection that is not made by then to the next caller.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	for {
+		if ctx.Err() != nil {
+			return nil, notSentError{ctx.Err()}
+		}
+		m := c.spare()
+		if m == nil {
+			m = c.begin(ctx)
+		}
+		select {
+		case <-m.done:
+		case <-ctx.Done():
+			c.leave(m)
+			return nil, notSentError{ctx.Err()}
+		}
+		switch {
+		case m.err != nil:
+			return nil, m.err
+		case m.conn.IsValid():
+			return c.wrap(m.conn), nil
+		}
+		_ = m.conn.Close() // the server that it leads to was given up meanwhile
+	}
+}
+
+// begin begins to make a connection.
+func (c *connector) begin(ctx context.Context) *making {
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	m := &making{begun: time.Now(), end: end, done: make(chan struct{})}
+	go func() {
+		defer end()
+		m.conn, m.err = c.connect(ctx)
+		close(m.done)
+	}()
+	return m
+}
+
+// spare returns a connection that is there already, or has been in the making for a short time; nil if there is none. It gives up those that are lost.
+func (c *connector) spare() *making {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.spares) > 0 {
+		m := c.spares[0] // the one that was begun first
+		c.spares = c.spares[1:]
+		m.expiry.Stop()
+		select {
+		case <-m.done:
+			if m.err == nil && m.conn.socket.quiet() {
+				return m
+			}
+		default:
+			if time.Since(m.begun) < adoptable {
+				return m
+			}
+		}
+		go m.discard()
+	}
+	return nil
+}
+
+// leave keeps a connection that its caller does not wait for any more.
+func (c *connector) leave(m *making) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		go m.discard()
+		return
+	}
+	m.expiry = time.AfterFunc(spareTime, func() { c.expire(m) })
+	c.spares = append(c.spares, m)
+}
+
+func (c *connector) expire(m *making) {
+	c.mu.Lock()
+	at := slices.Index(c.spares, m)
+	if at >= 0 {
+		c.spares = slices.Delete(c.spares, at, at+1)
+	}
+	c.mu.Unlock()
+	if at >= 0 {
+		m.discard()
+	}
+}
+
+// Close closes the connections that nobody waits for. [database/sql.DB.Close] calls it.
+func (c *connector) Close() error {
+	c.mu.Lock()
+	spares := c.spares
+	c.spares, c.closed = nil, true
+	c.mu.Unlock()
+	for _, m := range spares {
+		m.expiry.Stop()
+		m.discard()
+	}
+	return nil
+}
+
+// connect makes a connection, for as long as ctx and the timeout allow.
+func (c *connector) connect(ctx context.Context) (*connOnce, error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	for limit := firstRound; ; limit += limit / 2 {
@@ -81,9 +206,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		cancelRound()
 		switch {
 		case err == nil:
-			return c.wrap(conn), nil
-		case ctx.Err() != nil:
-			return nil, notSentError{ctx.Err()}
+			return conn, nil
 		case limited.Err() != nil || !late && pq.As(err, pqerror.TooManyConnections) == nil:
 			return nil, connectFailure(err)
 		case !late:
