@@ -445,7 +445,13 @@ func rotateToken(a *account) error {
 }
 
 func revokeEverybody(a *account) error {
-	_, err := a.store.RevokeEverybody(a.ctx, domain.ID{}, 10_000)
+	before := a.ID().UUID()
+	for i := len(before) - 1; ; i-- { // the ID before it
+		if before[i]--; before[i] != 0xff {
+			break
+		}
+	}
+	_, err := a.store.RevokeEverybody(a.ctx, domain.IDFromUUID(before), 1)
 	return err
 }
 
