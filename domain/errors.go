@@ -23,7 +23,7 @@ const (
 	ErrTokenInvalid      Kind = "token_invalid"      // not a token, or not one that is stored
 	ErrTokenExpired      Kind = "token_expired"      // a token whose time is over
 	ErrTokenReused       Kind = "token_reused"       // a refresh token that was rotated away: its session has been ended
-	ErrPendingMigrations Kind = "pending_migrations" // the database is older than the program
+	ErrPendingMigrations Kind = "pending_migrations" // the database lacks what the program needs: it is older, or has lost a column to a newer one
 	ErrChecksum          Kind = "checksum"           // a migration file or its record was edited, or is unknown to the program
 	ErrDrift             Kind = "drift"              // the live schema is not the declared one
 	ErrUnavailable       Kind = "unavailable"        // the database is unreachable, read-only, full or too slow: trying again can help

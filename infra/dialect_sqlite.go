@@ -29,7 +29,7 @@ var sqliteDialect = dialect{
 
 	// One text, because SQLite looks for no pair in an index that begins with an expression. The blank is before all that a longer time has there.
 	lastLogin:   "coalesce(last_login, '0001-01-01 00:00:00') || ' ' || id",
-	afterLogin:  func(at time.Time, id domain.ID) []any { return []any{at.UTC().Format(sqliteTime) + " " + id.String()} },
+	afterLogin:  func(at time.Time, id domain.ID) []any { return []any{at.UTC().Format(SQLiteTime) + " " + id.String()} },
 	emailDomain: "substr(email, instr(email, '@') + 1)",
 
 	health: sqliteHealth,
@@ -50,13 +50,13 @@ var sqliteDialect = dialect{
 	same:     "refresh_tokens = ?",
 }
 
-// sqliteTime is how times are written to SQLite: UTC, without the zeros at the end of the fraction, as CURRENT_TIMESTAMP writes them
+// SQLiteTime is the layout of the times in SQLite: UTC, without the zeros at the end of the fraction, as CURRENT_TIMESTAMP writes them
 // too. Texts of this form, and of no mixture of forms, sort and compare as times do.
-const sqliteTime = "2006-01-02 15:04:05.999999"
+const SQLiteTime = "2006-01-02 15:04:05.999999"
 
 func sqliteValue(arg any) any {
 	if t, ok := arg.(time.Time); ok {
-		return t.UTC().Format(sqliteTime)
+		return t.UTC().Format(SQLiteTime)
 	}
 	return arg
 }

@@ -118,7 +118,7 @@ func (r *repository) failure(ctx context.Context, op string, err error) error {
 			refused.Reason = "the foreign key " + f.Constraint + " refers to the account"
 		}
 	case fault.Schema:
-		refused.Reason = "the database lacks a table or a column (" + f.Where + "); run: accounts migrate up"
+		refused.Reason = "the database lacks a table or a column (" + f.Where + "); accounts migrate status says whether it is older or newer than this program"
 	case fault.Conflict:
 		refused.Reason = "conflicts with a concurrent transaction (" + f.Where + ")"
 		return wrap(op, retryable{refused})

@@ -482,6 +482,13 @@ func TestUnmigratedDatabase(t *testing.T) {
 			if err := store.CheckMigrations(t.Context()); err != nil {
 				t.Error(err)
 			}
+			// A later release takes a column away, while this one still runs.
+			if _, err := store.DB().Exec("ALTER TABLE users RENAME COLUMN last_name TO family_name"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := store.FindByID(t.Context(), domain.NewID()); !errors.Is(err, domain.ErrPendingMigrations) || !strings.Contains(err.Error(), "older or newer") {
+				t.Errorf("find: %v", err)
+			}
 		})
 	}
 }

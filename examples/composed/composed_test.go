@@ -21,6 +21,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/domain/domaintest"
 	accounts "github.com/softbee/accounts/ent/schema"
+	"github.com/softbee/accounts/examples/composed/ent"
 	"github.com/softbee/accounts/examples/composed/ent/user"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/audit"
@@ -170,6 +171,64 @@ func TestProgram(t *testing.T) {
 		}
 		if err := run(context.Background(), []string{d.empty(t), "Acme", "eve@example.org", "eve"}, strings.NewReader(""), nil); !errors.Is(err, domain.ErrDrift) {
 			t.Errorf("a database that is not migrated: %v; want drift", err)
+		}
+	})
+}
+
+// TestEntWrites has the application's client create and change accounts, on the pool and in a transaction of the store, which reads them.
+func TestEntWrites(t *testing.T) {
+	onBoth(t, func(t *testing.T, d database) {
+		ctx := t.Context()
+		store, _ := d.migrated(t)
+		write := func(c *ent.Client, name string) {
+			t.Helper()
+			at := time.Date(2026, 3, 4, 5, 6, 7, 120_000_000, time.FixedZone("", -5*60*60))
+			org := c.Organization.Create().SetName(name).SaveX(ctx)
+			u, err := c.User.Create().SetEmail(name + "@example.org").SetUsername(name).SetHashedPassword("!").SetOrganization(org).Save(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if u, err = u.Update().SetFirstName("Ana").SetLastLogin(at).Save(ctx); err != nil {
+				t.Fatal(err)
+			}
+			found, err := c.User.Query().Where(user.LastLoginLTE(at), user.LastLoginGT(at.Add(-time.Microsecond)), user.UpdatedAtGTE(u.UpdatedAt), user.UsernameEQ(name)).Only(ctx)
+			if err != nil || !found.LastLogin.Equal(at) || !found.CreatedAt.Equal(u.CreatedAt) || !found.UpdatedAt.Equal(u.UpdatedAt) {
+				t.Errorf("ent's client wrote %v and found %v, %v", u, found, err)
+			}
+			if _, err := c.Identity.Create().SetUser(u).SetIssuer("https://id.example.org").SetSubject(name).SetLastUsedAt(at).Save(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(client(store, store.DB()), "ana")
+		if err := store.InTx(ctx, func(tx *infra.Tx) error {
+			write(client(store, tx.SQL()), "bob")
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"ana", "bob"} {
+			username, err := domain.ParseUsername(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, err := store.FindByUsername(ctx, username)
+			if err != nil || u.State().FirstName != "Ana" || u.State().LastLogin.IsZero() {
+				t.Fatalf("the store finds %v, %v", u, err)
+			}
+			if _, err := store.IssueToken(ctx, u.ID(), domain.SessionPolicy{}); err != nil {
+				t.Error(err)
+			}
+			if identities, err := store.Identities(ctx, u.ID()); err != nil || len(identities) != 1 {
+				t.Errorf("the store finds %v, %v", identities, err)
+			}
+		}
+		if users, err := store.List(ctx, domain.ListQuery{}); err != nil || len(users.Users) != 2 || len(users.Malformed) != 0 {
+			t.Errorf("the store lists %v, %v", users, err)
+		}
+		for _, refused := range []string{"Ana@example.org", "nothing"} {
+			if _, err := client(store, store.DB()).User.Create().SetEmail(refused).SetUsername("eva").SetHashedPassword("-").Save(ctx); !ent.IsConstraintError(err) {
+				t.Errorf("the address %s: %v; want a check to refuse it", refused, err)
+			}
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/examples/webapp/ent"
+	"github.com/softbee/accounts/examples/webapp/ent/user"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/audit"
 	"github.com/softbee/accounts/infra/migration"
@@ -61,18 +62,14 @@ func dialectOf(store *infra.Store) string {
 	return dialect.Postgres
 }
 
-// promote makes an account an administrator. It takes SQL: ent's client would also write updated_at, and that on SQLite in a form that the table
-// refuses.
+// promote makes an account an administrator.
 func promote(ctx context.Context, store *infra.Store, name string) error {
 	username, err := domain.LookupUsername(name)
 	if err != nil {
 		return err
 	}
-	result, err := store.DB().ExecContext(ctx, "UPDATE users SET is_admin = true WHERE username = $1", username.String())
-	if err != nil {
-		return err
-	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
+	n, err := entClient(store, store.DB()).User.Update().Where(user.Username(username.String())).SetIsAdmin(true).Save(ctx)
+	if err != nil || n == 0 {
 		return cmp.Or(err, error(domain.ErrNotFound))
 	}
 	return nil

@@ -3,6 +3,7 @@ package migration_test
 import (
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,6 +107,32 @@ var theirTriggers = map[string][]string{
 		"ALTER TABLE account_events DISABLE TRIGGER orders_trigger",
 	},
 	"sqlite": {"CREATE TRIGGER orders_trigger AFTER INSERT ON account_events BEGIN DELETE FROM orders; END"},
+}
+
+// What hides rows or changes who sees them is not ours, and no drift, but is said.
+func TestAdditionalOnPostgres(t *testing.T) {
+	t.Parallel()
+	d := onPostgres
+	db := d.open(t, d.url(t))
+	runner := d.runner(t, db, d.embedded(t))
+	mustUp(t, runner)
+	mustExec(t, db, "ALTER TABLE users ENABLE ROW LEVEL SECURITY", "ALTER TABLE identities FORCE ROW LEVEL SECURITY", "ALTER TABLE account_events OWNER TO pg_monitor",
+		"GRANT SELECT (email, username) ON users TO pg_monitor", "GRANT SELECT, INSERT ON identities TO PUBLIC", "CREATE STATISTICS app_names ON first_name, last_name FROM users",
+		"CREATE SEQUENCE app_numbers", "CREATE TYPE app_pair AS (a integer, b integer)", "CREATE DOMAIN app_word AS text", "CREATE TYPE app_span AS RANGE (subtype = time)")
+	found, err := plan.Compare(t.Context(), runner, d.desired(t), nil)
+	if err != nil || len(found.Difference) > 0 {
+		t.Errorf("%v, difference %q", err, found.Difference)
+	}
+	slices.Sort(found.Additional)
+	// PostgreSQL makes constructors of a range.
+	found.Additional = slices.DeleteFunc(found.Additional, func(word string) bool { return strings.HasPrefix(word, "function app_span") })
+	if want := []string{
+		"forced row level security of identities", "owner pg_monitor of account_events", "rights of everybody of identities", "rights on column email of pg_monitor of users",
+		"rights on column username of pg_monitor of users", "row level security of users", "sequence app_numbers", "statistics app_names of users",
+		"type app_pair", "type app_span", "type app_word",
+	}; !slices.Equal(found.Additional, want) {
+		t.Errorf("additional\n%q; want\n%q", found.Additional, want)
+	}
 }
 
 // What is printed as the remedy is one.

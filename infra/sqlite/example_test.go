@@ -8,6 +8,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
@@ -91,4 +92,24 @@ func ExampleNew() {
 	check(err)
 	fmt.Println(n)
 	// Output: 0
+}
+
+func ExampleNewConnector() {
+	dir, err := os.MkdirTemp("", "")
+	check(err)
+	defer func() { check(os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "app.db")
+	// The application's pool. Its statements may have times as arguments, which are stored in the form of the accounts' own.
+	connector, err := sqlite.NewConnector("file:" + path + "?_txlock=immediate&_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)")
+	check(err)
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	store, err := sqlite.New(db)
+	check(err)
+	check(store.Migrate(context.Background()))
+
+	var stored string
+	check(db.QueryRow("SELECT ?", time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)).Scan(&stored))
+	fmt.Println(stored)
+	// Output: 2026-01-02 03:04:05.000006
 }

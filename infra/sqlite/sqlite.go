@@ -16,7 +16,7 @@ import (
 	"sync"
 	"time"
 
-	"modernc.org/sqlite" // registers the driver "sqlite"
+	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/softbee/accounts/domain"
@@ -41,6 +41,8 @@ const inMemory = ":memory:"
 // [domain.ErrUnavailable], with the path and the reason, when the file cannot be opened or is not a database; methods return that kind when it
 // has been removed or replaced since.
 //
+// The pool, which is the store's DB, writes times and JSON in the stored form, also those of the application's own statements: see [NewConnector].
+//
 // The log is in the files path-wal and path-shm beside the database, so that its directory must be writable, also for reading; they belong
 // to the database until Close has returned, and what removes them after a crash removes the latest changes.
 func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Store, error) {
@@ -50,7 +52,7 @@ func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Sto
 	if err := create(path); err != nil {
 		return nil, cannotOpen(ctx, path, err)
 	}
-	db, err := stdsql.Open("sqlite", dsn(path))
+	db, err := openDB(dsn(path))
 	if err != nil {
 		return nil, cannotOpen(ctx, path, err)
 	}
@@ -61,7 +63,7 @@ func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Sto
 	}
 	database := infra.Database{Dialect: migration.SQLite, Name: strconv.Quote(path), DB: db, Copy: copyRows, Close: db.Close}
 	if path != inMemory {
-		readers, err := stdsql.Open("sqlite", dsn(path)+"&_pragma=query_only(1)")
+		readers, err := openDB(dsn(path) + "&_pragma=query_only(1)")
 		if err != nil {
 			return nil, errors.Join(cannotOpen(ctx, path, err), db.Close())
 		}
@@ -80,6 +82,14 @@ func Open(ctx context.Context, path string, options ...infra.Option) (*infra.Sto
 		return nil, errors.Join(err, database.Close())
 	}
 	return store, nil
+}
+
+func openDB(dsn string) (*stdsql.DB, error) {
+	connector, err := NewConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return stdsql.OpenDB(connector), nil
 }
 
 // creating keeps others in this process from opening a file that create is about to close: closing it releases all locks that the
@@ -171,7 +181,8 @@ func (f *file) lost() error {
 // [domain.ErrUnavailable] when the file cannot be read.
 //
 // For transactions that write, set _txlock=immediate in the DSN: one that reads first and then writes fails, as SQLite has it, when
-// another connection has written in between. Set a busy_timeout too.
+// another connection has written in between. Set a busy_timeout too. A pool on which the application also writes accounts, or times of its own beside them,
+// without the store, needs the connections of [NewConnector].
 func New(db *stdsql.DB, options ...infra.Option) (*infra.Store, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), busyTimeout)
 	defer cancel()

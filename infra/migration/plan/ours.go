@@ -146,10 +146,11 @@ func additionalObjects(ctx context.Context, s *migration.Session, target *schema
 		enums = append(enums, objectName(o))
 	}
 	return words(ctx, s, `
-		SELECT CASE c.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'f' THEN 'foreign table ' ELSE 'table ' END || relname, relname
-			FROM pg_class c WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND relkind IN ('r', 'p', 'v', 'm', 'f')
+		SELECT CASE c.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'f' THEN 'foreign table ' WHEN 'S' THEN 'sequence ' ELSE 'table ' END || relname, relname
+			FROM pg_class c WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+			AND NOT (relkind = 'S' AND EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype IN ('a', 'i', 'e')))
 		UNION ALL SELECT 'type ' || typname, 'type ' || typname FROM pg_type t
-			WHERE typnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND typtype IN ('e', 'd')
+			WHERE typnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1) AND (typtype IN ('e', 'd', 'r') OR typtype = 'c' AND (SELECT relkind FROM pg_class WHERE oid = typrelid) = 'c')
 			AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_type'::regclass AND objid = t.oid AND deptype = 'e')
 		UNION ALL SELECT 'function ' || proname, '' FROM pg_proc p
 			WHERE pronamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)
@@ -161,6 +162,11 @@ func additionalObjects(ctx context.Context, s *migration.Session, target *schema
 				UNION ALL SELECT 'rule ' || rulename FROM pg_rewrite WHERE ev_class = c.oid AND rulename <> '_RETURN'
 				UNION ALL SELECT 'policy ' || polname FROM pg_policy WHERE polrelid = c.oid
 				UNION ALL SELECT 'row level security' WHERE c.relrowsecurity
+				UNION ALL SELECT 'forced row level security' WHERE c.relforcerowsecurity
+				UNION ALL SELECT 'owner ' || c.relowner::regrole::text WHERE c.relowner <> quote_ident(current_user)::regrole
+				UNION ALL SELECT 'statistics ' || stxname FROM pg_statistic_ext WHERE stxrelid = c.oid
+				UNION ALL SELECT DISTINCT 'rights on column ' || attname || ' of ' || CASE grantee WHEN 0 THEN 'everybody' ELSE grantee::regrole::text END
+					FROM pg_attribute, aclexplode(attacl) WHERE attrelid = c.oid AND NOT attisdropped
 				UNION ALL SELECT DISTINCT 'rights of ' || CASE grantee WHEN 0 THEN 'everybody' ELSE grantee::regrole::text END
 					FROM aclexplode(c.relacl) WHERE grantee <> c.relowner
 				UNION ALL SELECT 'reference ' || conname || ' from ' || conrelid::regclass::text FROM pg_constraint
