@@ -4,6 +4,7 @@ import (
 	"context"
 	stdsql "database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"entgo.io/ent/dialect"
-	entsql "entgo.io/ent/dialect/sql"
 	jackpgx "github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -21,6 +21,7 @@ import (
 	"github.com/softbee/accounts/ent"
 	"github.com/softbee/accounts/ent/user"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/entaccounts"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/pgx"
 	"github.com/softbee/accounts/infra/postgres"
@@ -104,12 +105,29 @@ func TestAccountAndRowOfTheApplication(t *testing.T) {
 			if onSQLite(store) {
 				databaseName = dialect.SQLite
 			}
-			client := ent.NewClient(ent.Driver(entsql.NewDriver(databaseName, entsql.Conn{ExecQuerier: sqlTx})))
+			client := ent.NewClient(ent.Driver(entaccounts.Driver(databaseName, sqlTx)))
 			seen, err := client.User.Query().Where(user.Username(name)).Only(ctx)
-			if err == nil && seen.ID != u.ID().UUID() {
-				err = errors.New("ent's client sees another account")
+			if err != nil || seen.ID != u.ID().UUID() {
+				return errors.Join(errors.New("ent's client does not see the account"), err)
 			}
-			return err
+			// Both begin a transaction, which is part of this one.
+			if _, err := seen.Update().SetFirstName("Ana").Save(ctx); err != nil {
+				return err
+			}
+			within, err := client.BeginTx(ctx, nil)
+			if err != nil {
+				return err
+			}
+			if _, err := within.User.UpdateOneID(seen.ID).SetLastName("Roa").Save(ctx); err != nil {
+				return err
+			}
+			if err := errors.Join(within.Commit(), client.Close()); err != nil {
+				return err
+			}
+			if read, err := tx.FindByID(ctx, u.ID()); err != nil || read.FirstName() != "Ana" || read.LastName() != "Roa" {
+				return fmt.Errorf("the store reads %v, %w", read, err)
+			}
+			return nil
 		}
 		want := 0
 		check := func(what string) {

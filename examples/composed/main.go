@@ -25,6 +25,7 @@ import (
 	"github.com/softbee/accounts/examples/composed/ent/organization"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/audit"
+	"github.com/softbee/accounts/infra/entaccounts"
 	"github.com/softbee/accounts/infra/password"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/sqlite"
@@ -121,5 +122,5 @@ func client(store *infra.Store, executor entsql.ExecQuerier) *ent.Client {
 	if store.Schema() == "" {
 		name = dialect.SQLite
 	}
-	return ent.NewClient(ent.Driver(entsql.NewDriver(name, entsql.Conn{ExecQuerier: executor})))
+	return ent.NewClient(ent.Driver(entaccounts.Driver(name, executor)))
 }

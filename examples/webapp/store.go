@@ -15,6 +15,7 @@ import (
 	"github.com/softbee/accounts/examples/webapp/ent/user"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/audit"
+	"github.com/softbee/accounts/infra/entaccounts"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/sqlite"
@@ -52,7 +53,7 @@ func migrateStore(ctx context.Context, store *infra.Store) error {
 
 // entClient returns the application's ent client on the pool of the store or, with tx.SQL(), in a transaction of it.
 func entClient(store *infra.Store, executor entsql.ExecQuerier) *ent.Client {
-	return ent.NewClient(ent.Driver(entsql.NewDriver(dialectOf(store), entsql.Conn{ExecQuerier: executor})))
+	return ent.NewClient(ent.Driver(entaccounts.Driver(dialectOf(store), executor)))
 }
 
 func dialectOf(store *infra.Store) string {

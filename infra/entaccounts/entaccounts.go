@@ -7,6 +7,7 @@ package entaccounts
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"regexp"
 	"slices"
@@ -14,7 +15,8 @@ import (
 	atlas "ariga.io/atlas/sql/schema"
 	"entgo.io/ent"
 	"entgo.io/ent/dialect"
-	"entgo.io/ent/dialect/entsql"
+	entannotation "entgo.io/ent/dialect/entsql"
+	entsql "entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/schema"
 	entschema "entgo.io/ent/schema"
 	"entgo.io/ent/schema/mixin"
@@ -65,7 +67,7 @@ func (Mirror) Fields() []ent.Field {
 
 // Annotations is the name of the table.
 func (Mirror) Annotations() []entschema.Annotation {
-	return []entschema.Annotation{entsql.Annotation{Table: user.Table}}
+	return []entschema.Annotation{entannotation.Annotation{Table: user.Table}}
 }
 
 // DiffHook keeps ent from creating or changing the tables of this module. Foreign keys that lead to them are made: so PostgreSQL refuses
@@ -83,6 +85,32 @@ func withoutOurs(s *atlas.Schema) *atlas.Schema {
 	rest.Tables = slices.DeleteFunc(slices.Clone(s.Tables), func(t *atlas.Table) bool { return slices.Contains(Tables, t.Name) })
 	return &rest
 }
+
+// Driver returns the driver of an ent client on a pool, such as the store's DB(), or in a transaction, such as SQL() of an infra.Tx. The database is
+// [dialect.Postgres] or [dialect.SQLite].
+//
+// Ent begins transactions of its own for some changes, and for the client's Tx. In a transaction these are parts of it: they begin and commit nothing,
+// and what a rollback of theirs has to undo, the transaction around has to. Closing the client leaves it open.
+func Driver(database string, executor entsql.ExecQuerier) dialect.Driver {
+	driver := entsql.NewDriver(database, entsql.Conn{ExecQuerier: executor})
+	if _, ok := executor.(*sql.Tx); ok {
+		return within{driver}
+	}
+	return driver
+}
+
+type within struct{ *entsql.Driver }
+
+// Tx implements [dialect.Driver].
+func (w within) Tx(context.Context) (dialect.Tx, error) { return dialect.NopTx(w), nil }
+
+// BeginTx is Tx: the isolation is that of the transaction around.
+func (w within) BeginTx(context.Context, *entsql.TxOptions) (dialect.Tx, error) {
+	return dialect.NopTx(w), nil
+}
+
+// Close implements [dialect.Driver].
+func (within) Close() error { return nil }
 
 // After is [DiffHook], and migrates the accounts first: Schema.Create returns the errors of migrate, which is the method Migrate of a store.
 //

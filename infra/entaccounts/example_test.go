@@ -16,6 +16,7 @@ import (
 
 	"github.com/softbee/accounts/ent"
 	"github.com/softbee/accounts/ent/migrate"
+	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/entaccounts"
 	"github.com/softbee/accounts/infra/sqlite"
 )
@@ -34,6 +35,22 @@ func Example() {
 	err = client.Schema.Create(ctx, schema.WithDiffHook(entaccounts.DiffHook))
 	check(err)
 	// Output: <nil>
+}
+
+func ExampleDriver() {
+	ctx := context.Background()
+	store, err := sqlite.Open(ctx, ":memory:")
+	check(err)
+	check(store.Migrate(ctx))
+	err = store.InTx(ctx, func(tx *infra.Tx) error {
+		// The client stands for that of the application. What it writes is committed with what the store writes.
+		client := ent.NewClient(ent.Driver(entaccounts.Driver(dialect.SQLite, tx.SQL())))
+		n, err := client.User.Query().Count(ctx)
+		fmt.Println(n)
+		return err
+	})
+	check(err)
+	// Output: 0
 }
 
 // writeFiles is the part of a generator that writes what Atlas reads. tables stand for those of the application's generated client.
