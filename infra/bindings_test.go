@@ -170,10 +170,15 @@ func onPool(t testing.TB, driver, url string, clock func() time.Time) *infra.Sto
 	return store
 }
 
+// applicationDSN is that of a new file of SQLite.
+func applicationDSN(t testing.TB) string {
+	path := (&url.URL{Path: filepath.ToSlash(filepath.Join(t.TempDir(), "application.db"))}).EscapedPath()
+	return "file:" + path + "?_txlock=immediate&_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)"
+}
+
 func applicationSQLite(t testing.TB) *stdsql.DB {
 	t.Helper()
-	path := (&url.URL{Path: filepath.ToSlash(filepath.Join(t.TempDir(), "application.db"))}).EscapedPath()
-	db, err := stdsql.Open("sqlite", "file:"+path+"?_txlock=immediate&_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)")
+	db, err := stdsql.Open("sqlite", applicationDSN(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,13 @@ func onEachDriver(t *testing.T, test func(t *testing.T, store *infra.Store)) {
 			return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"))
 		},
 		"sqlite, New": func(t *testing.T) *infra.Store {
-			store, err := sqlite.New(applicationSQLite(t))
+			connector, err := sqlite.NewConnector(applicationDSN(t)) // ent's client writes on it too
+			if err != nil {
+				t.Fatal(err)
+			}
+			db := stdsql.OpenDB(connector)
+			t.Cleanup(func() { _ = db.Close() })
+			store, err := sqlite.New(db)
 			if err == nil {
 				err = store.Migrate(t.Context())
 			}
