@@ -169,11 +169,30 @@ func (g *Generator) text(c *schema.Column) string {
 		width = 255
 	}
 	own := fmt.Sprint(g.drawn)
-	return g.pick("", " ", "x", "@", "a@", "@b", "a@b@c"+own, " a"+own+"@b ", "A"+own+"@B.C", "no-at-"+own, "a"+own+"@b", "ä"+own+"@ü.example",
-		"a"+own+"@"+g.runes(5), g.runes(3)+own+"@b", "ｆｕｌｌ"+own, "e\u0301"+own, "İ"+own, own, "u"+own+" v", g.runes(1+g.Random.IntN(12)),
-		g.runes(1+g.Random.IntN(12))+own, strings.Repeat("x", width-len(own))+own, strings.Repeat("é", width), strings.Repeat("x", width+1), strings.Repeat("x", 3000),
-		"!", "!x", "$2b$", "plain", "$argon2id$", "+573001"+own, "300 111 "+own, "line\nend "+own, "cr\rlf\r\n"+own, "\""+own+"\"", "a,b;c\td"+own, "'"+own,
-		strings.Repeat("ab", 32), fmt.Sprintf("%064x", g.Random.Uint64()), "zz"+own, "https://issuer.example/"+own, g.uuid()).(string)
+	forms := []func() string{
+		g.runesAnd("a"+own+"@", 5, ""), g.runesAnd("", 3, own+"@b"), g.runesAnd("", 1+g.Random.IntN(12), ""), g.runesAnd("", 1+g.Random.IntN(12), own),
+		func() string { return strings.Repeat("x", width-len(own)) + own },
+		func() string { return strings.Repeat("é", width) },
+		func() string { return strings.Repeat("x", width+1) },
+		func() string { return strings.Repeat("x", 3000) },
+		func() string { return strings.Repeat("ab", 32) },
+		func() string { return fmt.Sprintf("%064x", g.Random.Uint64()) },
+		g.uuid,
+	}
+	texts := [...]string{ // in which "#" stands for a number of the row's own
+		"", " ", "x", "@", "a@", "@b", "a@b@c#", " a#@b ", "A#@B.C", "no-at-#", "a#@b", "ä#@ü.example", "ｆｕｌｌ#", "e\u0301#", "İ#", "#", "u# v",
+		"!", "!x", "$2b$", "plain", "$argon2id$", "+573001#", "300 111 #", "line\nend #", "cr\rlf\r\n#", "\"#\"", "a,b;c\td#", "'#", "zz#", "https://issuer.example/#",
+	}
+	if i := g.Random.IntN(len(texts) + len(forms)); i >= len(texts) {
+		return forms[i-len(texts)]()
+	} else {
+		return strings.ReplaceAll(texts[i], "#", own)
+	}
+}
+
+// runesAnd returns a function that returns characters between two texts.
+func (g *Generator) runesAnd(before string, n int, after string) func() string {
+	return func() string { return before + g.runes(n) + after }
 }
 
 // runes returns characters of all planes, control characters among them.
