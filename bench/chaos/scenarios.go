@@ -52,7 +52,7 @@ func all() []scenario {
 		{name: "2,000 callers and 10 connections", drivers: bothDrivers, run: crowd},
 
 		// The network.
-		{name: "network silent for 3 s, twice", drivers: bothDrivers, short: bothDrivers, run: network(2, func(t *trial, p *proxy) { t.during(3*time.Second, &p.silent) })},
+		{name: "network silent for 3 s, twice", drivers: bothDrivers, short: "pq", run: network(2, func(t *trial, p *proxy) { t.during(3*time.Second, &p.silent) })},
 		{name: "all connections silent for ever, and new ones for 3 s, twice", drivers: bothDrivers, run: network(2, func(t *trial, p *proxy) {
 			p.deaden()
 			t.during(3*time.Second, &p.mute)
@@ -83,7 +83,7 @@ func all() []scenario {
 		// A primary, and a standby that is promoted.
 		{name: "primary killed, 10 connections", drivers: bothDrivers, short: "pq", run: failover(10, func(f *pair) { f.primary.kill() })},
 		{name: "primary killed, 32 connections", drivers: bothDrivers, run: failover(32, func(f *pair) { f.primary.kill() })},
-		{name: "primary frozen, 10 connections", drivers: bothDrivers, short: bothDrivers, run: failover(10, func(f *pair) { f.primary.freeze() })},
+		{name: "primary frozen, 10 connections", drivers: bothDrivers, short: "pgx", run: failover(10, func(f *pair) { f.primary.freeze() })},
 		{name: "primary frozen, 32 connections", drivers: bothDrivers, run: failover(32, func(f *pair) { f.primary.freeze() })},
 		{name: "primary demoted, 10 connections", drivers: bothDrivers, run: failover(10, demote)},
 		{name: "primary demoted, 32 connections", drivers: bothDrivers, short: "pgx", run: failover(32, demote)},

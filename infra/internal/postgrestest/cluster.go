@@ -132,6 +132,39 @@ func (c *Cluster) Promote(t testing.TB) {
 // signal reaches the postmaster and its children.
 func (c *Cluster) signal(s syscall.Signal) {
 	_ = c.postgres.Signal(s)
+	for pid, stat := range c.processes() {
+		if stat[parent] == strconv.Itoa(c.postgres.Pid) {
+			_ = syscall.Kill(pid, s)
+		}
+	}
+}
+
+// CPU returns the time of processors that the server has taken, to 10 ms.
+func (c *Cluster) CPU() time.Duration {
+	ticks := 0
+	for pid, stat := range c.processes() {
+		times := stat[userTime : userTime+2]
+		if pid == c.postgres.Pid { // which has the times of those that have ended, too
+			times = stat[userTime : userTime+4]
+		}
+		for _, one := range times {
+			n, _ := strconv.Atoi(one)
+			ticks += n
+		}
+	}
+	const ofATick = 10 * time.Millisecond // on all architectures, man 5 proc_pid_stat
+	return time.Duration(ticks) * ofATick
+}
+
+// Fields of /proc/PID/stat, from the third on (man 5 proc_pid_stat).
+const (
+	parent   = 4 - 3
+	userTime = 14 - 3 // with the system's, and those of children that have ended, behind it
+)
+
+// processes returns what /proc says of the postmaster and its children.
+func (c *Cluster) processes() map[int][]string {
+	found := make(map[int][]string)
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range stats {
 		text, err := os.ReadFile(file)
@@ -139,13 +172,13 @@ func (c *Cluster) signal(s syscall.Signal) {
 			continue
 		}
 		after := string(text)
-		after = after[strings.LastIndex(after, ")")+1:]
-		if fields := strings.Fields(after); len(fields) > 1 && fields[1] == strconv.Itoa(c.postgres.Pid) {
-			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
-				_ = syscall.Kill(pid, s)
-			}
+		fields := strings.Fields(after[strings.LastIndex(after, ")")+1:])
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err == nil && len(fields) > userTime+4 && (pid == c.postgres.Pid || fields[parent] == strconv.Itoa(c.postgres.Pid)) {
+			found[pid] = fields
 		}
 	}
+	return found
 }
 
 // Await waits until a condition holds, for half a minute.

@@ -28,7 +28,7 @@ import (
 //   - An attempt on the next host begins when the one before has failed, or has taken hostDelay. The first that succeeds is taken, and the
 //     host that served last time comes first.
 //   - After a time without success all begins from the start: a server can be well again although an attempt that began before waits in vain.
-//   - It is made to its end though the context that asked for it ends before, and kept for the next one that asks. Otherwise a pool without
+//   - One is made to its end though the context that asked for it ends before, and kept for the next one that asks. Otherwise a pool without
 //     connections would get none from callers whose contexts are shorter than it takes to make one.
 
 const (
@@ -36,7 +36,7 @@ const (
 	firstRound     = 2 * time.Second        // for the first attempts; the later ones get longer, up to connectTimeout
 	hostDelay      = 250 * time.Millisecond // RFC 8305, section 5, recommends it
 	fullPause      = 100 * time.Millisecond // before a server that has no connection left is asked again
-	adoptable      = time.Second            // after it, a connection that is still being made is given up rather than waited for by another caller
+	spareMaking    = time.Second            // after it, a connection that is being made while nobody waits for it may be given up for another one
 	spareTime      = time.Minute            // how long a connection is kept that nobody asks for
 )
 
@@ -50,7 +50,7 @@ type connector struct {
 	admit     func(identity string) error // what is asked of each server; nil for nothing
 
 	mu     sync.Mutex // of the following
-	spares []*making  // that were left by those who had asked for them; with the connections of the pool they are no more than it may have
+	spare  *making    // that was left by the one who had asked for it; nil if there is none
 	closed bool
 }
 
@@ -70,6 +70,16 @@ func (m *making) discard() {
 	<-m.done
 	if m.conn != nil {
 		_ = m.conn.Close()
+	}
+}
+
+// usable tells whether the connection is there. One goroutine at a time may ask.
+func (m *making) usable() bool {
+	select {
+	case <-m.done:
+		return m.err == nil && m.conn.socket.quiet() && m.conn.IsValid()
+	default:
+		return false
 	}
 }
 
@@ -99,27 +109,46 @@ func (c *connector) Driver() driver.Driver { return c.hosts[0].Driver() }
 
 // Connect implements [driver.Connector]. It ends with ctx, and leaves a connection that is not made by then to the next caller.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	for {
-		if ctx.Err() != nil {
-			return nil, notSentError{ctx.Err()}
-		}
-		m := c.spare()
-		if m == nil {
-			m = c.begin(ctx)
-		}
-		select {
-		case <-m.done:
-		case <-ctx.Done():
-			c.leave(m)
-			return nil, notSentError{ctx.Err()}
-		}
+	for ctx.Err() == nil {
+		m, err := c.first(ctx)
 		switch {
-		case m.err != nil:
-			return nil, m.err
+		case err != nil:
+			return nil, err
 		case m.conn.IsValid():
 			return c.wrap(m.conn), nil
 		}
 		_ = m.conn.Close() // the server that it leads to was given up meanwhile
+	}
+	return nil, notSentError{ctx.Err()}
+}
+
+// first returns the spare if that is there, or else the first to be there of it and another one that is begun.
+func (c *connector) first(ctx context.Context) (*making, error) {
+	c.mu.Lock()
+	spare := c.spare
+	c.mu.Unlock()
+	if c.take(spare) {
+		return spare, nil
+	}
+	own := c.begin(ctx)
+	var spared <-chan struct{}
+	if spare != nil {
+		spared = spare.done
+	}
+	for {
+		select {
+		case <-own.done:
+			return own, own.err
+		case <-spared:
+			if c.take(spare) {
+				c.leave(own)
+				return spare, nil
+			}
+			spared = nil
+		case <-ctx.Done():
+			c.leave(own)
+			return nil, notSentError{ctx.Err()}
+		}
 	}
 }
 
@@ -135,62 +164,77 @@ func (c *connector) begin(ctx context.Context) *making {
 	return m
 }
 
-// spare returns a connection that is there already, or has been in the making for a short time; nil if there is none. It gives up those that are lost.
-func (c *connector) spare() *making {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for len(c.spares) > 0 {
-		m := c.spares[0] // the one that was begun first
-		c.spares = c.spares[1:]
-		m.expiry.Stop()
-		select {
-		case <-m.done:
-			if m.err == nil && m.conn.socket.quiet() {
-				return m
-			}
-		default:
-			if time.Since(m.begun) < adoptable {
-				return m
-			}
-		}
-		go m.discard()
-	}
-	return nil
-}
-
-// leave keeps a connection that its caller does not wait for any more.
+// leave keeps a connection that its caller does not wait for any more as the spare, if there is not one already that is there or may be soon.
 func (c *connector) leave(m *making) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	before := c.spare
+	if before != nil && !before.usable() {
+		select {
+		case <-before.done: // and of no use
+			c.spare = nil
+		default:
+			if time.Since(before.begun) > spareMaking {
+				c.spare = nil
+			}
+		}
+	}
+	if c.closed || c.spare != nil {
 		go m.discard()
 		return
 	}
-	m.expiry = time.AfterFunc(spareTime, func() { c.expire(m) })
-	c.spares = append(c.spares, m)
+	if before != nil {
+		before.expiry.Stop()
+		go before.discard()
+	}
+	c.spare = m
+	m.expiry = time.AfterFunc(spareTime, func() {
+		if c.claim(m) {
+			m.discard()
+		}
+	})
 }
 
-func (c *connector) expire(m *making) {
+// take returns whether a connection is there and was the spare, which it is no more.
+func (c *connector) take(m *making) bool {
+	if m == nil {
+		return false
+	}
+	select {
+	case <-m.done:
+	default:
+		return false
+	}
+	if !c.claim(m) {
+		return false
+	}
+	if !m.usable() {
+		go m.discard()
+		return false
+	}
+	return true
+}
+
+// claim returns whether a connection was the spare, which it is no more.
+func (c *connector) claim(m *making) bool {
 	c.mu.Lock()
-	at := slices.Index(c.spares, m)
-	if at >= 0 {
-		c.spares = slices.Delete(c.spares, at, at+1)
+	defer c.mu.Unlock()
+	if m == nil || c.spare != m {
+		return false
 	}
-	c.mu.Unlock()
-	if at >= 0 {
-		m.discard()
-	}
+	c.spare = nil
+	m.expiry.Stop()
+	return true
 }
 
-// Close closes the connections that nobody waits for. [database/sql.DB.Close] calls it.
+// Close closes the spare. [database/sql.DB.Close] calls it.
 func (c *connector) Close() error {
 	c.mu.Lock()
-	spares := c.spares
-	c.spares, c.closed = nil, true
+	c.closed = true
+	spare := c.spare
 	c.mu.Unlock()
-	for _, m := range spares {
-		m.expiry.Stop()
-		m.discard()
+	if c.claim(spare) {
+		spare.discard()
 	}
 	return nil
 }
