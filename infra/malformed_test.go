@@ -220,7 +220,6 @@ func visitAll(t *testing.T, store *infra.Store, stored int) {
 	}
 }
 
-
 // sampled returns some elements of many.
 func sampled[E any](all []E) []E {
 	const most = 300

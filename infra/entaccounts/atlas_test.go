@@ -40,7 +40,7 @@ func onBoth(t *testing.T, test func(t *testing.T, app application, open func(url
 		})
 	})
 	t.Run("postgres", func(t *testing.T) {
-		app := application{t.TempDir(), program, dialect.Postgres, storetest.EmptyPostgresURL(t) + "&search_path=public"}
+		app := application{t.TempDir(), atlastest.OnPostgres(t, storetest.PostgresServer(t)), dialect.Postgres, storetest.EmptyPostgresURL(t) + "&search_path=public"}
 		test(t, app, func(url string) *infra.Store {
 			store, err := postgres.Open(t.Context(), url)
 			return opened(t, store, err)
@@ -190,7 +190,7 @@ var stub = regexp.MustCompile("CREATE TABLE [`\"]users[`\"] \\([`\"]id[`\"] uuid
 
 // TestDocumentedCommands runs the commands of docs/embedding.md for managed accounts on PostgreSQL, as they are typed.
 func TestDocumentedCommands(t *testing.T) {
-	program := atlastest.Program(t)
+	program := atlastest.OnPostgres(t, storetest.PostgresServer(t))
 	document, err := os.ReadFile("../../docs/embedding.md")
 	if err != nil {
 		t.Fatal(err)
@@ -241,8 +241,8 @@ func definesAccounts(file string) bool {
 
 // TestExcludeInDatabase compares a whole database of PostgreSQL with the application's tables.
 func TestExcludeInDatabase(t *testing.T) {
-	program := atlastest.Program(t)
 	url := storetest.EmptyPostgresURL(t)
+	program := atlastest.OnPostgres(t, url)
 	for _, schema := range []string{"public", "auth"} {
 		store, err := postgres.Open(t.Context(), url, infra.WithSchema(schema))
 		if err := opened(t, store, err).Migrate(t.Context()); err != nil {

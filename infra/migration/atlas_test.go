@@ -59,6 +59,9 @@ func (p project) desiredPath(d testDatabase) string {
 func (p project) atlas(t *testing.T, d testDatabase, databaseURL string, arguments ...string) (string, error) {
 	t.Helper()
 	program := atlasProgram(t)
+	if d.dialect == migration.Postgres {
+		program = atlastest.OnPostgres(t, postgrestest.Server(t))
+	}
 	variables := os.Environ()
 	if databaseURL != "" && d.dialect == migration.SQLite {
 		databaseURL = "sqlite://" + databaseURL

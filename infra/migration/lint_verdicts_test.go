@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration/plan"
 )
 
@@ -276,12 +277,15 @@ func TestLintVerdicts(t *testing.T) {
 		t.Skip("it sees nothing of the schema")
 	}
 	doc := readFile(t, verdictsDoc)
+	known := map[string]string{} // what was found in patterns that stand in several tables
 	for _, table := range verdictTables {
 		t.Run(table.name, func(t *testing.T) {
 			d := databases[table.database]
-			dev := d.dev
+			dev, mergeKnown := d.dev, true
 			if d.dialect == plan.Postgres {
 				dev = emptiedPostgres
+				db := d.open(t, postgrestest.Server(t))
+				mergeKnown = queryString(t, db, "SELECT current_setting('server_version_num')::int >= 150000") == "true"
 			}
 			place := dev(t)
 			out := "| " + table.column + " | example | found |\n| --- | --- | --- |\n"
@@ -290,7 +294,12 @@ func TestLintVerdicts(t *testing.T) {
 				if row.because == "" {
 					text := strings.ReplaceAll(strings.Join(row.file, " "), none+"  ", none+" ⏎ ⏎ ")
 					example, found = "`"+strings.ReplaceAll(text, "|", "\\|")+"`", cmp.Or(strings.ReplaceAll(row.codes, " ", ", "), "none")
-					if codes := lintCodes(t, d, place, table.base, row.file); codes != row.codes {
+					codes, ok := known[d.name+text]
+					if !ok {
+						codes = lintCodes(t, d, place, table.base, row.file)
+						known[d.name+text] = codes
+					}
+					if codes != row.codes && (mergeKnown || row.rule != "MERGE") {
 						t.Errorf("%s: found %q; want %q", row.rule, codes, row.codes)
 					}
 				}

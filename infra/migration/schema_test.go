@@ -11,6 +11,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/internal/atlastest"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/migration/plan"
 )
@@ -275,7 +276,7 @@ func TestAtlasOfTheApplication(t *testing.T) {
 // TestDocumentedAtlas runs the command of docs/migrations.md for another schema than public.
 func TestDocumentedAtlas(t *testing.T) {
 	t.Parallel()
-	program := atlastest.Program(t)
+	program := atlastest.OnPostgres(t, postgrestest.Server(t))
 	_, section, _ := strings.Cut(readFile(t, "../../docs/migrations.md"), "\n## Which Atlas\n")
 	_, command, _ := strings.Cut(section, "```sh\n")
 	command, _, found := strings.Cut(command, "```")

@@ -91,8 +91,8 @@ func TestOpenTakesKeyValuePairs(t *testing.T) {
 	}
 	for _, text := range []string{"", "app", "mysql://app", "host='", pairs + " statement_cache=many", pairs + " port=x"} {
 		_, err := postgres.Open(t.Context(), text)
-		if !errors.Is(err, domain.ErrInvalid) || strings.Contains(err.Error(), password) {
-			t.Errorf("%q: %v; want %s", strings.ReplaceAll(text, password, "…"), err, domain.ErrInvalid)
+		if !errors.Is(err, domain.ErrInvalid) || password != "" && strings.Contains(err.Error(), password) {
+			t.Errorf("%q: %v; want %s", text, err, domain.ErrInvalid)
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"os"
 	"os/exec"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -13,13 +15,36 @@ import (
 func Program(t testing.TB) string {
 	t.Helper()
 	program, err := exec.LookPath(cmp.Or(os.Getenv("ACCOUNTS_ATLAS"), "atlas"))
-	if err == nil {
-		return program
+	if err != nil {
+		unavailable(t, "Atlas's command line is not installed: run: bash .ci/atlas DIR, where DIR is in the PATH")
 	}
-	const hint = "Atlas's command line is not installed: run: bash .ci/atlas DIR, where DIR is in the PATH"
+	return program
+}
+
+// OnPostgres is [Program] for a test on the server of PostgreSQL at a URL: v0.13.1 cannot connect to 16 and later, which lack settings that it
+// asks for.
+func OnPostgres(t testing.TB, url string) string {
+	t.Helper()
+	program := Program(t)
+	connected.Do(func() {
+		out, err := exec.Command(program, "schema", "inspect", "--url", url, "--schema", "information_schema").CombinedOutput()
+		tooNew = err != nil && strings.Contains(string(out), "unexpected number of rows")
+	})
+	if tooNew {
+		unavailable(t, "this build of Atlas does not know so new a PostgreSQL: set ACCOUNTS_ATLAS to a newer one, or use PostgreSQL 14 or 15")
+	}
+	return program
+}
+
+var (
+	connected sync.Once
+	tooNew    bool
+)
+
+func unavailable(t testing.TB, hint string) {
+	t.Helper()
 	if os.Getenv("ACCOUNTS_REQUIRE_ATLAS") != "" {
 		t.Fatal(hint)
 	}
 	t.Skip(hint)
-	return ""
 }

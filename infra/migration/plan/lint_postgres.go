@@ -332,5 +332,5 @@ func (n node) isBounded(c catalog) bool {
 
 var (
 	equality = regexp.MustCompile(` = `)
-	unequal  = regexp.MustCompile(`[<>]|ANY \(\$`) // also what a query has returned
+	unequal  = regexp.MustCompile(`[<>]|ANY \([^'A]`) // also what a query has returned, which is $0 or, since PostgreSQL 17, (InitPlan 1).col1; values are '{1,2}' or ARRAY[…]
 )
