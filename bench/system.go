@@ -41,7 +41,7 @@ var systemNames = []string{"store", "store-pgx", "floor", "pq", "pgx", "ent", "g
 func openSystem(ctx context.Context, name, address string, workers int) (system, error) {
 	switch name {
 	case "store":
-		store, err := postgres.OpenPool(ctx, address, postgres.Pool{MaxOpen: workers})
+		store, err := postgres.OpenWithPool(ctx, address, postgres.Pool{MaxOpen: workers})
 		return openStore(store, err)
 	case "store-pgx":
 		store, err := pgx.Open(ctx, address+"&pool_max_conns="+strconv.Itoa(workers))

@@ -6,31 +6,32 @@ import (
 	"time"
 )
 
-// AuthenticationPolicy is what signing in and getting back in obey, apart from hashing: its cost, and how many hashes are
-// computed at once, belong to the [PasswordHasher] (for the one in infra/password, to its Policy). The zero value is the
-// default.
+// AuthenticationPolicy has the rules of a program for passwords, locks, tokens and sessions. The costs of hashing belong to the
+// [PasswordHasher]: for the one in infra/password, to its Policy. The zero value is the default.
 type AuthenticationPolicy struct {
 	Lock     LockPolicy     // when failed sign-ins lock an account
 	Password PasswordPolicy // which new passwords are accepted
 
-	// How long tokens are good, up to 7 days, unless the call that issues one says otherwise.
+	// Session limits the sessions of StartSession and RefreshSession. It has no Label, which is an argument of StartSession.
+	Session SessionPolicy
+
+	// How long tokens are valid, up to 7 days, unless the call that issues one has a ttl of its own.
 	ResetTTL        time.Duration // default 15 minutes
 	VerificationTTL time.Duration // default 24 hours
 
-	// PhoneCodeTTL is how long a code for a telephone number is good. Default, and at most, 10 minutes (NIST SP 800-63B-4, 3.1.3).
+	// PhoneCodeTTL is how long a code for a telephone number is valid. Default, and at most, 10 minutes (NIST SP 800-63B-4, 3.1.3).
 	PhoneCodeTTL time.Duration
 
-	// RefusalTime is the least time that ErrBadCredentials takes, up to 10 seconds; what is missing is waited for. Default 0.
-	// It is needed only while there are imported hashes that cost more than the hasher's policy, such as bcrypt at cost 12:
-	// a wrong password takes longer against those than an unknown account does. Set it above what the costliest takes on a
-	// busy day, and back to 0 when they have been replaced.
+	// RefusalTime is the minimum time that ErrBadCredentials takes, up to 10 seconds. Default 0. It is needed only while there are imported hashes that
+	// cost more than the hasher's policy, such as bcrypt at cost 12: a wrong password takes longer against those than an unknown account does. Set it
+	// above what the costliest takes under load, and back to 0 when they have been replaced.
 	RefusalTime time.Duration
 
 	// Observers see each call of the authenticator: "authenticate", "change password" and so on.
 	Observers []Observer
 }
 
-// What AuthenticationPolicy's fields stand for when they are zero.
+// The defaults of AuthenticationPolicy.
 const (
 	DefaultResetTTL        = 15 * time.Minute
 	DefaultVerificationTTL = 24 * time.Hour
@@ -51,6 +52,12 @@ func (p AuthenticationPolicy) resolve() (AuthenticationPolicy, error) {
 	if p.Password, err = p.Password.resolve(); err != nil {
 		return p, err
 	}
+	if p.Session.Label != "" {
+		return p, invalid("label", "is given for all sessions; expected one with each StartSession")
+	}
+	if p.Session, err = p.Session.Resolve(); err != nil {
+		return p, err
+	}
 	p.ResetTTL = cmp.Or(p.ResetTTL, DefaultResetTTL)
 	if err := checkTTL("reset_ttl", p.ResetTTL); err != nil {
 		return p, err
@@ -64,7 +71,7 @@ func (p AuthenticationPolicy) resolve() (AuthenticationPolicy, error) {
 		return p, err
 	}
 	if slices.Contains(p.Observers, nil) {
-		return p, invalid("observers", "has one that is nil")
+		return p, invalid("observers", "has a nil observer")
 	}
 	if p.RefusalTime < 0 || p.RefusalTime > maxRefusalTime {
 		return p, invalid("refusal_time", "is not 0 to 10 seconds")

@@ -10,15 +10,14 @@ import (
 	"time"
 )
 
-// Authenticator holds the rules of signing in, of passwords, and of getting back in without one. What it decides the store
-// makes atomic. It is safe for concurrent use; a program needs one.
+// Authenticator has the rules of signing in, of passwords, resets and confirmations. The store makes its decisions atomic. It is safe for concurrent
+// use; a program needs one.
 //
-// It puts no limit on how often it is called: an application that faces the internet limits requests by address and by
-// account before they come here, see docs/application.md.
+// It has no rate limit: an application on the internet limits requests by address and by account before it calls, see docs/application.md.
 //
-// Besides the errors named at each method, every method returns those of the repository, and the error of ctx when it
-// ended, also while waiting to hash. No error tells a password, a token or a hash. Do not call it inside a transaction:
-// hashing takes tens of milliseconds, for which the transaction would hold its locks.
+// Besides the errors named at each method, every method returns those of the repository, and the error of ctx when it has ended, also while waiting
+// to hash. No error contains a password, a token or a hash. Do not call it inside a transaction: hashing takes tens of milliseconds, for which the
+// transaction would hold its locks.
 type Authenticator struct {
 	repository AuthenticatorStore
 	hasher     PasswordHasher
@@ -28,10 +27,10 @@ type Authenticator struct {
 	// waiting for that honours the context.
 	decoy chan PasswordHash
 
-	recording atomic.Int64 // how long the repository took last to store the outcome of a sign-in, in nanoseconds
+	recording atomic.Int64 // how long the repository last took to store the outcome of a sign-in, in nanoseconds
 }
 
-// AuthenticatorStore is what an [Authenticator] asks of a [Repository]. Its methods have their comments there.
+// AuthenticatorStore is the part of a [Repository] that an [Authenticator] calls. Its methods have their comments there.
 type AuthenticatorStore interface {
 	Now() time.Time
 
@@ -51,6 +50,9 @@ type AuthenticatorStore interface {
 	ConsumeVerification(ctx context.Context, digest TokenDigest) (Confirmation, error)
 	IssuePhoneCode(ctx context.Context, id ID, digest TokenDigest, expiry time.Time) (*User, error)
 	ConsumePhoneCode(ctx context.Context, id ID, digest TokenDigest) (PhoneConfirmation, error)
+
+	IssueToken(ctx context.Context, id ID, policy SessionPolicy) (Grant, error)
+	RotateToken(ctx context.Context, token RefreshToken, policy SessionPolicy) (Grant, error)
 }
 
 // NewAuthenticator returns an authenticator on the accounts of repository, or [ErrInvalid] on the field "repository" or "hasher"
@@ -71,33 +73,30 @@ func NewAuthenticator(repository AuthenticatorStore, hasher PasswordHasher, poli
 	return a, nil
 }
 
-// Authenticate signs in: it returns the account that identifier and password belong to: an e-mail address, a username or a
-// telephone number in international form.
-// The repository has then set last_login, cleared the counter of failures and, where the stored hash was weaker than the
-// policy of today, replaced it, all at once. It returns
+// Authenticate signs in: it returns the account with that identifier, which is an e-mail address, a username or a telephone number in international
+// form, if that is its password. In one statement it has then set last_login, cleared the counter of failures and, where the stored hash was weaker
+// than the policy, replaced it. It returns
 //
-//   - [ErrBadCredentials] when there is no such account or the password is wrong, also by the guess that locks the account;
-//   - [ErrLocked], with the lock's end in [Error], while a lock is in force. The password is then not looked at, the guess
-//     not counted, and of guesses that run at once none gets in once the lock is set;
-//   - [ErrInactive] when the password is right but the account was deactivated. This counts as nothing;
-//   - [ErrConflict] when the password keeps changing meanwhile.
+//   - [ErrBadCredentials] when there is no such account or the password is wrong, also for the guess that locks the account;
+//   - [ErrLocked], with the lock's end in [Error], while a lock is in force. The password is then not checked and the guess not counted, and of
+//     concurrent guesses none succeeds once the lock is set;
+//   - [ErrInactive] when the password is right but the account is deactivated. It is not counted;
+//   - [ErrConflict] when the password keeps changing during the call.
 //
-// An identifier that is unknown, or that no account can have, takes as long as a wrong password: the same hash is computed,
-// and then a pause is made for as long as the repository took last to store the outcome of a sign-in, if it has stored any yet.
-// An account that has no password, or whose stored hash cannot be verified or cannot have been made of such a password, takes
-// as long too, and the guess is counted as a wrong one. So does one whose hash is cheaper than the policy's, since the hasher
-// spends the rest; for one that is costlier, see RefusalTime in [AuthenticationPolicy].
+// An unknown or impossible identifier takes as long as a wrong password: the same hash is computed, followed by a pause of as long as the repository
+// last took to store the outcome of a sign-in, if it has stored any yet. So does an account without a password, or with a hash that cannot be verified,
+// and the guess is counted as a wrong one. So does an account with a cheaper hash than the policy's, since the hasher spends the rest; for a costlier
+// hash see RefusalTime in [AuthenticationPolicy].
 func (a *Authenticator) Authenticate(ctx context.Context, identifier, password string) (*User, error) {
 	return observed(ctx, a, "authenticate", func(ctx context.Context) (*User, error) {
 		return a.prove(ctx, password, func() (*User, error) { return a.find(ctx, identifier) })
 	})
 }
 
-// ChangePassword sets another password for a user who knows the current one. Sessions end, but for keep, which is the one
-// that asks; the zero SessionID keeps none. Pending reset and verification tokens are dropped. It returns [ErrNotFound],
-// [ErrInvalid] on the field "password" when the policy refuses next, and then has not looked at current; and the errors of
-// [Authenticator.Authenticate], because proving the current password is a sign-in: guesses are counted, and last_login is
-// set. [ErrConflict] also means that the password was changed meanwhile.
+// ChangePassword sets another password for a user who knows the current one. All sessions end but keep, the one that asks; the zero SessionID keeps
+// none. Pending reset and verification tokens are dropped. It returns [ErrNotFound]; [ErrInvalid] on the field "password" when the policy refuses next,
+// without checking current; and the errors of [Authenticator.Authenticate], because checking the current password is a sign-in: guesses are counted,
+// and last_login is set. [ErrConflict] also means that the password was changed concurrently.
 func (a *Authenticator) ChangePassword(ctx context.Context, id ID, current, next string, keep SessionID) (*User, error) {
 	return observed(ctx, a, "change password", func(ctx context.Context) (*User, error) {
 		user, err := a.prove(ctx, current, func() (*User, error) {
@@ -138,9 +137,8 @@ func (a *Authenticator) SetPassword(ctx context.Context, id ID, password string)
 	})
 }
 
-// AddPassword sets a password for an account that has none (see [NoPassword]). Sessions end, but for keep, which is the one that
-// asks. It returns [ErrNotFound], [ErrInvalid] on the field "password", or [ErrConflict] if there is one already: of several calls
-// at once one succeeds.
+// AddPassword sets a password for an account that has none (see [NoPassword]). All sessions end but keep, the one that asks. It returns [ErrNotFound],
+// [ErrInvalid] on the field "password", or [ErrConflict] if there is one already: of concurrent calls one succeeds.
 func (a *Authenticator) AddPassword(ctx context.Context, id ID, password string, keep SessionID) (*User, error) {
 	return observed(ctx, a, "add password", func(ctx context.Context) (*User, error) {
 		user, err := a.repository.FindByID(ctx, id)
@@ -161,8 +159,8 @@ func (a *Authenticator) AddPassword(ctx context.Context, id ID, password string,
 	})
 }
 
-// HashPassword checks a password by the policy and returns its hash, for a [Registration]. Own is what the account will be
-// known by; see [PasswordPolicy.Check]. It returns [ErrInvalid] on the field "password".
+// HashPassword checks a password by the policy and returns its hash, for a [Registration]. Own are the account's address and username, which the
+// password must not be; see [PasswordPolicy.Check]. It returns [ErrInvalid] on the field "password".
 func (a *Authenticator) HashPassword(ctx context.Context, password string, own ...string) (PasswordHash, error) {
 	if err := a.policy.Password.Check(password, own...); err != nil {
 		return PasswordHash{}, err
@@ -170,15 +168,15 @@ func (a *Authenticator) HashPassword(ctx context.Context, password string, own .
 	return a.hash(ctx, password)
 }
 
-// IssuedToken is a one-time token with the address that it belongs to, both from the step that stored its digest. Send it there
-// and nowhere else: the address that the caller has read before may be another one by now.
+// IssuedToken is a one-time token with the address that it belongs to, as the statement that stored its digest returned it. Send it there and nowhere
+// else: an address that the caller has read before may be outdated.
 type IssuedToken struct {
 	Token     OneTimeToken
 	Email     Email
 	ExpiresAt time.Time
 }
 
-// IssueReset returns a token with which the account's password can be reset once. An earlier one is void from now on. A ttl of 0
+// IssueReset returns a token with which the account's password can be reset once. It replaces an earlier one. A ttl of 0
 // means the policy's; it returns [ErrInvalid] on the field "ttl" when it is negative or longer than 7 days, [ErrNotFound] or
 // [ErrInactive].
 func (a *Authenticator) IssueReset(ctx context.Context, id ID, ttl time.Duration) (IssuedToken, error) {
@@ -193,13 +191,11 @@ func (a *Authenticator) IssueReset(ctx context.Context, id ID, ttl time.Duration
 	})
 }
 
-// Reset sets another password for the holder of a reset token. The token is used up, all sessions end, and the lock, so
-// that guessing cannot lock an owner out. The address that the token was sent to is verified by it; the account does not become
-// active. It returns [ErrInvalid] on the field
-// "password", and then the token is still good; or [ErrTokenInvalid] or [ErrTokenExpired]. Of several calls with one token
-// one succeeds.
+// Reset sets another password for the holder of a reset token. The token is consumed, all sessions and the lock end, so that guessing cannot lock an
+// owner out, and the address that the token was sent to is marked as verified; the account does not become active. It returns [ErrInvalid] on the
+// field "password", and then the token stays valid; or [ErrTokenInvalid] or [ErrTokenExpired]. Of concurrent calls with one token one succeeds.
 //
-// The policy cannot see here whose password it is, so the one that equals the account's own name is not refused.
+// The account is not known before the token is consumed, so a password that equals its own name is not refused.
 func (a *Authenticator) Reset(ctx context.Context, token OneTimeToken, password string) (*User, error) {
 	return observed(ctx, a, "reset password", func(ctx context.Context) (*User, error) {
 		if token.IsZero() {
@@ -213,8 +209,8 @@ func (a *Authenticator) Reset(ctx context.Context, token OneTimeToken, password 
 	})
 }
 
-// IssueVerification returns a token that confirms an address once: the pending one or, where there is none, the present one. An
-// earlier token is void from now on, and this one will be when either address changes. A ttl of 0 means the policy's; it returns
+// IssueVerification returns a token that confirms an address once: the pending one or, where there is none, the present one. It replaces an earlier
+// token, and becomes invalid when either address changes. A ttl of 0 means the policy's; it returns
 // [ErrInvalid] on the field "ttl" when it is negative or longer than 7 days, [ErrNotFound] or [ErrInactive].
 func (a *Authenticator) IssueVerification(ctx context.Context, id ID, ttl time.Duration) (IssuedToken, error) {
 	return observed(ctx, a, "issue verification", func(ctx context.Context) (IssuedToken, error) {
@@ -243,10 +239,9 @@ func verifiable(user *User, err error) (Email, error) {
 	return cmp.Or(user.PendingEmail(), user.Email()), nil
 }
 
-// ConfirmEmail records, for the holder of a verification token, that the address that it was sent to is verified; a pending address
-// becomes the present one. The token is used up: of several calls with one token one does this, and the others learn that it was
-// done already, which tells a stranger nothing, for he has no such token. It returns [ErrTokenInvalid] or [ErrTokenExpired], or
-// [ErrTaken] if another account has got the address meanwhile.
+// ConfirmEmail marks the address that a verification token was sent to as verified; a pending address replaces the present one. It is idempotent: the
+// first call consumes the token, and further calls with it return Already. It returns [ErrTokenInvalid] or [ErrTokenExpired], or [ErrTaken] if another
+// account has taken the address.
 func (a *Authenticator) ConfirmEmail(ctx context.Context, token OneTimeToken) (Confirmation, error) {
 	return observed(ctx, a, "confirm e-mail", func(ctx context.Context) (Confirmation, error) {
 		if token.IsZero() {
@@ -256,20 +251,20 @@ func (a *Authenticator) ConfirmEmail(ctx context.Context, token OneTimeToken) (C
 	})
 }
 
-// IssuedPhoneCode is a code with the telephone number that it belongs to, both from the step that stored its digest. Send it there and
-// nowhere else: the number that the caller has read before may be another one by now.
+// IssuedPhoneCode is a code with the telephone number that it belongs to, as the statement that stored its digest returned it. Send it there and
+// nowhere else: a number that the caller has read before may be outdated.
 type IssuedPhoneCode struct {
 	Code      PhoneCode
 	Phone     Phone
 	ExpiresAt time.Time
 }
 
-// IssuePhoneCode returns a code that confirms the account's telephone number once. An earlier one is void from now on, and this one will be
-// when the number changes. A ttl of 0 means the policy's; it returns [ErrInvalid] on the field "ttl" when it is negative or longer than 10
+// IssuePhoneCode returns a code that confirms the account's telephone number once. It replaces an earlier code, and becomes invalid when the number
+// changes. A ttl of 0 means the policy's; it returns [ErrInvalid] on the field "ttl" when it is negative or longer than 10
 // minutes, or on the field "phone" when the account has no number; [ErrNotFound] or [ErrInactive].
 //
-// Each code allows a few guesses, so the caller bounds how many are issued to an account, and to a number, in an hour and a day. Text
-// messages cost money, and are sent for fraud to numbers that bring the sender some.
+// Each code allows a few guesses, so the caller limits how many are issued to an account, and to a number, in an hour and a day. Text messages cost
+// money, and fraudsters request them for premium-rate numbers.
 func (a *Authenticator) IssuePhoneCode(ctx context.Context, id ID, ttl time.Duration) (IssuedPhoneCode, error) {
 	return observed(ctx, a, "issue telephone code", func(ctx context.Context) (IssuedPhoneCode, error) {
 		ttl = cmp.Or(ttl, a.policy.PhoneCodeTTL)
@@ -285,8 +280,8 @@ func (a *Authenticator) IssuePhoneCode(ctx context.Context, id ID, ttl time.Dura
 	})
 }
 
-// ConfirmPhone records that the number that the code was sent to is confirmed. It is for the signed-in owner of the account, whose id it
-// takes, since a code is short. The code is used up: a second call learns that it was done already. It returns [ErrNotFound],
+// ConfirmPhone marks the number that the code was sent to as confirmed. It is for the signed-in owner of the account, whose ID it takes, since a code is
+// short. It is idempotent: the first call consumes the code, and further calls with it return Already. It returns [ErrNotFound],
 // [ErrInactive], [ErrTokenExpired], or [ErrTokenInvalid] on the field "code", also after [MaxPhoneCodeAttempts].
 func (a *Authenticator) ConfirmPhone(ctx context.Context, id ID, code PhoneCode) (PhoneConfirmation, error) {
 	return observed(ctx, a, "confirm telephone number", func(ctx context.Context) (PhoneConfirmation, error) {
@@ -297,7 +292,26 @@ func (a *Authenticator) ConfirmPhone(ctx context.Context, id ID, code PhoneCode)
 	})
 }
 
-// observed tells the observers of a call.
+// StartSession begins a session of an account, by the policy's Session, and returns its first refresh token. The caller has checked what lets the
+// client in. Label is what the owner shall see in a list of devices, such as "Firefox on Linux"; "" for none. It returns the errors of
+// [SessionStore.IssueToken], [ErrInvalid] on the field "label" among them.
+func (a *Authenticator) StartSession(ctx context.Context, id ID, label string) (Grant, error) {
+	return observed(ctx, a, "start session", func(ctx context.Context) (Grant, error) {
+		policy := a.policy.Session
+		policy.Label = label
+		return a.repository.IssueToken(ctx, id, policy)
+	})
+}
+
+// RefreshSession exchanges a refresh token for the live one of its session, by the policy's Session. It returns the errors of
+// [SessionStore.RotateToken].
+func (a *Authenticator) RefreshSession(ctx context.Context, token RefreshToken) (Grant, error) {
+	return observed(ctx, a, "refresh session", func(ctx context.Context) (Grant, error) {
+		return a.repository.RotateToken(ctx, token, a.policy.Session)
+	})
+}
+
+// observed reports a call to the observers.
 func observed[T any](ctx context.Context, a *Authenticator, operation string, call func(context.Context) (T, error)) (result T, err error) {
 	err = Observe(ctx, a.policy.Observers, operation, func(ctx context.Context) (Observation, error) {
 		result, err = call(ReadCurrent(ctx))
@@ -341,7 +355,7 @@ const maxProofs = 3
 
 // prove returns the account that find returns, having recorded a successful sign-in, if password is its password.
 func (a *Authenticator) prove(ctx context.Context, password string, find func() (*User, error)) (*User, error) {
-	// The decoy is made whether or not it will be needed, so that the first sign-in of all tells nothing either.
+	// The decoy is computed whether or not it is needed, so that the time of the first sign-in reveals nothing either.
 	decoy, err := a.decoyHash(ctx)
 	if err != nil {
 		return nil, err
@@ -430,11 +444,10 @@ func (a *Authenticator) record(store func() error) error {
 	return err
 }
 
-// maxPause bounds what one slow commit costs those who mistype their name after it.
+// maxPause limits the effect of one slow commit on the refusals after it.
 const maxPause = 100 * time.Millisecond
 
-// refuseUnknown returns the refusal after as much time as a wrong password takes: that of the hash, and that of counting
-// the failure, for which the database may have to wait for its disk.
+// refuseUnknown returns the refusal after as much time as a wrong password takes: that of the hash, and that of storing the failure.
 func (a *Authenticator) refuseUnknown(ctx context.Context, password string, decoy PasswordHash, refusal error) error {
 	if _, err := a.verify(ctx, PasswordHash{}, decoy, password); err != nil {
 		return err
@@ -442,8 +455,8 @@ func (a *Authenticator) refuseUnknown(ctx context.Context, password string, deco
 	return pause(ctx, time.Duration(a.recording.Load()), refusal)
 }
 
-// verify checks password against the stored hash or, where that cannot be verified, against the decoy, which never
-// matches. If that is no use either, as for a password longer than any hash is made of, then it is none for any account.
+// verify checks password against the stored hash or, where that cannot be verified, against the decoy, which never matches. A password that the decoy
+// cannot be checked against either, such as one that is too long, is a wrong one for every account.
 func (a *Authenticator) verify(ctx context.Context, stored, decoy PasswordHash, password string) (Verification, error) {
 	verification, err := a.hasher.Verify(ctx, stored, password)
 	if errors.Is(err, ErrInvalid) {
@@ -458,7 +471,7 @@ func (a *Authenticator) verify(ctx context.Context, stored, decoy PasswordHash, 
 	return verification, nil
 }
 
-// decoyHash returns the hash of a random password by the policy of today.
+// decoyHash returns the hash of a random password by the current policy.
 func (a *Authenticator) decoyHash(ctx context.Context) (PasswordHash, error) {
 	select {
 	case decoy := <-a.decoy:

@@ -78,6 +78,14 @@ func (a *accounts) find(ctx context.Context, matches func(domain.UserState) bool
 
 func (a *accounts) Now() time.Time { return a.clock() }
 
+func (a *accounts) IssueToken(context.Context, domain.ID, domain.SessionPolicy) (domain.Grant, error) {
+	return domain.Grant{}, domain.ErrNotFound
+}
+
+func (a *accounts) RotateToken(context.Context, domain.RefreshToken, domain.SessionPolicy) (domain.Grant, error) {
+	return domain.Grant{}, domain.ErrTokenInvalid
+}
+
 func (a *accounts) FindByID(ctx context.Context, id domain.ID) (*domain.User, error) {
 	return a.find(ctx, func(s domain.UserState) bool { return s.ID == id })
 }

@@ -88,8 +88,8 @@ func notAtomText(r rune) bool {
 // mailDomain is the lookup profile of UTS 46 with the length limits of DNS.
 var mailDomain = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.VerifyDNSLength(true), idna.StrictDomainName(true))
 
-// canonicalDomain takes a text that [foldText] has gone over. Otherwise UTS 46 would take "ẞ" for "ss", but "ß" for itself,
-// and marks in another order for another name.
+// canonicalDomain takes a result of [foldText]. Otherwise UTS 46 would map "ẞ" to "ss", but "ß" to itself, and marks in another order would make another
+// name.
 func canonicalDomain(text string) (string, error) {
 	const field = "email"
 	if text == "" {
@@ -123,7 +123,7 @@ func RestoreEmail(stored string) (Email, error) {
 	return Email{stored}, nil
 }
 
-// IsZero tells whether the address is absent.
+// IsZero reports whether the address is absent.
 func (e Email) IsZero() bool { return e.canonical == "" }
 
 // String returns the canonical form, or "" for the zero Email.

@@ -9,18 +9,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// Value objects as text, in JSON and in SQL. This holds for [Email], [Username], [Phone], [ID], [SessionID] and [Cursor], but
-// that a Cursor is not stored and thus knows no SQL:
+// Value objects as text, in JSON and in SQL. These rules are for [Email], [Username], [Phone], [ID], [SessionID] and, but for SQL, [Cursor]:
 //
 //   - As text and in JSON, a value is what String returns. The absent value is "" as text and null in JSON; both "" and null
 //     are read as it.
-//   - What is read as text or from JSON may come from outside, so it obeys today's rules: UnmarshalText and UnmarshalJSON take
-//     what the type's Parse function takes, canonical or not, and refuse the rest with its error.
-//   - In SQL, a value is a text, and the absent one NULL. Scan takes what the type's Restore function takes, or for those that
-//     have none Parse, so that no stored value becomes unreadable when a rule is tightened. It also reads "" as absent.
-//   - Where any of them fails, it returns [ErrInvalid], and the value is as it was.
+//   - Text and JSON may be input, so the current rules apply: UnmarshalText and UnmarshalJSON take what the type's Parse function takes, canonical or
+//     not, and return its errors.
+//   - In SQL, a value is a text, and the absent one NULL. Scan takes what the type's Restore function takes, or where there is none its Parse function,
+//     so that no stored value becomes unreadable when a rule is tightened. It also reads "" as absent.
+//   - Where any of them fails, it returns [ErrInvalid], and the value is unchanged.
 //
-// What redacts itself cannot be read back, and is refused as an argument of SQL: see [PasswordHash.Value].
+// Redacted types cannot be read back, and are refused as an argument of SQL: see [PasswordHash.Value].
 
 func unmarshalText[V any](v *V, text []byte, parse func(string) (V, error)) error {
 	parsed, err := orAbsent(string(text), parse)
@@ -42,7 +41,7 @@ func unmarshalJSON[V any](v *V, field string, raw []byte, parse func(string) (V,
 	return unmarshalText(v, []byte(*text), parse)
 }
 
-// marshalJSON leaves <, > and & alone: escaping them is for the encoder to decide that the value is part of.
+// marshalJSON does not escape <, > and &: the outer encoder decides that.
 func marshalJSON(value any) ([]byte, error) {
 	if value == "" {
 		return []byte("null"), nil

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// EventKind is what happened to an account. Its words are stored, and programs may depend on them.
+// EventKind says what happened to an account. Its words are stored, and programs may depend on them.
 type EventKind string
 
 // The kinds of event. docs/events.md lists for each operation of a store which of them it has.
@@ -23,7 +23,7 @@ const (
 	EventVerified         EventKind = "verified"
 	EventUsernameChanged  EventKind = "username_changed"
 	EventSessionStarted   EventKind = "session_started"
-	EventSessionEnded     EventKind = "session_ended" // by a call that ends one or more of the account; not by time
+	EventSessionEnded     EventKind = "session_ended" // one or more of the account, by a call and not by expiry
 	EventSessionReused    EventKind = "session_reused"
 	EventActivated        EventKind = "activated"
 	EventDeactivated      EventKind = "deactivated"
@@ -44,34 +44,33 @@ func EventKinds() []EventKind {
 	}
 }
 
-// Event is a change of an account that means something outside of it. It carries no secret and no personal data but what the
-// application has put into its Origin.
+// Event is a change of an account. It has no secret, and no personal data but what the application has put into its Origin.
 type Event struct {
 	Kind   EventKind
 	UserID ID
 
-	// At is the present, by the store's clock, once the change was made. While it was made and is not committed yet, others that change
-	// the account wait; so the events of one account come in the order of its changes.
+	// At is the time of the store's clock after the change and before its commit. Until then the account's row is locked, so that the events of one
+	// account are in the order of its changes.
 	At time.Time
 
 	Origin Origin // that of the context
 }
 
-// Origin is where a change comes from. What is not known is left out.
+// Origin says where a change comes from. Unknown fields are zero.
 type Origin struct {
 	RequestID string
 	Client    netip.Addr
-	Actor     string // who acts, where that is not the owner of the account: an administrator's id, the name of a program
+	Actor     string // who acts in place of the owner: an administrator's ID, the name of a program
 }
 
 type originKey struct{}
 
-// WithOrigin returns a context whose changes come from there: an application calls it once for each request.
+// WithOrigin returns a context for changes from that origin: an application calls it once for each request.
 func WithOrigin(ctx context.Context, origin Origin) context.Context {
 	return context.WithValue(ctx, originKey{}, origin)
 }
 
-// OriginOf returns what [WithOrigin] has put into the context, or the zero Origin.
+// OriginOf returns the origin that [WithOrigin] put into the context, or the zero Origin.
 func OriginOf(ctx context.Context) Origin {
 	origin, _ := ctx.Value(originKey{}).(Origin)
 	return origin

@@ -8,12 +8,11 @@ type ID struct{ uuid uuid.UUID }
 // NewID returns a random ID (UUID version 4).
 func NewID() ID { return ID{uuid.New()} }
 
-// IDFromUUID returns the ID for a UUID; uuid.Nil gives the zero ID.
+// IDFromUUID returns the ID for a UUID; the zero ID for uuid.Nil.
 func IDFromUUID(u uuid.UUID) ID { return ID{u} }
 
-// ParseID reads the 36-character form of RFC 9562, in either case, and no other form that UUIDs are written in, so that
-// an ID and a username cannot be mistaken for one another. It returns [ErrInvalid] for everything else and for the
-// nil UUID.
+// ParseID reads the 36-character form of RFC 9562, in either case, and no other form of a UUID, so that no text is both an ID and a username. It returns
+// [ErrInvalid] for everything else and for the nil UUID.
 func ParseID(text string) (ID, error) {
 	if !looksLikeID(text) {
 		return ID{}, invalid("id", "is not a UUID")
@@ -25,7 +24,7 @@ func ParseID(text string) (ID, error) {
 	return ID{u}, nil
 }
 
-// looksLikeID tells whether text has the shape of an ID, which no username may have.
+// looksLikeID reports whether text has the shape of an ID, which no username may have.
 func looksLikeID(text string) bool {
 	if len(text) != 36 {
 		return false
@@ -36,7 +35,7 @@ func looksLikeID(text string) bool {
 // UUID returns the ID as a UUID.
 func (id ID) UUID() uuid.UUID { return id.uuid }
 
-// IsZero tells whether the ID is absent.
+// IsZero reports whether the ID is absent.
 func (id ID) IsZero() bool { return id == ID{} }
 
 // String returns the lower-case 36-character form, or "" for the zero ID.

@@ -6,9 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Identity is who somebody is to an identity provider, such as one of OpenID Connect or SAML: the provider's name of itself and its
-// name for the person, which must never be given to another one (OpenID Connect Core 1.0, 2 and 5.7; an e-mail address is no subject).
-// Both are compared byte by byte. The zero Identity means "absent"; Identities are comparable.
+// Identity identifies a person at an identity provider, such as one of OpenID Connect or SAML: the provider's issuer and its subject for the person, which
+// must never be reassigned (OpenID Connect Core 1.0, 2 and 5.7; an e-mail address is no subject). Both are compared byte by byte. The zero Identity means "absent"; Identities are comparable.
 type Identity struct{ issuer, subject string }
 
 const maxIdentityRunes = 255 // the columns' width, and what OpenID Connect allows a subject
@@ -34,16 +33,16 @@ func ParseIdentity(issuer, subject string) (Identity, error) {
 	return Identity{issuer, subject}, nil
 }
 
-// RestoreIdentity returns an identity as it was stored, without any rule, so that each row stays readable.
+// RestoreIdentity returns an identity as it was stored, without validation, so that each row stays readable.
 func RestoreIdentity(issuer, subject string) Identity { return Identity{issuer, subject} }
 
-// Issuer returns the provider's name of itself, in OpenID Connect a URL.
+// Issuer returns the name of the provider, in OpenID Connect a URL.
 func (i Identity) Issuer() string { return i.issuer }
 
 // Subject returns the provider's name for the person.
 func (i Identity) Subject() string { return i.subject }
 
-// IsZero tells whether the identity is absent.
+// IsZero reports whether the identity is absent.
 func (i Identity) IsZero() bool { return i == Identity{} }
 
 type identityJSON struct {
@@ -59,7 +58,7 @@ func (i Identity) MarshalJSON() ([]byte, error) {
 	return marshalJSON(identityJSON{i.issuer, i.subject})
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote, by the rules of [ParseIdentity]. Where it fails, the identity is as it was.
+// UnmarshalJSON reads what MarshalJSON wrote, by the rules of [ParseIdentity]. If it fails, the identity is unchanged.
 func (i *Identity) UnmarshalJSON(raw []byte) error {
 	var read *identityJSON
 	if err := json.Unmarshal(raw, &read); err != nil {

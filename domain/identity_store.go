@@ -14,9 +14,9 @@ type LinkedIdentity struct {
 }
 
 // IdentityStore links accounts to identities, and removes ways in. An account has any number of identities, an identity has one
-// account; deleting an account deletes its links. What it does to identities is bookkeeping: it raises no version, and sets no updated_at.
+// account; deleting an account deletes its links. Changes of identities raise no version, and do not set updated_at.
 //
-// It does not ask whether the provider is to be trusted, nor for a second factor: the caller has verified the provider's answer.
+// It does not verify the provider's answer, nor require a second factor: the caller does.
 type IdentityStore interface {
 	// FindByIdentity returns the account that the identity is linked to, or ErrNotFound.
 	FindByIdentity(ctx context.Context, identity Identity) (*User, error)
@@ -29,13 +29,13 @@ type IdentityStore interface {
 	// ErrTaken on that field if it is linked already, to this account or to another.
 	LinkIdentity(ctx context.Context, id ID, identity Identity) (LinkedIdentity, error)
 
-	// UnlinkIdentity ends the link. It returns ErrNotFound where there is no such account, or, on the field "identity", where that is not
-	// linked to it; and unless force is set ErrConflict on the field "identity" when the account has neither a password nor another
-	// identity, since no way in would be left. Of several ways in that are removed at once, one stays.
+	// UnlinkIdentity removes the link. It returns ErrNotFound where there is no such account, or, on the field "identity", where that is not linked
+	// to it; and unless force is set ErrConflict on the field "identity" when the account has neither a password nor another identity, since its owner
+	// could not sign in any more. Of concurrent removals one is refused, so that one way to sign in remains.
 	UnlinkIdentity(ctx context.Context, id ID, identity Identity, force bool) error
 
-	// RecordIdentitySignIn finds the account of the identity and sets last_login and the identity's LastUsedAt to the present. It returns
-	// ErrNotFound or ErrInactive, and then changes nothing. A lock is for guessing passwords and does not stand in its way.
+	// RecordIdentitySignIn finds the account of the identity and sets last_login and the identity's LastUsedAt to Now. It returns ErrNotFound or
+	// ErrInactive, and then changes nothing. A lock, which guards the password against guessing, has no effect on it.
 	RecordIdentitySignIn(ctx context.Context, identity Identity) (*User, error)
 
 	// RemovePassword stores [NoPassword], and otherwise does what SetPassword does. An account without a password it leaves as it is. It

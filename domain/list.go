@@ -19,7 +19,7 @@ const (
 	OrderCreated   Order = "created" // the oldest first; the default
 	OrderEmail     Order = "email"
 	OrderUsername  Order = "username"
-	OrderLastLogin Order = "last_login" // those that never signed in before all others
+	OrderLastLogin Order = "last_login" // accounts that never signed in first
 )
 
 // Orders are all orders.
@@ -60,7 +60,7 @@ type Filter struct {
 	UnverifiedSince time.Time
 }
 
-// hasAge tells whether the filter leaves out accounts for being too young.
+// hasAge reports whether the filter leaves out young accounts.
 func (f Filter) hasAge() bool {
 	return !f.CreatedBefore.IsZero() || !f.SignedInBefore.IsZero() || !f.UnverifiedSince.IsZero()
 }
@@ -114,15 +114,15 @@ type Page struct {
 	Next      Cursor       // where the next page begins; zero: there is none
 }
 
-// Malformed reports a stored row that is not in the form of an account, as another program may have written it. Lists leave such a row out
-// and go on. What looks for that account returns it as its error, which is an [Error] of the kind [ErrInvalid].
+// Malformed reports a stored row that is not in the form of an account, as another program may have written it. Lists skip such a row. Methods that
+// find that account return it as their error, which is an [Error] of the kind [ErrInvalid].
 type Malformed struct { //nolint:errname // a report first, which is an error too
-	ID     ID     // zero if it is what cannot be read
-	Column string // the first one that cannot be read
+	ID     ID     // zero if the ID itself cannot be read
+	Column string // the first that cannot be read
 	Reason string
 }
 
-// Error says which row it is, and what is wrong with it, without the value.
+// Error names the row and the fault, without the value.
 func (m *Malformed) Error() string {
 	if m.ID.IsZero() {
 		return "a user: stored " + m.Unwrap().Error()
@@ -135,8 +135,8 @@ func (m *Malformed) Unwrap() error {
 	return &Error{Kind: ErrInvalid, Field: m.Column, Reason: m.Reason}
 }
 
-// Cursor is a place in a list, opaque to clients: the order and its direction, and the sort key and ID of the last account before it. It
-// stays valid whatever happens to that account. The zero Cursor means "absent"; Cursors are comparable.
+// Cursor is a position in a list, opaque to clients: the order and its direction, and the sort key and ID of the last account before it. It stays valid
+// when that account is changed or deleted. The zero Cursor means "absent"; Cursors are comparable.
 type Cursor struct {
 	order      Order
 	descending bool
@@ -145,7 +145,7 @@ type Cursor struct {
 	key        string    // OrderEmail, OrderUsername: unique, so that no ID is needed
 }
 
-// CursorAfter returns the place behind the user.
+// CursorAfter returns the position after the user.
 func (q ListQuery) CursorAfter(u *User) Cursor {
 	switch q.Order {
 	case OrderEmail:
@@ -159,7 +159,7 @@ func (q ListQuery) CursorAfter(u *User) Cursor {
 	}
 }
 
-// CursorAt returns the place behind a row, by its sort keys: its address or name, of any form, in the orders by these, else its time and ID.
+// CursorAt returns the position after a row, by its sort keys: its address or name, in any form, in the orders by these, else its time and ID.
 func (q ListQuery) CursorAt(at time.Time, id ID, key string) Cursor {
 	if q.Order == OrderEmail || q.Order == OrderUsername {
 		return Cursor{order: q.Order, descending: q.Descending, key: key}
@@ -173,7 +173,7 @@ func (c Cursor) IsZero() bool { return c == Cursor{} }
 // At returns the sort keys of a cursor in OrderCreated or OrderLastLogin.
 func (c Cursor) At() (time.Time, ID) { return c.at, c.id }
 
-// Compare tells whether the place is behind another one of the same list (more than 0), before it (less than 0), or the same.
+// Compare returns a positive number if the position is after another one of the same list, a negative number if it is before, and 0 if it is the same.
 func (c Cursor) Compare(other Cursor) int {
 	order := cmp.Or(c.at.Compare(other.at), bytes.Compare(c.id.uuid[:], other.id.uuid[:]), strings.Compare(c.key, other.key))
 	if c.descending {
@@ -203,7 +203,7 @@ func (c Cursor) String() string {
 	return base64url.EncodeToString([]byte(text))
 }
 
-// ParseCursor reads the text that String gave; "" gives the zero Cursor. It returns [ErrInvalid] on the field "after" for
+// ParseCursor reads the text that String returned; "" returns the zero Cursor. It returns [ErrInvalid] on the field "after" for
 // anything else.
 func ParseCursor(text string) (Cursor, error) {
 	if text == "" {

@@ -12,11 +12,11 @@ type LockPolicy struct {
 	Duration time.Duration // of the lock; default 15 minutes
 }
 
-// NoLock as [LockPolicy.Attempts] turns locking off, for an application that slows guesses down by other means. Failures are counted
-// still, and a lock that is in force stays.
+// NoLock as [LockPolicy.Attempts] turns locking off, for an application that limits guesses by other means. Failures are still counted, and a lock
+// that is in force stays.
 const NoLock = -1
 
-// What LockPolicy's fields stand for when they are zero.
+// The defaults of LockPolicy.
 const (
 	DefaultLockAttempts = 5
 	DefaultLockDuration = 15 * time.Minute
@@ -30,7 +30,7 @@ func (p LockPolicy) Resolve() (LockPolicy, error) {
 	p.Duration = cmp.Or(p.Duration, DefaultLockDuration)
 	switch {
 	case p.Attempts != NoLock && (p.Attempts < 1 || p.Attempts > maxLockAttempts):
-		return p, invalid("attempts", "is neither none nor 1 to 100")
+		return p, invalid("attempts", "must be NoLock or 1 to 100")
 	case p.Duration < 0:
 		return p, invalid("lock_for", "is negative")
 	}

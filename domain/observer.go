@@ -5,29 +5,29 @@ import (
 	"time"
 )
 
-// Observer sees what a store, an [Authenticator], a hasher and migrations do, for logs, traces and metrics. Its methods are called by all
-// goroutines that use them, while their calls wait: they return at once.
+// Observer sees the operations of a store, an [Authenticator], a hasher and migrations, for logs, traces and metrics. Its methods are called
+// concurrently, and the operations wait for them: they must return at once.
 type Observer interface {
-	// Begin is called before an operation, which goes on with the context that it returns, so that a span can be in it.
+	// Begin is called before an operation, which uses the context that it returns, so that a span can be in it.
 	Begin(ctx context.Context, operation string) context.Context
 
 	// End is called with that context when the operation is over.
 	End(ctx context.Context, o Observation)
 }
 
-// Observation is an operation that is over. It carries no argument, and nothing of what was read or stored.
+// Observation is an operation that is over. It has no arguments, and nothing that was read or stored.
 type Observation struct {
 	Operation string // such as "find user by id": one of a few dozen
 	Database  string // of a store's operation: "postgresql" or "sqlite", as OpenTelemetry names them
 	Duration  time.Duration
-	Waited    time.Duration // of it, by a hasher, until it could compute
-	Attempts  int           // more than 1 where conflicts of transactions made the store repeat a statement
+	Waited    time.Duration // the part of Duration that a hasher waited before it computed
+	Attempts  int           // more than 1 where the store repeated a statement after a serialization failure or a deadlock
 	Rows      int64         // that were returned or changed; 0 for a transaction
 
-	// Err is what the caller gets; KindOf has its kind. Not all kinds are faults: not_found and taken are answers.
+	// Err is the error that the caller gets. Not all kinds are faults: not_found and taken are answers.
 	Err error
 
-	// Cause is what the database or the network said with Err, without values: "SQLSTATE 53300", "dial: connection refused".
+	// Cause is the error of the database or the network behind Err, without values: "SQLSTATE 53300", "dial: connection refused".
 	Cause string
 }
 
@@ -37,8 +37,8 @@ const (
 	OperationVerify = "verify password"
 )
 
-// Observe calls work, and tells the observers of it. It completes what work returns of the observation by the operation's name, its
-// duration and its error. Several observers each get the context that the one before returned.
+// Observe calls work and reports it to the observers. It adds name, duration and error of the operation to the observation that work returns. Of several
+// observers each gets the context that the one before returned.
 func Observe(ctx context.Context, observers []Observer, operation string, work func(context.Context) (Observation, error)) error {
 	if len(observers) == 0 {
 		_, err := work(ctx)

@@ -9,7 +9,7 @@ import (
 const oneTimeTokenBytes = 32
 
 // OneTimeToken is what a link for a password reset or an e-mail verification carries: 256 bits from crypto/rand (ASVS 5.0
-// 11.5.1 demands 128). Only its digest is stored. It redacts itself in fmt, JSON, text and slog. The zero value means
+// 11.5.1 requires 128). Only its digest is stored. It redacts itself in fmt, JSON, text and slog. The zero value means
 // "absent".
 type OneTimeToken struct {
 	redaction
@@ -19,11 +19,11 @@ type OneTimeToken struct {
 // NewOneTimeToken returns a random token.
 func NewOneTimeToken() OneTimeToken {
 	secret := make([]byte, oneTimeTokenBytes)
-	_, _ = rand.Read(secret) // never fails: it crashes the program instead
+	_, _ = rand.Read(secret) // never fails: it ends the program instead
 	return OneTimeToken{text: hide(base64url.EncodeToString(secret))}
 }
 
-// ParseOneTimeToken reads the text that Reveal gave. It returns [ErrTokenInvalid] on the field "token".
+// ParseOneTimeToken reads the text that Reveal returned. It returns [ErrTokenInvalid] on the field "token".
 func ParseOneTimeToken(text string) (OneTimeToken, error) {
 	if len(text) == base64url.EncodedLen(oneTimeTokenBytes) {
 		secret, err := base64url.DecodeString(text)
@@ -43,5 +43,5 @@ func (t OneTimeToken) Digest() TokenDigest {
 	return TokenDigest{hex: hide(hex.EncodeToString(sum[:]))}
 }
 
-// IsZero tells whether the token is absent.
+// IsZero reports whether the token is absent.
 func (t OneTimeToken) IsZero() bool { return t == OneTimeToken{} }

@@ -5,24 +5,23 @@ import "strings"
 const maxPasswordHashBytes = 255 // the column's width
 
 // PasswordHash is a password's hash in the form in which it is stored, such as "$argon2id$v=19$…". It redacts itself in
-// fmt, JSON, text and slog; only Stored gives it away, which the store and the hasher alone need. The zero value means
+// fmt, JSON, text and slog; only Stored, which the store and the hasher call, returns it. The zero value means
 // "absent", as in an account that was read for a list; that an account has no password is a value of its own, [NoPassword].
 type PasswordHash struct {
 	redaction
 	stored hidden
 }
 
-// noPassword is how "no password" is stored. No scheme begins like this.
+// noPassword is the stored form of "no password". No scheme has this prefix.
 const noPassword = "!"
 
-// NoPassword returns the value for an account without a password, whose owner signs in by other means. No password matches
-// it, and a sign-in with one takes as long, and is refused in the same words, as with a wrong one.
+// NoPassword returns the value for an account without a password, whose owner signs in by other means. No password matches it, and a sign-in with one
+// takes as long as with a wrong one, and returns the same error.
 func NoPassword() PasswordHash { return PasswordHash{stored: hide(noPassword)} }
 
-// ParsePasswordHash wraps a stored or imported hash: 1 to 255 printable ASCII characters. Whether anything can verify it is
-// for the [PasswordHasher] to say, so that an account with an unknown hash can be kept until its owner resets it. What
-// begins with "!" is [NoPassword]: Django writes "!" and random letters, and shadow(5) puts one before a hash that must not
-// match. It returns [ErrInvalid] on the field "hashed_password".
+// ParsePasswordHash wraps a stored or imported hash: 1 to 255 printable ASCII characters. It does not check that a [PasswordHasher] can verify it, so
+// that an account with an unknown hash can be kept until its owner resets it. A hash with the prefix "!" is [NoPassword]: Django writes "!" and random
+// letters, and shadow(5) puts one before a disabled hash. It returns [ErrInvalid] on the field "hashed_password".
 func ParsePasswordHash(stored string) (PasswordHash, error) {
 	if stored == "" {
 		return PasswordHash{}, invalid("hashed_password", "is required")
@@ -44,8 +43,8 @@ func ParsePasswordHash(stored string) (PasswordHash, error) {
 // Stored returns the hash as the database holds it. It is a secret: do not print it.
 func (h PasswordHash) Stored() string { return h.stored.reveal() }
 
-// IsZero tells whether the hash is absent. [NoPassword] is not.
+// IsZero reports whether the hash is absent. [NoPassword] is not.
 func (h PasswordHash) IsZero() bool { return h == PasswordHash{} }
 
-// HasPassword tells whether there is a hash that a password could match; false for [NoPassword] and the zero value.
+// HasPassword reports whether there is a hash that a password could match; false for [NoPassword] and the zero value.
 func (h PasswordHash) HasPassword() bool { return !h.IsZero() && h != NoPassword() }

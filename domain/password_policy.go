@@ -12,20 +12,18 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// PasswordPolicy says which new passwords are accepted. The zero value is the default. It has no rules of composition ("a
-// digit and a capital") and no expiry, because they make passwords worse: NIST SP 800-63B-4 3.1.1.2 and OWASP ASVS 5.0
-// 6.2.5 and 6.2.10 forbid them. A policy never applies to a password that is in use.
+// PasswordPolicy says which new passwords are accepted. The zero value is the default. It has no composition rules ("a digit and a capital") and no
+// expiry, which make passwords worse: NIST SP 800-63B-4 3.1.1.2 and OWASP ASVS 5.0 6.2.5 and 6.2.10 forbid them. It does not apply to stored passwords.
 type PasswordPolicy struct {
-	// MinLength is the least number of code points: 8 to 64, default 8. Where the password is the only factor of a
+	// MinLength is the minimum number of code points: 8 to 64, default 8. Where the password is the only factor of a
 	// sign-in, set 15 (NIST SP 800-63B-4 3.1.1.2).
 	MinLength int
 
-	// MaxLength is the greatest number of code points: 64 (the same section) to 256, default 256.
+	// MaxLength is the maximum number of code points: 64 (the same section) to 256, default 256.
 	MaxLength int
 
-	// Blocked tells whether a password is one that guessers try first. It gets the password in Unicode normal form C, is
-	// called by many goroutines at once, and takes the place of the built-in list: call [IsCommonPassword] in it to have
-	// both. Default: IsCommonPassword.
+	// Blocked reports whether a password is too common. It gets the password in Unicode normal form C, is called concurrently, and replaces the
+	// built-in list: call [IsCommonPassword] in it to have both. Default: IsCommonPassword.
 	Blocked func(password string) bool
 }
 
@@ -56,8 +54,7 @@ func (p PasswordPolicy) resolve() (PasswordPolicy, error) {
 	return p, nil
 }
 
-// PasswordFault names a rule that a password breaks, in a word that programs may depend on, as to say it in their users'
-// language.
+// PasswordFault names a rule that a password breaks, in a word that programs may depend on, for messages in the language of their users.
 type PasswordFault string
 
 // The faults that [PasswordPolicy.Check] finds.
@@ -70,7 +67,7 @@ const (
 	PasswordOwnName  PasswordFault = "own_name"
 )
 
-// PasswordError is the refusal of a password, with all that is wrong with it. It is an [ErrInvalid] on the field "password",
+// PasswordError is the refusal of a password, with all rules that it breaks. It is an [ErrInvalid] on the field "password",
 // also for errors.As with an [*Error], whose Reason names all faults in English.
 type PasswordError struct {
 	Faults []PasswordFault // at least one, in the order of the constants
@@ -92,9 +89,9 @@ func (e *PasswordError) add(fault PasswordFault, reason string) {
 // Check returns a [*PasswordError] for a password that the policy refuses: one that is too short or too long (code points
 // are counted, in Unicode normal form C, so that the same text counts the same however it was typed), takes more than 1024
 // bytes, is not UTF-8, has control characters, is a blocked one, or is the account's own e-mail address, the part before its
-// @, or its username, in any case and width. Those are given as own; without them that last rule is left out. All faults are
-// found at once, except that nothing else is looked at in a password of too many bytes or one that is not UTF-8. A policy
-// that is itself out of bounds is [ErrInvalid] on the field "min_length" or "max_length".
+// @, or its username, in any case and width. Those are given as own; without them that last rule does not apply. All faults are reported at once, except
+// that a password of too many bytes, or one that is not UTF-8, is checked no further. A policy that is itself out of bounds is [ErrInvalid] on the field
+// "min_length" or "max_length".
 func (p PasswordPolicy) Check(password string, own ...string) error {
 	p, err := p.resolve()
 	if err != nil {
@@ -156,7 +153,7 @@ func lines(text string) []string {
 	return strings.Split(strings.TrimSuffix(strings.ReplaceAll(text, "\r\n", "\n"), "\n"), "\n")
 }
 
-// IsCommonPassword tells whether a password is, but for case and width, one of the 8,479 most common that have at least 8
+// IsCommonPassword reports whether a password is, regardless of case and width, one of the 8,479 most common that have at least 8
 // characters, out of the 20,000 most common of Have I Been Pwned. (NIST SP 800-63B-4 3.1.1.2 and ASVS 5.0 6.2.4, which asks
 // for 3,000.)
 func IsCommonPassword(password string) bool {

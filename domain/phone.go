@@ -14,8 +14,8 @@ type Phone struct{ e164 string }
 // phoneSeparators are what people write between digits.
 var phoneSeparators = strings.NewReplacer(" ", "", "-", "", ".", "", "(", "", ")", "", "/", "")
 
-// ParsePhone reads a number in international form; spaces and the separators - . ( ) / are dropped. A national number is
-// refused, since nothing tells its country. It returns [ErrInvalid] on the field "phone".
+// ParsePhone reads a number in international form; spaces and the separators - . ( ) / are dropped. A national number is refused, since its country is
+// unknown. It returns [ErrInvalid] on the field "phone".
 func ParsePhone(text string) (Phone, error) {
 	const field = "phone"
 	if err := cleanText(field, text, 64); err != nil {
@@ -47,7 +47,7 @@ func RestorePhone(stored string) (Phone, error) {
 	return Phone{stored}, nil
 }
 
-// IsZero tells whether the number is absent.
+// IsZero reports whether the number is absent.
 func (p Phone) IsZero() bool { return p.e164 == "" }
 
 // String returns the E.164 form, or "" for the zero Phone.

@@ -9,11 +9,10 @@ import (
 	"strings"
 )
 
-const phoneCodeDigits = 6 // the least that NIST SP 800-63B-4, 3.1.3, asks of a code that is sent by telephone
+const phoneCodeDigits = 6 // the minimum of NIST SP 800-63B-4, 3.1.3, for a code that is sent by telephone
 
-// PhoneCode is what a text message, or a voice, tells the owner of a telephone number, who types it: six decimal digits from
-// crypto/rand. They are so few that a code needs the account beside it, and allows [MaxPhoneCodeAttempts] only. It redacts itself in fmt, JSON,
-// text and slog. The zero value means "absent".
+// PhoneCode is sent to a telephone number by text message or voice, and its owner types it: six decimal digits from crypto/rand. Since they are few, a
+// code is valid only for its account, and for [MaxPhoneCodeAttempts]. It redacts itself in fmt, JSON, text and slog. The zero value means "absent".
 type PhoneCode struct {
 	redaction
 	digits hidden
@@ -44,14 +43,14 @@ func ParsePhoneCode(text string) (PhoneCode, error) {
 // Reveal returns the code's digits, to be sent to the number and nowhere else.
 func (c PhoneCode) Reveal() string { return c.digits.reveal() }
 
-// Digest returns what is stored of the code for an account. Who has a copy of the database can find the code by trying all of them, but not
-// for many accounts at once, and not before it expires unless he is quick.
+// Digest returns what is stored of the code for an account. With a copy of the database the code can be found by trying all, which is of use only until
+// it expires, and takes as many tries again for each account.
 func (c PhoneCode) Digest(account ID) TokenDigest {
 	sum := sha256.Sum256([]byte("accounts/phone-code/1\x00" + account.String() + c.Reveal()))
 	return TokenDigest{hex: hide(hex.EncodeToString(sum[:]))}
 }
 
-// IsZero tells whether the code is absent.
+// IsZero reports whether the code is absent.
 func (c PhoneCode) IsZero() bool { return c == PhoneCode{} }
 
 func codeInvalid() error {

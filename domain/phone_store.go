@@ -7,14 +7,13 @@ import (
 
 // PhoneStore confirms telephone numbers by a short code, which the owner of the number types.
 type PhoneStore interface {
-	// IssuePhoneCode stores the digest of a code in place of an earlier one's. The code belongs to the number of the account that is returned,
-	// which is read in the same step. It returns ErrNotFound, ErrInactive, or ErrInvalid on the field "phone" if the account has no number.
+	// IssuePhoneCode stores the digest of a code and replaces an earlier one. The code belongs to the number of the account that is returned by the
+	// same statement. It returns ErrNotFound, ErrInactive, or ErrInvalid on the field "phone" if the account has no number.
 	IssuePhoneCode(ctx context.Context, id ID, digest TokenDigest, expiry time.Time) (*User, error)
 
-	// ConsumePhoneCode confirms the number if that is the digest of the account's code. Every call counts, also of many at once, until the code
-	// was used: after [MaxPhoneCodeAttempts] none is accepted before another code is issued. Of several calls with the right code one
-	// confirms; the others, until another code is issued or this one is dropped, get the same account, with Already set, and change
-	// nothing. It returns ErrNotFound, ErrInactive, ErrTokenExpired, or ErrTokenInvalid on the field "code".
+	// ConsumePhoneCode confirms the number if that is the digest of the account's code. Every call counts as an attempt, concurrent ones too, until
+	// the code was used: after [MaxPhoneCodeAttempts] none is accepted before another code is issued. It is idempotent: until another code is issued
+	// or this one is dropped, further calls with the right code return the account with Already set, and change nothing. It returns ErrNotFound, ErrInactive, ErrTokenExpired, or ErrTokenInvalid on the field "code".
 	ConsumePhoneCode(ctx context.Context, id ID, digest TokenDigest) (PhoneConfirmation, error)
 
 	// CancelPhoneCode drops the code, if there is one. A confirmation stays. It returns ErrNotFound.

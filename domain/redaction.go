@@ -8,10 +8,10 @@ import (
 	"unique"
 )
 
-// redacted is what secrets print of themselves.
+// redacted is printed in place of a secret.
 const redacted = "[redacted]"
 
-// redaction is embedded in secrets, so that fmt, text, JSON, slog and SQL get nothing else of them.
+// redaction is embedded in secrets, so that fmt, text, JSON, slog and SQL get nothing else.
 type redaction struct{}
 
 // String returns "[redacted]".
@@ -26,8 +26,8 @@ func (redaction) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // LogValue returns "[redacted]".
 func (redaction) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// hidden is the text of a secret. Where a secret is an unexported field of some struct, fmt prints what is in it without asking its methods,
-// but of a pointer only the address. Hidden texts are comparable.
+// hidden is the text of a secret. Where a secret is in an unexported field of a struct, fmt prints its fields without calling its methods, but of a pointer
+// only the address. Hidden texts are comparable.
 type hidden struct{ text unique.Handle[string] }
 
 func hide(text string) (h hidden) {
@@ -44,8 +44,8 @@ func (h hidden) reveal() string {
 	return h.text.Value()
 }
 
-// Value returns [ErrInvalid]. A secret that was passed to a statement as it is would be stored as "[redacted]", or be in the log of
-// whatever watches statements: pass what Stored returns, in a store, and nothing elsewhere.
+// Value returns [ErrInvalid]. A secret as an argument of a statement would be stored as "[redacted]", or appear in the log of a driver: a store passes what
+// Stored returns.
 func (redaction) Value() (driver.Value, error) {
 	return nil, invalid("", "a secret cannot be an argument of a statement")
 }

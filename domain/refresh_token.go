@@ -18,14 +18,13 @@ import (
 	"github.com/softbee/accounts/domain/entry"
 )
 
-// What a refresh token is made of, in bytes. Times are Unix milliseconds, numbers big-endian. The checksum covers all that
-// precedes it.
+// Token layout, as byte offsets. Times are Unix milliseconds, numbers big-endian. The checksum covers everything before it.
 const (
 	tokenVersionAt      = 0                        // tokenVersion
 	tokenUserAt         = tokenVersionAt + 1       // the account's UUID
 	tokenFamilySecretAt = tokenUserAt + 16         // 128 random bits that all tokens of one session share
 	tokenSecretAt       = tokenFamilySecretAt + 16 // 256 bits of this token alone: random in the first one, then derived
-	tokenTermsAt        = tokenSecretAt + 32       // what its entry is made of besides: four times, the number of links
+	tokenTermsAt        = tokenSecretAt + 32       // the rest of its entry: four times, the number of links
 	tokenLinksAt        = tokenTermsAt + 4*millisBytes + 1
 
 	millisBytes   = 6
@@ -39,7 +38,7 @@ const (
 // tokenVersion is the version of the format. There is no other yet.
 const tokenVersion = 1
 
-// Labels keep the hashes apart: none can be mistaken for another, or for a hash of another program.
+// Labels for domain separation: no hash can be taken for another one, or for a hash of another program.
 const (
 	labelChecksum  = "accounts/refresh-token/checksum/1\x00"
 	labelDigest    = "accounts/refresh-token/digest/1\x00"
@@ -47,24 +46,24 @@ const (
 	labelSuccessor = "accounts/refresh-token/successor/1\x00"
 )
 
-// base64url has no padding and, being strict, one text for any bytes.
+// base64url has no padding and, since it is strict, one text for any bytes.
 var base64url = base64.RawURLEncoding.Strict()
 
 // RefreshToken is what a client keeps to stay signed in: 131 characters of base64url without a label and before its first
 // rotation, at most 1,240, opaque to the client. It holds the account's id, so that its account is found by primary key; 384
-// secret bits, of which 128 prove that it belongs to its session and 256 are its own (OWASP ASVS 5.0, 11.5.1, asks for 128); and
-// what its entry in the [SessionList] is made of, so that a store finds that entry by its text. Only a SHA-256 digest of the
-// secrets is ever stored, which needs no salt and no slow hash, since nothing can guess 256 random bits.
+// secret bits, of which 128 prove that it belongs to its session and 256 are its own (OWASP ASVS 5.0, 11.5.1, requires 128); and
+// the content of its entry in the [SessionList], so that a store finds that entry by its text. Only a SHA-256 digest of the
+// secrets is stored, which needs no salt and no slow hash, since nothing can guess 256 random bits.
 //
-// It redacts itself in fmt, JSON, text and slog; only Reveal gives it away. The zero value means "absent".
+// It redacts itself in fmt, JSON, text and slog; only Reveal returns it. The zero value means "absent".
 type RefreshToken struct {
 	redaction
 	hidden hidden
 }
 
-// ParseRefreshToken reads the text that Reveal gave. It returns [ErrTokenInvalid] on the field "token" for everything
-// else: a checksum makes a cut or altered token known before the database is asked. The checksum is no secret and
-// proves nothing about who made the token; the stored digest does.
+// ParseRefreshToken reads the text that Reveal returned. It returns [ErrTokenInvalid] on the field "token" for everything else: a checksum
+// detects a truncated or altered token before the database is queried. The checksum is no secret and proves nothing about who made the token;
+// the stored digest does.
 func ParseRefreshToken(text string) (RefreshToken, error) {
 	if len(text) < base64url.EncodedLen(minTokenBytes) || len(text) > base64url.EncodedLen(maxTokenBytes) || strings.ContainsAny(text, "\r\n") {
 		return RefreshToken{}, tokenInvalid() // the decoder would skip line ends
@@ -127,8 +126,8 @@ func (t RefreshToken) with(secret string, terms entry.Terms) RefreshToken {
 // Reveal returns the token as the client must present it. It is a secret: hand it to the client and to no other.
 func (t RefreshToken) Reveal() string { return base64url.EncodeToString([]byte(t.raw())) }
 
-// UserID returns the account that the token claims to belong to, or the zero ID for the zero token. Nothing is proved
-// until the token was found in that account's [SessionList].
+// UserID returns the account that the token claims to belong to, or the zero ID for the zero token. The claim is unproved until the token is
+// found in that account's [SessionList].
 func (t RefreshToken) UserID() ID {
 	if t.IsZero() {
 		return ID{}
@@ -136,8 +135,8 @@ func (t RefreshToken) UserID() ID {
 	return IDFromUUID(uuid.UUID([]byte(t.raw()[tokenUserAt:tokenFamilySecretAt])))
 }
 
-// SessionID returns the session that the token belongs to, or the zero SessionID for the zero token. Unlike the other
-// claims of a token it cannot be made up: it is a digest of a secret that the token holds.
+// SessionID returns the session that the token belongs to, or the zero SessionID for the zero token. Unlike the other claims of a token it cannot
+// be forged: it is a digest of a secret that the token holds.
 func (t RefreshToken) SessionID() SessionID {
 	if t.IsZero() {
 		return SessionID{}
@@ -155,7 +154,7 @@ func (t RefreshToken) Session() Session {
 	return sessionOf(t.SessionID(), t.terms())
 }
 
-// ExpiresAt returns when the token stops to be accepted, in UTC, to the millisecond; the zero time for the zero token.
+// ExpiresAt returns when the token expires, in UTC, to the millisecond; the zero time for the zero token.
 func (t RefreshToken) ExpiresAt() time.Time { return t.Session().ExpiresAt }
 
 // Digest returns the SHA-256 digest by which the token is stored, 43 characters of base64url, or "" for the zero token.
@@ -199,7 +198,7 @@ func (t RefreshToken) terms() entry.Terms {
 	return claimed
 }
 
-// usable returns an error for the zero token and for one whose time is over.
+// usable returns an error for the zero token and for an expired one.
 func (t RefreshToken) usable(now int64) error {
 	switch {
 	case t.IsZero():
@@ -245,7 +244,7 @@ func tokenInvalid() error {
 }
 
 func tokenReused() error {
-	return &Error{Kind: ErrTokenReused, Field: "token", Reason: "was used before; its session has been ended"}
+	return &Error{Kind: ErrTokenReused, Field: "token", Reason: "reuse detected; the session is revoked"}
 }
 
 // firstToken returns the token of a new session, by a policy with its defaults in place.
@@ -260,9 +259,9 @@ func firstToken(user ID, at int64, policy SessionPolicy) RefreshToken {
 func (t RefreshToken) successor(terms entry.Terms, at int64, policy SessionPolicy) (RefreshToken, bool) {
 	salt := randomText(entry.SaltBytes)
 	if policy.Grace == NoGrace {
-		terms.Links = nil // nothing leads over this rotation
+		terms.Links = nil // no earlier token may lead to the live one
 	} else {
-		for len(terms.Links) > 0 && terms.Links[0].End <= at { // what is over between others stays, to lead over
+		for len(terms.Links) > 0 && terms.Links[0].End <= at { // an expired one between others stays, since the chain needs it
 			terms.Links = terms.Links[1:]
 		}
 		if len(terms.Links) == MaxGraceRotations {
@@ -271,14 +270,14 @@ func (t RefreshToken) successor(terms entry.Terms, at int64, policy SessionPolic
 		end := min(entry.Clamp(at+policy.Grace.Milliseconds()), terms.Expires) // an expired token is refused, grace or not
 		terms.Links = append(slices.Clone(terms.Links), entry.Link{End: end, Salt: salt})
 	}
-	terms.Rotated = max(at, terms.Rotated+1) // so that of two tokens of a session it is known which came later, even where clocks differ
+	terms.Rotated = max(at, terms.Rotated+1) // orders the tokens of a session, even where clocks differ
 	terms.Expires = min(entry.Clamp(at+policy.Idle.Milliseconds()), terms.Absolute)
 	terms.Label = cmp.Or(policy.Label, terms.Label)
 	return t.with(successorSecret(t.secret(), salt), terms), true
 }
 
-// converge returns the live token of the session if this one leads to it over links of which its own is within its grace
-// interval. Nothing says which link is its own: the derived digest does.
+// converge returns the live token of the session if this one leads to it by links, the first of which is within its grace interval. Which link is
+// the token's own is found by trying: the derived digest must be the stored one.
 func (t RefreshToken) converge(e entry.Entry, at int64) (RefreshToken, bool) {
 	for first, own := range e.Links {
 		if own.End <= at {

@@ -8,13 +8,11 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Prefix is the canonical beginning of an address or a username; no character in it has a special meaning. The zero Prefix
-// is that of every text.
+// Prefix is a canonical prefix of an address or a username; no character in it has a special meaning. The zero Prefix matches every text.
 type Prefix struct{ text string }
 
-// ParsePrefix returns the prefix in NFC and lower case, without full-width characters. Behind an "@" the labels of an
-// internationalised domain become A-labels (RFC 5890), as they are stored: of such a label the beginning alone finds nothing. It
-// returns [ErrInvalid] on the field "search".
+// ParsePrefix returns the prefix in NFC and lower case, without full-width characters. After an "@" the labels of an internationalised domain become
+// A-labels (RFC 5890), as they are stored: a part of such a label finds nothing. It returns [ErrInvalid] on the field "search".
 func ParsePrefix(text string) (Prefix, error) {
 	text = strings.TrimSpace(text)
 	if err := cleanText("search", text, maxEmailRunes); err != nil {
@@ -27,7 +25,7 @@ func ParsePrefix(text string) (Prefix, error) {
 	return Prefix{text}, nil
 }
 
-// asciiLabels returns the beginning of a domain name with its labels as A-labels, but for those that are none.
+// asciiLabels returns a prefix of a domain name with its valid labels as A-labels.
 func asciiLabels(host string) string {
 	labels := strings.Split(strings.ReplaceAll(host, "\u3002", "."), ".") // UTS 46 takes the ideographic full stop for a dot
 	for i, label := range labels {
@@ -44,7 +42,7 @@ func (p Prefix) String() string { return p.text }
 // IsZero tells whether the prefix is empty.
 func (p Prefix) IsZero() bool { return p.text == "" }
 
-// NamePrefix is the beginning of a first or of a last name. The zero NamePrefix is that of every name, and of none.
+// NamePrefix is a prefix of a first or of a last name. The zero NamePrefix matches every name, and absent ones.
 type NamePrefix struct{ text string }
 
 // ParseNamePrefix returns the prefix in NFC. It returns [ErrInvalid] on the field "name".
@@ -62,9 +60,8 @@ func (p NamePrefix) IsZero() bool { return p.text == "" }
 // String returns the prefix as it was given, in NFC.
 func (p NamePrefix) String() string { return p.text }
 
-// Beginnings returns the texts of which one begins a name that matches, once the ASCII letters of that are in lower case, as every database
-// can have them. Of other letters they are the spellings in which people write names: as it was given, in lower case, with capitals where words
-// begin, and in capitals.
+// Beginnings returns the spellings of the prefix to compare with a name whose ASCII letters are in lower case, as every database can convert them. Other
+// letters are as they were given, in lower case, with capitals at the beginning of words, and in capitals.
 func (p NamePrefix) Beginnings() []string {
 	var all []string
 	for _, spelling := range []string{p.text, strings.ToLower(p.text), capitalized(p.text), strings.ToUpper(p.text)} {
@@ -76,7 +73,7 @@ func (p NamePrefix) Beginnings() []string {
 	return all
 }
 
-// Matches tells whether a first or a last name begins with the prefix, in one of the spellings that Beginnings describes.
+// Matches reports whether a first or a last name begins with the prefix, in one of the spellings that Beginnings describes.
 func (p NamePrefix) Matches(names Names) bool {
 	return slices.ContainsFunc(p.Beginnings(), func(beginning string) bool {
 		return strings.HasPrefix(lowerASCII(names.First), beginning) || strings.HasPrefix(lowerASCII(names.Last), beginning)

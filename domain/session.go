@@ -6,14 +6,14 @@ import (
 	"github.com/softbee/accounts/domain/entry"
 )
 
-// Session is one sign-in on one device, as its owner may see it. Times are UTC, to the millisecond.
+// Session is one sign-in on one device, with what its owner may see of it. Times are UTC, to the millisecond.
 type Session struct {
 	ID             SessionID
-	Label          string    // what the application called it, such as "Firefox on Linux, Bogotá"; "" if nothing
+	Label          string    // given by the application, such as "Firefox on Linux, Bogotá"; may be ""
 	IssuedAt       time.Time // the sign-in
-	RotatedAt      time.Time // when its live token was made; IssuedAt for the first one, and later with each
+	RotatedAt      time.Time // when its live token was issued; IssuedAt for the first one, and later with each
 	ExpiresAt      time.Time // when it ends unless its token is rotated
-	AbsoluteExpiry time.Time // when it ends whatever happens
+	AbsoluteExpiry time.Time // when it ends at the latest
 }
 
 func sessionOf(id SessionID, t entry.Terms) Session {

@@ -3,13 +3,13 @@ package domain
 import "github.com/softbee/accounts/domain/entry"
 
 // SessionID names a session: 22 characters of base64url, the first 128 bits of a SHA-256 digest of the secret that all
-// tokens of the session share. It may be listed and logged: no one can make a token of the session from it. The zero
-// SessionID means "absent"; SessionIDs are comparable.
+// tokens of the session share. It may be listed and logged: no token can be computed from it. The zero SessionID means "absent"; SessionIDs are
+// comparable.
 type SessionID struct{ text string }
 
 const sessionIDBytes = 16
 
-// ParseSessionID reads the text that String gave. It returns [ErrInvalid] on the field "session".
+// ParseSessionID reads the text that String returned. It returns [ErrInvalid] on the field "session".
 func ParseSessionID(text string) (SessionID, error) {
 	if len(text) != entry.SessionLen {
 		return SessionID{}, invalid("session", "is not the id of a session")
@@ -20,7 +20,7 @@ func ParseSessionID(text string) (SessionID, error) {
 	return SessionID{text}, nil
 }
 
-// IsZero tells whether the id is absent.
+// IsZero reports whether the id is absent.
 func (s SessionID) IsZero() bool { return s.text == "" }
 
 // String returns the id's text, or "" for the zero SessionID.

@@ -10,22 +10,19 @@ import (
 	"github.com/softbee/accounts/domain/entry"
 )
 
-// MaxGraceRotations is how many rotations of one session can be within their grace interval at once. Rotating its live token
-// once more returns that token as it is, until the first of them is over. So no client is logged out for rotating often, and
-// what is stored of a session stays bounded.
+// MaxGraceRotations is how many rotations of one session can be within their grace interval at once. At that number, rotating the live token
+// returns it unchanged until the first interval is over. So no client is signed out for rotating often, and the stored entry stays bounded.
 const MaxGraceRotations = entry.MaxLinks
 
 // SessionList is an account's sessions as they are stored: a JSON array of entries (see package entry), one for each session,
-// none of which can be turned into a token. Nil is an empty list. Strings that are not in the form of an entry count for
-// nothing, and neither do entries that have expired (expires <= now).
+// from none of which a token can be computed. Nil is an empty list. Malformed strings and expired entries (expires <= now) are ignored.
 //
-// Its methods never change the list they are called on. Those that return a list return a new one; where there is nothing to
-// change, the list as it is. What counts for nothing goes when a list comes to its cap or when sessions are ended: to look for it at
-// each sign-in and rotation would cost more than its place.
+// Its methods never change the list they are called on. Those that return a list return a new one, or the same list where there is nothing to
+// change. Ignored strings are dropped when a list reaches its cap or when sessions are ended: doing so at each sign-in and rotation would cost
+// more time than they take space.
 type SessionList []string
 
-// Sessions returns the live sessions, the oldest first; of two issued in the same millisecond the one that comes first in the
-// list.
+// Sessions returns the live sessions, the oldest first; those issued in the same millisecond are in the order of the list.
 func (l SessionList) Sessions(now time.Time) []Session {
 	live := l.live(entry.Clamp(now.UnixMilli()))
 	sessions := make([]Session, len(live))
@@ -35,7 +32,8 @@ func (l SessionList) Sessions(now time.Time) []Session {
 	return sessions
 }
 
-// live returns the entries that count, in the order of Sessions. Of a session that was given two by hand the first one counts.
+// live returns the entries of the live sessions, in the order of Sessions. Of several entries of one session, which only another program can have
+// written, it is the first.
 func (l SessionList) live(now int64) []entry.Entry {
 	entries := make([]entry.Entry, 0, len(l))
 	for _, text := range l {
@@ -60,8 +58,8 @@ func (l SessionList) find(id SessionID, now int64) (entry.Entry, bool) {
 	return entry.Entry{}, false
 }
 
-// Find returns the session whose live token this is. It returns [ErrTokenExpired] for a token whose time is over, and
-// [ErrTokenInvalid] for any other that is not live, such as a rotated one, within its grace interval too.
+// Find returns the session of a live token. It returns [ErrTokenExpired] for an expired token, and [ErrTokenInvalid] for any other that is not
+// live, such as a rotated one, also within its grace interval.
 func (l SessionList) Find(token RefreshToken, now time.Time) (Session, error) {
 	at := entry.Clamp(now.UnixMilli())
 	if err := token.usable(at); err != nil {
@@ -74,9 +72,8 @@ func (l SessionList) Find(token RefreshToken, now time.Time) (Session, error) {
 	return sessionOf(SessionID{e.Session}, e.Terms), nil
 }
 
-// Issue begins a session of the account, and returns the list with it and its first token. If the list has as many strings as the policy's
-// cap allows, it first removes what counts for nothing, and then ends the oldest sessions, in the order of Sessions, until the cap is
-// kept. It returns [ErrInvalid] for the zero ID and for a policy that is out of bounds.
+// Issue begins a session of the account, and returns the list with it, and its first token. If the list has as many strings as the policy's
+// cap, it first drops malformed and expired ones, and then ends the oldest sessions, in the order of Sessions, until the cap is kept. It returns [ErrInvalid] for the zero ID and for a policy that is out of bounds.
 func (l SessionList) Issue(user ID, now time.Time, policy SessionPolicy) (SessionList, RefreshToken, error) {
 	policy, err := policy.Resolve()
 	if err != nil {
@@ -100,18 +97,17 @@ func (l SessionList) Issue(user ID, now time.Time, policy SessionPolicy) (Sessio
 
 // Rotate exchanges the presented token for the live one of its session. In this order:
 //
-//   - Its session has no entry: [ErrTokenInvalid]. A made-up token reveals no more, and ends nothing, since the id of a
-//     session cannot be made up (see [RefreshToken.SessionID]).
+//   - Its session has no entry: [ErrTokenInvalid]. A forged token ends no session, since the id of a session cannot be forged (see
+//     [RefreshToken.SessionID]).
 //   - It is the live token: its successor takes its place, at the end of the list; but at [MaxGraceRotations] it is returned as it is.
 //   - It was retired, its grace interval is not over, and the policy has grace: the live token of the session is returned, and the
 //     list as it is. Two tabs, or a client whose reply was lost, thus come to hold one token.
-//   - Otherwise somebody has a copy: [ErrTokenReused], and the session is gone from the list (RFC 9700 4.14.2), which must be stored.
+//   - Otherwise somebody has a copy: [ErrTokenReused], and the returned list, which must be stored, lacks the session (RFC 9700 4.14.2).
 //
 // Before it looks into the list, it returns [ErrInvalid] for a policy that is out of bounds, [ErrTokenInvalid] for the zero token and
-// [ErrTokenExpired] for one whose time is over. Cap and Absolute of the policy have no effect: a session keeps the end that it was issued with.
+// [ErrTokenExpired] for an expired one. Cap and Absolute of the policy have no effect: a session keeps the end that it was issued with.
 //
-// What a list of one entry, [RefreshToken.Entry], becomes is what takes that entry's place in every list: a store that finds it there need
-// not read the list.
+// A store can rotate a list of one entry, [RefreshToken.Entry], and replace that entry by the result in the stored list without reading it.
 func (l SessionList) Rotate(presented RefreshToken, now time.Time, policy SessionPolicy) (SessionList, RefreshToken, error) {
 	policy, err := policy.Resolve()
 	if err != nil {
@@ -157,12 +153,12 @@ func (l SessionList) without(now time.Time, ended func(entry.Entry) bool) Sessio
 	return l.keep(entry.Clamp(now.UnixMilli()), func(e entry.Entry) bool { return !ended(e) })
 }
 
-// Prune removes what counts for nothing.
+// Prune drops expired and malformed entries.
 func (l SessionList) Prune(now time.Time) SessionList {
 	return l.keep(entry.Clamp(now.UnixMilli()), func(entry.Entry) bool { return true })
 }
 
-// keep returns a new list, never nil, of the entries that are not expired and are wanted.
+// keep returns a new list, never nil, of the entries that have not expired and are wanted.
 func (l SessionList) keep(now int64, wanted func(entry.Entry) bool) SessionList {
 	list := make(SessionList, 0, len(l)+1) // what Issue and Rotate append
 	for _, text := range l {

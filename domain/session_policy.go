@@ -6,13 +6,12 @@ import (
 	"time"
 )
 
-// NoGrace as [SessionPolicy.Grace] makes a rotated token worthless at once, and presenting it the end of its session. It is
-// for clients that never have two requests under way: of n requests that present one token at once, one gets the next token,
-// one is refused as reused, which ends the session, and the others as invalid. Nor can such a client try again when the reply to
-// its request was lost.
+// NoGrace as [SessionPolicy.Grace] invalidates a rotated token at once; presenting it ends its session. It is for clients that never send two
+// requests at once: of n concurrent requests with one token, one gets the next token, one is refused as reused, which ends the session, and the
+// others as invalid. Such a client cannot retry when a reply was lost.
 const NoGrace time.Duration = -1
 
-// What SessionPolicy's fields stand for when they are zero.
+// The defaults of SessionPolicy.
 const (
 	DefaultSessionCap      = 20
 	DefaultSessionIdle     = 14 * 24 * time.Hour
@@ -22,20 +21,20 @@ const (
 
 const (
 	maxSessionCap   = 1000
-	maxSessionGrace = time.Hour // a reply that was lost longer ago is not waited for any more
+	maxSessionGrace = time.Hour // no client retries a lost reply later
 	maxLabelRunes   = 120
 )
 
-// SessionPolicy limits sessions. The zero value is the default policy, and so is a zero field. Each call may bring
-// another policy: it governs what the call writes, and never lengthens or shortens what is stored.
+// SessionPolicy limits sessions. A zero field means its default. Each call may have another policy: it applies to what the call writes, and
+// never lengthens or shortens what is stored.
 type SessionPolicy struct {
 	Cap      int           // sessions per account, 1 to 1000; default 20. A sign-in beyond it ends the oldest
-	Idle     time.Duration // a token's lifetime, which each rotation starts again; at least 1 ms, default 14 days
-	Absolute time.Duration // a session's lifetime, which nothing moves (ASVS 5.0, 10.4.8); at least 1 ms, default 30 days
+	Idle     time.Duration // a token's lifetime, which each rotation renews; at least 1 ms, default 14 days
+	Absolute time.Duration // a session's lifetime, which is fixed (ASVS 5.0, 10.4.8); at least 1 ms, default 30 days
 	Grace    time.Duration // how long a rotated token still gets the live one; 1 ms to 1 h, default 1 min, or NoGrace
 
-	// Label is what the owner shall see of the session in a list of devices: at most 120 code points, without control
-	// characters, stored trimmed and in NFC. A rotation of the live token with a label changes it; one with "" leaves it.
+	// Label names the session in its owner's list of devices: at most 120 code points, without control characters, stored trimmed and in NFC. A
+	// rotation of the live token with a label changes it; one with "" keeps it.
 	Label string
 }
 
@@ -61,7 +60,7 @@ func (p SessionPolicy) Resolve() (SessionPolicy, error) {
 	case p.Absolute < time.Millisecond:
 		return p, invalid("absolute", "is shorter than 1 ms")
 	case p.Grace != NoGrace && (p.Grace < time.Millisecond || p.Grace > maxSessionGrace):
-		return p, invalid("grace", "is neither none nor 1 ms to 1 h")
+		return p, invalid("grace", "must be NoGrace or 1 ms to 1 h")
 	}
 	return p, nil
 }

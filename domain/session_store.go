@@ -2,20 +2,18 @@ package domain
 
 import "context"
 
-// SessionStore issues and rotates refresh tokens and ends sessions, by the rules of [SessionList]. What it does is bookkeeping:
-// no version is raised.
+// SessionStore issues and rotates refresh tokens and ends sessions, by the rules of [SessionList]. It raises no version.
 type SessionStore interface {
 	// IssueToken begins a session. At the policy's cap the oldest one ends. It returns ErrNotFound, ErrInactive or, for
-	// the policy, ErrInvalid. With an error of unknown outcome comes the grant that may have been stored: RotateToken tells, and where
-	// that returns ErrTokenInvalid, issue again.
+	// the policy, ErrInvalid. An error of unknown outcome is returned with the grant that may have been stored: RotateToken tells, and where that returns
+	// ErrTokenInvalid, issue again.
 	//
-	// A lock does not stand in its way, nor in the way of RotateToken and FindByToken: it guards the password against guessing, and
-	// anyone who knows a name can bring it about. The caller must have checked what lets this client in; a password is
-	// refused by [Authenticator] during the lock.
+	// A lock has no effect on it, nor on RotateToken and FindByToken: it guards the password against guessing, and anyone who knows a name can
+	// cause it. The caller must have authenticated the client; [Authenticator] refuses a password during the lock.
 	IssueToken(ctx context.Context, id ID, policy SessionPolicy) (Grant, error)
 
-	// RotateToken exchanges a token for the live one of its session: for a new one, if it is the live one itself; for the one that
-	// took its place, if that happened within the policy's grace, and then it stores nothing. It returns ErrTokenInvalid,
+	// RotateToken exchanges a token for the live one of its session: the live token for its successor; a token that was rotated within the policy's
+	// grace for the live one, and then it writes nothing. It returns ErrTokenInvalid,
 	// ErrTokenExpired, ErrInactive or, for the policy, ErrInvalid, and then changes nothing; or ErrTokenReused, and then has
 	// ended the session: see [SessionList.Rotate].
 	//
@@ -35,25 +33,24 @@ type SessionStore interface {
 	RevokeOtherSessions(ctx context.Context, id ID, keep SessionID) (*User, error)
 	RevokeSessions(ctx context.Context, id ID) (*User, error)
 
-	// RevokeMany does for many accounts, in one step, what RevokeSessions does for one. It returns what DeactivateMany returns.
+	// RevokeMany does for many accounts, in one statement, what RevokeSessions does for one. It returns what DeactivateMany returns.
 	RevokeMany(ctx context.Context, ids []ID) ([]ID, error)
 
-	// RevokeEverybody ends all sessions of the next accounts behind after, in the order of their IDs, visiting at most limit of
-	// them, in one bounded step. Called with Sweep.Next until Done, it ends every session that began before the first call. It
-	// returns ErrInvalid on the field "limit" unless that is 1 to 100,000.
+	// RevokeEverybody ends all sessions of the next accounts after an ID, in the order of their IDs, at most limit accounts. Called with Sweep.Next
+	// until Done, it ends every session that began before the first call. It returns ErrInvalid on the field "limit" unless that is 1 to 100,000.
 	RevokeEverybody(ctx context.Context, after ID, limit int) (Sweep, error)
 
 	// CountSessions returns the number of live sessions of all accounts. It visits every account.
 	CountSessions(ctx context.Context) (int, error)
 
-	// SweepSessions removes the expired entries of the next accounts behind after, in the order of their IDs, visiting at most
-	// limit of them, in one bounded step. Call it with Sweep.Next until Done. It returns ErrInvalid on the field "limit" unless
-	// that is 1 to 100,000. It saves space only: expired entries count for nothing, and go when an account comes to its cap.
+	// SweepSessions drops the expired entries of the next accounts after an ID, in the order of their IDs, at most limit accounts. Call it with
+	// Sweep.Next until Done. It returns ErrInvalid on the field "limit" unless that is 1 to 100,000. It saves space only: expired entries are
+	// ignored, and are dropped when an account reaches its cap.
 	SweepSessions(ctx context.Context, after ID, limit int) (Sweep, error)
 }
 
-// Grant is a refresh token to hand to the client, with what it belongs to. It has no account: that would be read and sent with
-// every rotation. FindByID and FindByToken return it to those who need it.
+// Grant is a refresh token for the client, with its account's ID and its session. It has no [User], which every rotation would have to read and send:
+// FindByID and FindByToken return that.
 type Grant struct {
 	UserID  ID
 	Session Session

@@ -15,8 +15,8 @@ import (
 // maxDecomposition is how many times more bytes a text can have when it is not in NFC (UAX #15, 9.1).
 const maxDecomposition = 3
 
-// cleanText checks what holds for every text that reaches the database: valid UTF-8 without control characters (NUL
-// above all, which PostgreSQL refuses), at most maxRunes code points in NFC, as varchar(n) counts them once the text is stored.
+// cleanText checks the rules for every text that reaches the database: valid UTF-8 without control characters (PostgreSQL refuses NUL), at most maxRunes
+// code points in NFC, as varchar(n) counts them in the stored text.
 func cleanText(field, text string, maxRunes int) error {
 	if isPrintableASCII(text) && len(text) <= maxRunes {
 		return nil
@@ -64,8 +64,8 @@ func foldUnicode(text string) string {
 	return text
 }
 
-// isPrintableASCII tells whether text has no characters but those from space to tilde. What cleanUnicode and foldUnicode make
-// of such a text is known beforehand. Most addresses are, and ParseEmail then takes a fifth of the time.
+// isPrintableASCII reports whether text has only characters from space to tilde. For such a text cleanUnicode and foldUnicode are not needed; most
+// addresses are such texts, and ParseEmail then takes a fifth of the time.
 func isPrintableASCII(text string) bool {
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] > '~' {
@@ -75,18 +75,17 @@ func isPrintableASCII(text string) bool {
 	return true
 }
 
-// isBlank tells whether nothing is to be seen where r is, though Unicode does not class it as white space: what is ignorable by
-// default (UAX #44), formatting, variation selectors, and the symbols that are drawn as nothing.
+// isBlank reports whether r is invisible, though Unicode does not class it as white space: default ignorable code points (UAX #44), format characters,
+// variation selectors, and two blank symbols.
 func isBlank(r rune) bool {
 	return isBlankSymbol(r) ||
 		r >= utf8.RuneSelf && unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, unicode.Cf)
 }
 
-// isBlankSymbol tells whether r is the Braille pattern without a dot or the musical null notehead.
+// isBlankSymbol reports whether r is the Braille pattern without a dot or the musical null notehead.
 func isBlankSymbol(r rune) bool { return r == '\u2800' || r == '\U0001d159' }
 
-// shortText returns a name or a label trimmed and in NFC. Empty means absent, and so does a text in which there is nothing to
-// be seen.
+// shortText returns a name or a label trimmed and in NFC. Empty means absent, and so does a text of invisible characters alone.
 func shortText(field, name string, maxRunes int) (string, error) {
 	if err := cleanText(field, name, maxRunes); err != nil {
 		return "", err

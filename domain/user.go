@@ -13,13 +13,12 @@ import (
 	"time"
 )
 
-// User is an account. It is made by [NewUser], which applies today's rules, or by [RestoreUser], which a store calls. It is
-// not safe for concurrent use.
+// User is an account. [NewUser] creates one by the current rules, and [RestoreUser], which a store calls, one as it was stored. It is not safe for
+// concurrent use.
 type User struct{ state UserState }
 
-// UserState is everything that is stored of an account, as plain values. Stores read and write it, tests compare it; all
-// other code has the methods of [User]. Zero values mean "absent". Times are UTC, in microseconds, as timestamptz holds
-// them.
+// UserState is everything that is stored of an account, as plain values. It is for stores and tests; other code uses the methods of [User]. Zero
+// values mean "absent". Times are UTC, in microseconds, as timestamptz holds them.
 type UserState struct {
 	ID                      ID
 	Email                   Email
@@ -77,8 +76,8 @@ func NewUser(r Registration, now time.Time) (*User, error) {
 	return u, nil
 }
 
-// RestoreUser returns an account as it was stored. It demands only what makes an account one, an ID, an address and a
-// username, so that no row becomes unreadable when a rule is tightened. It returns [ErrInvalid].
+// RestoreUser returns an account as it was stored. It requires only an ID, an address and a username, so that no row becomes unreadable when a rule
+// is tightened. It returns [ErrInvalid].
 func RestoreUser(s UserState) (*User, error) {
 	switch {
 	case s.ID.IsZero():
@@ -91,7 +90,7 @@ func RestoreUser(s UserState) (*User, error) {
 	return &User{s}, nil
 }
 
-// StoredTime returns t as a store keeps it: UTC, cut to microseconds. The zero time, which means "absent", stays zero.
+// StoredTime returns t as a store keeps it: UTC, truncated to microseconds. The zero time, which means "absent", stays zero.
 func StoredTime(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // State returns everything that is stored of the account. The list of sessions is shared: do not change it.
@@ -109,13 +108,13 @@ func (u *User) PendingEmail() Email { return u.state.PendingEmail }
 // Username returns the name in canonical form.
 func (u *User) Username() Username { return u.state.Username }
 
-// FirstName returns the first name, or "" if none is known.
+// FirstName returns the first name, or "" if there is none.
 func (u *User) FirstName() string { return u.state.FirstName }
 
-// LastName returns the last name, or "" if none is known.
+// LastName returns the last name, or "" if there is none.
 func (u *User) LastName() string { return u.state.LastName }
 
-// Phone returns the telephone number; the zero Phone if none is known.
+// Phone returns the telephone number; the zero Phone if there is none.
 func (u *User) Phone() Phone { return u.state.Phone }
 
 // PhoneVerifiedAt returns when the present telephone number was confirmed last; the zero time if it was not.
@@ -124,10 +123,10 @@ func (u *User) PhoneVerifiedAt() time.Time { return u.state.PhoneVerifiedAt }
 // HasPassword is false for an account whose owner can sign in by other means only; see [NoPassword].
 func (u *User) HasPassword() bool { return u.state.PasswordHash != NoPassword() }
 
-// IsActive tells whether the account may sign in.
+// IsActive reports whether the account may sign in.
 func (u *User) IsActive() bool { return u.state.Active }
 
-// IsVerified tells whether the present e-mail address was confirmed.
+// IsVerified reports whether the present e-mail address was confirmed.
 func (u *User) IsVerified() bool { return u.state.Verified }
 
 // LastLogin returns the time of the last sign-in; the zero time if there was none.
@@ -136,11 +135,10 @@ func (u *User) LastLogin() time.Time { return u.state.LastLogin }
 // FailedLoginAttempts returns the number of failed sign-ins since the last successful one.
 func (u *User) FailedLoginAttempts() int { return u.state.FailedLoginAttempts }
 
-// LockedUntil returns the end of the lock that failed sign-ins or an administrator brought about, be it past or to come; the zero
-// time if there is none.
+// LockedUntil returns the end of the last lock, by failed sign-ins or by an administrator, also when it is past; the zero time if there is none.
 func (u *User) LockedUntil() time.Time { return u.state.LockedUntil }
 
-// IsLocked tells whether a lock is in force.
+// IsLocked reports whether a lock is in force.
 func (u *User) IsLocked(now time.Time) bool { return u.state.LockedUntil.After(now) }
 
 // Sessions returns the live sessions, the oldest first.
@@ -158,26 +156,26 @@ func (u *User) FindSession(token RefreshToken, now time.Time) (Session, error) {
 // MaxVersion is the greatest version of an account. The next one is 1.
 const MaxVersion = math.MaxInt64 - 1
 
-// Version returns a number that rises by one with every stored change of what people edit: see [Repository].
+// Version returns the version for optimistic locking, which rises by one with every stored edit: see [Repository].
 func (u *User) Version() int64 { return u.state.Version }
 
-// CreatedAt returns when the account was made.
+// CreatedAt returns when the account was created.
 func (u *User) CreatedAt() time.Time { return u.state.CreatedAt }
 
 // UpdatedAt returns when the account was last changed.
 func (u *User) UpdatedAt() time.Time { return u.state.UpdatedAt }
 
-// ExpectVersion returns [ErrConflict] unless the account is at the given version. In the closure of an Update it makes an
-// edit that began with an earlier read, such as a form's, fail if the account was edited since.
+// ExpectVersion returns [ErrConflict] unless the account is at the given version. In the closure of an Update it makes an edit fail if the account was
+// edited since it was read for that edit, as for a form.
 func (u *User) ExpectVersion(version int64) error {
 	if u.state.Version != version {
-		return &Error{Kind: ErrConflict, Field: "version", Reason: "the account was changed meanwhile"}
+		return &Error{Kind: ErrConflict, Field: "version", Reason: "the account was changed concurrently"}
 	}
 	return nil
 }
 
-// ChangeEmail sets another address, which is not verified. It is for administrators: owners ask for a change by RequestEmail. A link
-// that was sent to the old address confirms nothing any more: all that is pending is dropped. The same address changes nothing. It
+// ChangeEmail sets another address, which is not verified. It is for administrators: owners request a change by RequestEmail. The pending address,
+// one-time tokens and code are dropped, so that no link that was sent to the old address is valid any more. The same address changes nothing. It
 // returns [ErrInvalid] for the zero Email.
 func (u *User) ChangeEmail(email Email) error {
 	if email.IsZero() {
@@ -191,9 +189,9 @@ func (u *User) ChangeEmail(email Email) error {
 	return nil
 }
 
-// RequestEmail makes an address pending: it replaces the present one, which stays in force until then, when a token that was sent to
-// it is used (see [CredentialStore.IssueVerification]). An earlier verification token is dropped. It returns [ErrInvalid] for the zero
-// Email and for the present address.
+// RequestEmail makes an address pending. It replaces the present one once a token that was sent to it is used (see
+// [CredentialStore.IssueVerification]). An earlier verification token is dropped. It returns [ErrInvalid] for the zero Email and for the present
+// address.
 func (u *User) RequestEmail(email Email) error {
 	switch {
 	case email.IsZero():
@@ -206,7 +204,7 @@ func (u *User) RequestEmail(email Email) error {
 	return nil
 }
 
-// CancelEmail gives up a pending address, and drops the token that was sent to it. Where none is pending it changes nothing.
+// CancelEmail drops a pending address, and the token that was sent to it. Where none is pending it changes nothing.
 func (u *User) CancelEmail() {
 	if !u.state.PendingEmail.IsZero() {
 		u.state.PendingEmail = Email{}
@@ -234,8 +232,8 @@ func (u *User) Rename(first, last string) error {
 	return nil
 }
 
-// ChangePhone sets another telephone number, which is not confirmed; the zero Phone removes it. A code that was sent to the old one
-// confirms nothing any more. The same number changes nothing.
+// ChangePhone sets another telephone number, which is not confirmed; the zero Phone removes it. A code that was sent to the old one is dropped. The
+// same number changes nothing.
 func (u *User) ChangePhone(phone Phone) {
 	if phone != u.state.Phone {
 		u.state.Phone, u.state.PhoneVerifiedAt = phone, time.Time{}
@@ -243,7 +241,7 @@ func (u *User) ChangePhone(phone Phone) {
 	}
 }
 
-// Verify records that the present e-mail address was confirmed. A pending one stays pending, and so does its token.
+// Verify marks the present e-mail address as verified. A pending one stays pending, and its token stays valid.
 func (u *User) Verify() {
 	u.state.Verified = true
 	if u.state.PendingEmail.IsZero() {
@@ -254,15 +252,15 @@ func (u *User) Verify() {
 // Activate allows the account to sign in.
 func (u *User) Activate() { u.state.Active = true }
 
-// Deactivate forbids the account to sign in, ends all its sessions and drops all that is pending, so that nothing that was sent before
-// counts after a reactivation.
+// Deactivate forbids the account to sign in, ends all its sessions and drops the pending address, one-time tokens and code, so that none of them is
+// valid after a reactivation.
 func (u *User) Deactivate() {
 	u.state.Active = false
 	u.state.Sessions = nil
 	u.dropPending()
 }
 
-// signedIn is what a store does when it records a sign-in.
+// signedIn changes the account as a store does when it records a sign-in.
 func (u *User) signedIn(at time.Time, better PasswordHash) {
 	u.state.FailedLoginAttempts, u.state.LockedUntil = 0, time.Time{}
 	u.state.LastLogin, u.state.UpdatedAt = at, at
@@ -287,8 +285,8 @@ func (u *User) dropVerification() {
 	u.state.VerificationToken, u.state.VerificationTokenExpiry = TokenDigest{}, time.Time{}
 }
 
-// Public yields what the world may know of the account, by the names and in the order that programs may rely on: no hash, no
-// digests, and of its sessions how many are live at now. A value is an [ID], an [Email], a [Username], a [Phone], a string, a bool,
+// Public yields the fields of the account that are no secrets, with names and in an order that programs may rely on: no hash, no digests, and of its
+// sessions how many are live at now. A value is an [ID], an [Email], a [Username], a [Phone], a string, a bool,
 // an int, an int64 or a time in UTC; or nil for what is absent.
 func (u *User) Public(now time.Time) iter.Seq2[string, any] {
 	s := u.state
@@ -313,11 +311,11 @@ func (u *User) Public(now time.Time) iter.Seq2[string, any] {
 	}
 }
 
-// MarshalJSON writes an object of what [User.Public] yields at present. What is absent is null; times are RFC 3339.
+// MarshalJSON writes an object of what [User.Public] yields for the current time. Absent values are null; times are RFC 3339.
 func (u User) MarshalJSON() ([]byte, error) {
 	var object bytes.Buffer
 	encoder := json.NewEncoder(&object)
-	encoder.SetEscapeHTML(false) // that is for the encoder to decide that the account is part of
+	encoder.SetEscapeHTML(false) // the outer encoder decides that
 	separator := "{"
 	for name, value := range u.Public(time.Now()) {
 		object.WriteString(separator + `"` + name + `":`)
@@ -339,10 +337,9 @@ func orNil[V comparable](value V) any {
 	return value
 }
 
-// The methods below are those of a User and not of a pointer to one, so that a copy tells nothing more either: fmt prints
-// the unexported fields of what has no such method.
+// The methods below have a value receiver, so that a copy is redacted too: fmt prints the unexported fields of a value without such a method.
 
-// String returns the ID, so that an account in a log message tells nothing more.
+// String returns the ID, so that an account in a log message reveals nothing else.
 func (u User) String() string { return "user " + u.state.ID.String() }
 
 // Format writes what String returns, for every verb.

@@ -17,10 +17,8 @@ const (
 // are not distinguished. The zero Username means "absent"; Usernames are comparable.
 type Username struct{ canonical string }
 
-// ParseUsername returns the canonical form of a name of 3 to 50 code points. A name holds no white space, no "@" (it
-// would read as an e-mail address) and is not in the form of a UUID or of an international telephone number (it would read as
-// one). It returns [ErrInvalid] on
-// the field "username".
+// ParseUsername returns the canonical form of a name of 3 to 50 code points. So that an identifier is unambiguous, a name has no white space and no
+// "@", and is not in the form of a UUID or of an international telephone number. It returns [ErrInvalid] on the field "username".
 func ParseUsername(text string) (Username, error) {
 	username, err := LookupUsername(text)
 	if err != nil {
@@ -32,8 +30,8 @@ func ParseUsername(text string) (Username, error) {
 	return username, nil
 }
 
-// LookupUsername is ParseUsername for finding an account, not for making one: it also takes a name of fewer than 3
-// code points, which an account from before that rule, or from another system, may have.
+// LookupUsername is ParseUsername for finding an account, not for creating one: it also takes a name of fewer than 3 code points, which an imported
+// account may have.
 func LookupUsername(text string) (Username, error) {
 	const field = "username"
 	text = strings.TrimSpace(text)
@@ -71,7 +69,7 @@ func RestoreUsername(stored string) (Username, error) {
 	return Username{stored}, nil
 }
 
-// IsZero tells whether the name is absent.
+// IsZero reports whether the name is absent.
 func (u Username) IsZero() bool { return u.canonical == "" }
 
 // String returns the canonical form, or "" for the zero Username.

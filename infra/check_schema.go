@@ -41,7 +41,7 @@ func (s *Store) CheckSchema(ctx context.Context, without ...string) error {
 	})
 	switch {
 	case !errors.Is(err, errDone):
-		return wrap(op, s.classified(ctx, err))
+		return s.failure(ctx, op, err)
 	case len(problems) > 0:
 		return wrap(op, &domain.Error{Kind: domain.ErrDrift, Reason: strings.Join(problems, "; ")})
 	}
@@ -50,13 +50,6 @@ func (s *Store) CheckSchema(ctx context.Context, without ...string) error {
 
 // errDone rolls a transaction back that has done its work.
 var errDone = errors.New("done")
-
-func (r *repository) classified(ctx context.Context, err error) error {
-	if domain.KindOf(err) != "" {
-		return err
-	}
-	return r.failure(ctx, "compare", err)
-}
 
 // part is something that a table has: a column, a check, a unique index, a foreign key or a trigger.
 type part struct{ table, kind, name, definition string }

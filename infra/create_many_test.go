@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 	"sync"
 	"testing"
@@ -259,10 +260,10 @@ func TestExport(t *testing.T) {
 			}))
 		}
 		createMany(t, store, users...)
-		for _, withHashes := range []bool{false, true} {
+		for withHashes, export := range map[bool]func(context.Context) iter.Seq2[*domain.User, error]{false: store.Export, true: store.ExportWithHashes} {
 			var last time.Time
 			seen := make(map[domain.ID]bool)
-			for u, err := range store.Export(t.Context(), withHashes) {
+			for u, err := range export(t.Context()) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -279,7 +280,7 @@ func TestExport(t *testing.T) {
 				t.Errorf("%d accounts; want %d", len(seen), len(users))
 			}
 		}
-		for _, err := range store.Export(t.Context(), false) {
+		for _, err := range store.Export(t.Context()) {
 			if err != nil {
 				t.Error(err)
 			}
@@ -287,7 +288,7 @@ func TestExport(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		for _, err := range store.Export(ctx, false) {
+		for _, err := range store.Export(ctx) {
 			if !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
@@ -297,7 +298,7 @@ func TestExport(t *testing.T) {
 		}
 		var malformed *domain.Malformed
 		exported := 0
-		for _, err := range store.Export(t.Context(), true) {
+		for _, err := range store.ExportWithHashes(t.Context()) {
 			switch {
 			case err == nil:
 				exported++

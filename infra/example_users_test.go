@@ -362,7 +362,7 @@ func ExampleStore_Purge() {
 
 func ExampleStore_Export() {
 	store, _ := registered("ana", "bob")
-	for u, err := range store.Export(ctx, false) { // true: with the password hashes, which are secrets
+	for u, err := range store.Export(ctx) { // without password hashes
 		if errors.As(err, new(*domain.Malformed)) {
 			continue // a row that another program wrote badly; the others follow
 		}
@@ -372,6 +372,15 @@ func ExampleStore_Export() {
 	// Output:
 	// ana@example.org
 	// bob@example.org
+}
+
+func ExampleStore_ExportWithHashes() {
+	store, _ := registered("ana")
+	for u, err := range store.ExportWithHashes(ctx) {
+		check(err)
+		fmt.Println(u.Email(), u.State().PasswordHash.IsZero())
+	}
+	// Output: ana@example.org false
 }
 
 func ExampleStore_ExportIdentities() {

@@ -11,13 +11,22 @@ import (
 // exportPage is how many accounts one statement of an export reads: few enough to be small beside the program itself.
 const exportPage = 1000
 
-// Export returns all accounts, the oldest first. It reads them page by page, by keyset, so that it takes the same memory for
-// any number of them; accounts that are made or deleted meanwhile may or may not be among them, and no other is left out or
-// returned twice. The users have no token digests, and their password hashes only if withHashes is true: those are secrets.
+// Export returns all accounts, the oldest first, without password hashes and token digests. It reads them page by page, by keyset, so that it takes
+// the same memory for any number of them; accounts that are created or deleted meanwhile may or may not be among them, and no other is left out or
+// returned twice.
 //
 // For a row that is not in the form of an account it returns a [domain.Malformed] as the error, and goes on. Any other error ends it: that of
 // ctx, or [domain.ErrUnavailable].
-func (r *repository) Export(ctx context.Context, withHashes bool) iter.Seq2[*domain.User, error] {
+func (r *repository) Export(ctx context.Context) iter.Seq2[*domain.User, error] {
+	return r.export(ctx, false)
+}
+
+// ExportWithHashes is Export with the password hashes, which are secrets.
+func (r *repository) ExportWithHashes(ctx context.Context) iter.Seq2[*domain.User, error] {
+	return r.export(ctx, true)
+}
+
+func (r *repository) export(ctx context.Context, withHashes bool) iter.Seq2[*domain.User, error] {
 	const op = "export users"
 	return func(yield func(*domain.User, error) bool) {
 		query := domain.ListQuery{Order: domain.OrderCreated, Limit: exportPage}

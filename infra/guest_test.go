@@ -503,7 +503,7 @@ func TestIsolationLevelsByProcesses(t *testing.T) {
 		processes = 16
 	}
 	if address := os.Getenv("ISOLATION_TEST_URL"); address != "" {
-		store, err := postgres.OpenPool(t.Context(), address, postgres.Pool{MaxOpen: 2})
+		store, err := postgres.OpenWithPool(t.Context(), address, postgres.Pool{MaxOpen: 2})
 		if err != nil {
 			t.Fatal(err)
 		}

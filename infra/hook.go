@@ -22,7 +22,7 @@ import (
 // transaction.
 type Hook func(ctx context.Context, tx *Tx, event domain.Event) error
 
-// WithHook has a hook called for each change that has an event of one of the kinds, or of any kind if none is named. Several hooks are
+// WithHook calls a hook for each change that has an event of one of the kinds, or of any kind if none is named. Several hooks are
 // called in their order.
 //
 // A change that no hook listens to costs what it does without hooks. Another one takes a transaction of its own (BEGIN, the
@@ -41,16 +41,16 @@ func (h chosenHook) wants(kind domain.EventKind) bool {
 	return len(h.kinds) == 0 || slices.Contains(h.kinds, kind)
 }
 
-// change is what a statement means to the hooks. Each method names its own where it runs its statement; nil stands for one that has
-// no event, such as the change of a name.
+// change is the kinds of event that a statement can have. Each method names its own where it runs its statement; nil stands for a statement
+// without an event, such as the change of a name.
 type change struct {
 	kinds []domain.EventKind // that it can have
 
-	// of tells the kind from the account after the change; nil for the only one of kinds.
+	// of returns the kind, by the account after the change; nil for the only one of kinds.
 	of func(after *domain.User, now time.Time) domain.EventKind
 
-	// compared says that the kinds follow from the account before and after. It is read, and locked, by the argument of the statement that is that
-	// many from the end, in the column.
+	// compared is not 0 where the kinds follow from the account before and after. The account is read and locked by its value in column, which is the
+	// argument of the statement at that place, counted from the end.
 	compared int
 	column   string
 }
@@ -179,16 +179,24 @@ func (e hookError) Unwrap() error { return e.error }
 
 func isOfHook(err error) bool { return errors.As(err, new(hookError)) }
 
-// changeOne is one for a statement that changes an account, and tells the hooks.
+// changeOne is one for a statement that changes an account, and calls the hooks.
 func (r *repository) changeOne(ctx context.Context, op string, what *change, query string, args ...any) (*domain.User, error) {
+	return r.changeFrom(ctx, op, what, nil, query, args...)
+}
+
+// changeFrom is changeOne for an account that was read already, at the version that the statement requires. Without one it is read here, where
+// the event depends on it.
+func (r *repository) changeFrom(
+	ctx context.Context, op string, what *change, read *domain.User, query string, args ...any,
+) (*domain.User, error) {
 	if !r.listened(what) {
 		return r.one(ctx, op, query, args...)
 	}
 	var changed *domain.User
 	err := r.nested(ctx, func(tx *Tx) (err error) {
 		changed = nil // of an attempt that is repeated
-		var before *domain.User
-		if what.compared > 0 {
+		before := read
+		if before == nil && what.compared > 0 {
 			before, err = tx.one(ctx, op, tx.texts.lock[what.column], args[len(args)-what.compared])
 			if err != nil || before == nil {
 				return err
@@ -198,7 +206,7 @@ func (r *repository) changeOne(ctx context.Context, op string, what *change, que
 		if err != nil || changed == nil {
 			return err
 		}
-		return tx.tellChange(ctx, op, what, before, changed)
+		return tx.notifyChange(ctx, op, what, before, changed)
 	})
 	if err != nil {
 		return nil, err
@@ -206,7 +214,7 @@ func (r *repository) changeOne(ctx context.Context, op string, what *change, que
 	return changed, nil
 }
 
-func (t *Tx) tellChange(ctx context.Context, op string, what *change, before, after *domain.User) error {
+func (t *Tx) notifyChange(ctx context.Context, op string, what *change, before, after *domain.User) error {
 	kinds := what.kinds[:1]
 	switch {
 	case what.of != nil:
@@ -224,7 +232,7 @@ func (t *Tx) tellChange(ctx context.Context, op string, what *change, before, af
 	return nil
 }
 
-// changeRow is execute for a statement that changes the account of an ID, or what belongs to it, and tells the hooks.
+// changeRow is execute for a statement that changes the account of an ID, or what belongs to it, and calls the hooks.
 func (r *repository) changeRow(ctx context.Context, op string, what *change, id domain.ID, query string, args ...any) (int64, error) {
 	if !r.listened(what) {
 		return r.execute(ctx, op, query, args...)
@@ -247,7 +255,7 @@ func (r *repository) changeRow(ctx context.Context, op string, what *change, id 
 	return n, nil
 }
 
-// changeIDs runs a statement that returns the IDs of the accounts that it has changed, and tells the hooks of each.
+// changeIDs runs a statement that returns the IDs of the accounts that it has changed, and calls the hooks for each.
 func (r *repository) changeIDs(ctx context.Context, op string, what *change, query string, args ...any) ([]domain.ID, error) {
 	if !r.listened(what) {
 		return collect(ctx, r, op, query, args, scanID)
@@ -257,7 +265,7 @@ func (r *repository) changeIDs(ctx context.Context, op string, what *change, que
 		if ids, err = collect(ctx, &tx.repository, op, query, args, scanID); err != nil {
 			return err
 		}
-		return tx.tellAll(ctx, op, what, ids)
+		return tx.notifyAll(ctx, op, what, ids)
 	})
 	if err != nil {
 		return nil, err
@@ -288,7 +296,7 @@ func (r *repository) changeListed(ctx context.Context, op string, what *change, 
 			if before[id] == nil || after[id] == nil { // not in the form of an account
 				err = tx.notify(ctx, op, what.kinds[0], id)
 			} else {
-				err = tx.tellChange(ctx, op, what, before[id], after[id])
+				err = tx.notifyChange(ctx, op, what, before[id], after[id])
 			}
 			if err != nil {
 				return err
@@ -317,7 +325,7 @@ func (t *Tx) listed(ctx context.Context, op, query, list string) (map[domain.ID]
 	return all, err
 }
 
-func (t *Tx) tellAll(ctx context.Context, op string, what *change, ids []domain.ID) error {
+func (t *Tx) notifyAll(ctx context.Context, op string, what *change, ids []domain.ID) error {
 	for _, id := range ids {
 		if err := t.notify(ctx, op, what.kinds[0], id); err != nil {
 			return err

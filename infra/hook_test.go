@@ -279,7 +279,7 @@ func kinds(kinds ...domain.EventKind) []domain.EventKind { return kinds }
 // readers are the methods of a store that change no account, and those that lead to others.
 var readers = []string{
 	"FindByID", "FindByIDs", "FindByEmails", "FindByUsernames", "FindByEmail", "FindByUsername", "FindByPhone", "FindByIdentity", "FindByToken", "ExistsByEmail", "ExistsByUsername",
-	"List", "Count", "Identities", "Sessions", "CountSessions", "Now", "Export", "ExportIdentities",
+	"List", "Count", "Identities", "Sessions", "CountSessions", "Now", "Export", "ExportWithHashes", "ExportIdentities",
 	"Close", "DB", "Schema", "Position", "InTx", "WithTx", "Health", "Migrate", "Migrations", "CheckMigrations", "CheckSchema",
 }
 

@@ -128,6 +128,10 @@ func (r *repository) replace(ctx context.Context, read, state domain.UserState) 
 		}
 		return same, err
 	}
+	before, err := domain.RestoreUser(read)
+	if err != nil {
+		return nil, err
+	}
 	update := sql.Dialect(r.dialect.name).Update(usersTable).Schema(r.builderSchema())
 	for i, name := range names {
 		update.Set(name, values[i])
@@ -138,32 +142,11 @@ func (r *repository) replace(ctx context.Context, read, state domain.UserState) 
 	query, args := update.Set(user.FieldUpdatedAt, r.present()).
 		Where(sql.And(sql.EQ(user.FieldID, read.ID.UUID()), sql.EQ(user.FieldVersion, read.Version))).
 		Returning(columnNames()...).Query()
-	after, err := r.storeEdit(ctx, op, read, query, args)
+	after, err := r.changeFrom(ctx, op, updated, before, query, args...)
 	if err == nil && after == nil {
 		return nil, wrap(op, conflict())
 	}
 	return after, err
-}
-
-// storeEdit runs the statement of an edit, which holds the version that was read, and tells the hooks what was edited.
-func (r *repository) storeEdit(ctx context.Context, op string, read domain.UserState, query string, args []any) (after *domain.User, err error) {
-	if !r.listened(updated) {
-		return r.one(ctx, op, query, args...)
-	}
-	before, err := domain.RestoreUser(read)
-	if err != nil {
-		return nil, err
-	}
-	err = r.nested(ctx, func(tx *Tx) (err error) {
-		if after, err = tx.one(ctx, op, query, args...); err != nil || after == nil {
-			return err
-		}
-		return tx.tellChange(ctx, op, updated, before, after)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return after, nil
 }
 
 // SetEmail implements [domain.UserWriter].

@@ -141,7 +141,7 @@ func openStore(ctx context.Context, driver, address string, pool int, replicas .
 	if len(replicas) > 0 {
 		options = append(options, postgres.WithReplicas(replicas...))
 	}
-	return postgres.OpenPool(ctx, address, postgres.Pool{MaxOpen: pool}, options...)
+	return postgres.OpenWithPool(ctx, address, postgres.Pool{MaxOpen: pool}, options...)
 }
 
 // work is a process of workers.

@@ -1,13 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/csv"
-	"errors"
 	"fmt"
-	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,114 +29,27 @@ accounts user export --format csv --with-hashes >users.csv`
 	return c
 }
 
-// export prints every account as the other commands do. It holds some of them at a time.
+// export prints every account, and says which were left out.
 func (p *program) export(ctx context.Context, store *infra.Store, format bulk.Format, withHashes bool) error {
-	var lines bytes.Buffer
-	comma := csv.NewWriter(&lines)
-	now := time.Now()
-	if format == bulk.CSV {
-		_ = comma.Write(names(exportRecord(new(domain.User), now, withHashes, true))) // a buffer takes everything
-	}
-	batch := make([]*domain.User, 0, 500)
-	skipped, unlinked := 0, 0
-	printBatch := func() error {
-		var links map[domain.ID][]domain.LinkedIdentity
-		if format == bulk.JSONLines && len(batch) > 0 { // in CSV there is no place for them
-			var left []*domain.Malformed
-			var err error
-			if links, left, err = store.ExportIdentities(ctx, batch); err != nil {
-				return err
-			}
-			for _, malformed := range left {
-				p.reportMalformed(malformed)
-				unlinked++
-			}
-		}
-		for _, user := range batch {
-			r := exportRecord(user, now, withHashes, format == bulk.CSV || !user.PhoneVerifiedAt().IsZero())
-			if format == bulk.CSV {
-				_ = comma.Write(cells(r))
-				continue
-			}
-			if linked := links[user.ID()]; len(linked) > 0 {
-				identities := make([]record, len(linked))
-				for i, link := range linked {
-					identities[i] = record{
-						{"issuer", link.Identity.Issuer()}, {"subject", link.Identity.Subject()},
-						{"created_at", link.CreatedAt}, {"last_used_at", orNull(link.LastUsedAt)},
-					}
-				}
-				r = append(r, field{"identities", identities})
-			}
-			if err := writeJSON(&lines, r); err != nil {
-				return err
-			}
-		}
-		batch = batch[:0]
-		comma.Flush()
-		err := p.write(lines.Bytes())
-		lines.Reset()
+	exported, err := bulk.Export(ctx, store, resultWriter{p.output}, bulk.ExportOptions{Format: format, WithHashes: withHashes, Malformed: p.reportMalformed})
+	switch {
+	case err != nil:
 		return err
+	case exported.Malformed > 0:
+		return &domain.Error{Kind: domain.ErrInvalid, Reason: fmt.Sprintf("%d of the accounts were left out; the lines above say why", exported.Malformed)}
+	case exported.MalformedIdentities > 0:
+		return &domain.Error{Kind: domain.ErrInvalid, Reason: fmt.Sprintf("%d of the identities were left out; the lines above say why", exported.MalformedIdentities)}
 	}
-	for user, err := range store.Export(ctx, withHashes) {
-		var malformed *domain.Malformed
-		if errors.As(err, &malformed) {
-			p.reportMalformed(malformed)
-			skipped++
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if batch = append(batch, user); len(batch) == cap(batch) {
-			if err := printBatch(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := printBatch(); err != nil || skipped+unlinked == 0 {
-		return err
-	}
-	if skipped == 0 {
-		return &domain.Error{Kind: domain.ErrInvalid, Reason: fmt.Sprintf("%d of the identities were left out; the lines above say why", unlinked)}
-	}
-	return &domain.Error{Kind: domain.ErrInvalid, Reason: fmt.Sprintf("%d of the accounts were left out; the lines above say why", skipped)}
+	return nil
 }
 
-// exportRecord is an account as the other commands print it, with what they leave out, but for its sessions, of which there is none in an export. It is
-// the one place where a hash is printed.
-func exportRecord(u *domain.User, now time.Time, withHash, withPhoneVerified bool) record {
-	r := userRecord(u, now)
-	r[slices.IndexFunc(r, func(f field) bool { return f.name == "sessions" })].value = 0
-	if withPhoneVerified {
-		phone := slices.IndexFunc(r, func(f field) bool { return f.name == "phone" })
-		r = slices.Insert(r, phone+1, field{"phone_verified_at", orNull(u.PhoneVerifiedAt())})
-	}
-	if withHash {
-		r = append(r, field{"hashed_password", u.State().PasswordHash.Stored()})
-	}
-	return r
-}
+// resultWriter writes results.
+type resultWriter struct{ output }
 
-func names(r record) []string {
-	list := make([]string, len(r))
-	for i, f := range r {
-		list[i] = f.name
+// Write implements [io.Writer].
+func (w resultWriter) Write(lines []byte) (int, error) {
+	if err := w.write(lines); err != nil {
+		return 0, err
 	}
-	return list
-}
-
-// cells returns the values as CSV has them: what is absent is empty.
-func cells(r record) []string {
-	list := make([]string, len(r))
-	for i, f := range r {
-		switch v := f.value.(type) {
-		case nil:
-		case time.Time:
-			list[i] = v.Format(time.RFC3339Nano)
-		default:
-			list[i] = fmt.Sprint(v)
-		}
-	}
-	return list
+	return len(lines), nil
 }

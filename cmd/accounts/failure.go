@@ -67,7 +67,7 @@ func explain(err error) (domain.Kind, string) {
 	if kind := domain.KindOf(err); kind != "" {
 		return kind, err.Error()
 	}
-	return domain.ErrUnavailable, fmt.Sprintf("unexpected failure (%T) %v", rootCause(err), err)
+	return domain.ErrInternal, fmt.Sprintf("unexpected failure (%T)", rootCause(err))
 }
 
 func rootCause(err error) error {

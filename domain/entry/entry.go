@@ -1,13 +1,13 @@
-// Package entry has the form in which an account's sessions are stored: each is a string in the JSON array refresh_tokens. Applications do
-// not need it. A store whose statements look into the array does, and so does a report that somebody writes in SQL.
+// Package entry has the stored form of an account's sessions: each is a string in the JSON array refresh_tokens. It is for stores whose statements read
+// the array, and for reports in SQL; applications do not need it.
 //
 // An entry is the text
 //
 //	session.expires.digest.rotated.absolute.issued.links.label
 //
-// session is the session's id; digest is that of its live token; the times are as [Time] writes them; links are the rotations that may
-// still be within their grace interval, the earliest first, of 31 characters each: the end of the interval and the salt in base64url;
-// label is what the application called the session, whatever it contains.
+// session is the session's id; digest is that of its live token; the times are as [Time] writes them; links are the rotations that may still be within
+// their grace interval, the earliest first, of 31 characters each: the end of the interval and the salt in base64url; label is the session's label, which
+// may contain dots.
 package entry
 
 import (
@@ -44,7 +44,7 @@ const (
 	MaxLinks = 16
 	// SaltBytes is the length of a link's salt.
 	SaltBytes = 16
-	// MaxMillis is the last time that an entry can hold, 36^9 - 1: in the year 5188.
+	// MaxMillis is the last time that an entry can hold, 36^9 - 1, in the year 5188.
 	MaxMillis = 101_559_956_668_415
 
 	timeBase = 36
@@ -52,7 +52,7 @@ const (
 
 var base64url = base64.RawURLEncoding.Strict()
 
-// Terms are what a live token and its entry both hold of a session. Times are Unix milliseconds, from 0 to [MaxMillis].
+// Terms are the part of a session that its live token and its entry both hold. Times are Unix milliseconds, from 0 to [MaxMillis].
 type Terms struct {
 	Issued, Absolute int64 // of the session
 	Rotated, Expires int64 // of the token
@@ -60,23 +60,23 @@ type Terms struct {
 	Label            string
 }
 
-// Link is a rotation: the token that was retired then leads to its successor with the salt, until its grace interval ends.
+// Link is a rotation: until its grace interval ends, the successor of the retired token can be derived with the salt.
 type Link struct {
 	End  int64
 	Salt string // [SaltBytes] of them, random
 }
 
-// Entry is one string of the array, taken apart.
+// Entry is one string of the array, parsed.
 type Entry struct {
 	Session, Digest string
 	Terms
 }
 
-// Time returns a time as entries hold it: Unix milliseconds, cut and not rounded, as nine lower-case digits in base 36, so that times
-// compare as their texts do, byte by byte. Times before 1970 give the first and times after 5188 the last such text.
+// Time returns a time as entries hold it: Unix milliseconds, truncated, as nine lower-case digits in base 36, so that times compare as their texts do, byte
+// by byte. Times before 1970 are written as the first, and times after 5188 as the last such text.
 func Time(t time.Time) string { return formatTime(Clamp(t.UnixMilli())) }
 
-// Clamp returns the time that is nearest among those that an entry can hold.
+// Clamp returns the nearest time that an entry can hold.
 func Clamp(millis int64) int64 { return min(max(millis, 0), MaxMillis) }
 
 func formatTime(millis int64) string {
@@ -103,7 +103,7 @@ func (e Entry) Text() string {
 	return b.String()
 }
 
-// Parse returns false for a string that is not in the form of an entry, such as one written by hand.
+// Parse returns false for a string that is not in the form of an entry.
 func Parse(text string) (Entry, bool) {
 	if len(text) <= linksAt {
 		return Entry{}, false

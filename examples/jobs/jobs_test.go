@@ -122,7 +122,7 @@ func TestNoMailWithoutAnAccountAndNoAccountWithoutAMail(t *testing.T) {
 	}
 
 	received, registered := mails.received(), 0
-	for user, err := range store.Export(t.Context(), false) {
+	for user, err := range store.Export(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -47,10 +47,8 @@ func failure(doing string, err error) error {
 	case len(f.Code) == 5 && f.Code[:2] == "22":
 		refused.Reason = "a value does not fit (SQLSTATE " + f.Code + ")"
 	}
-	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, ended) {
-			refused.Reason, refused.Cause = ended.Error(), ended
-		}
+	if ended := fault.ContextError(err); ended != nil {
+		refused.Reason, refused.Cause = ended.Error(), ended
 	}
 	return fmt.Errorf("%s: %w", doing, &databaseError{refused, f.Code})
 }

@@ -34,14 +34,14 @@ const (
 )
 
 const insert = "INSERT INTO %s (" + accountevent.FieldAccountID + ", " + accountevent.FieldKind + ", " + accountevent.FieldOccurredAt + ", " +
-	accountevent.FieldRequestID + ", " + accountevent.FieldClient + ", " + accountevent.FieldActor + ") VALUES (?, ?, ?, ?, ?, ?)"
+	accountevent.FieldRequestID + ", " + accountevent.FieldClient + ", " + accountevent.FieldActor + ") VALUES (?, ?, ?, nullif(?, ''), nullif(?, ''), nullif(?, ''))"
 
 // Hook returns the hook that writes the trail, for [infra.WithHook]. The entries of one account are in the order of its changes.
 func Hook(options Options) infra.Hook {
 	return func(ctx context.Context, tx *infra.Tx, event domain.Event) error {
 		_, err := tx.Exec(ctx, "record event", fmt.Sprintf(insert, tx.Table(accountevent.Table)),
 			event.UserID.UUID(), string(event.Kind), event.At, fitting(event.Origin.RequestID, maxRequestID),
-			orNull(options.client(event.Origin.Client)), fitting(event.Origin.Actor, maxActor))
+			options.client(event.Origin.Client), fitting(event.Origin.Actor, maxActor))
 		return err
 	}
 }
@@ -67,17 +67,10 @@ func (o Options) client(address netip.Addr) string {
 }
 
 // fitting returns a text as the databases take it: valid UTF-8 without NUL, and not too long.
-func fitting(text string, most int) any {
+func fitting(text string, most int) string {
 	text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 	if utf8.RuneCountInString(text) > most {
 		text = string([]rune(text)[:most])
-	}
-	return orNull(text)
-}
-
-func orNull(text string) any {
-	if text == "" {
-		return nil
 	}
 	return text
 }
@@ -127,8 +120,8 @@ func List(ctx context.Context, store *infra.Store, query Query) (entries []Entry
 		return tx.Query(ctx, op, text+" ORDER BY id LIMIT ?", append(args, query.Limit), func(rows infra.Rows) error {
 			e := Entry{UserID: query.UserID}
 			var kind string
-			err := rows.Scan(&e.ID, &kind, (*timestamp)(&e.At), &e.RequestID, &e.Client, &e.Actor)
-			e.Kind = domain.EventKind(kind)
+			err := rows.Scan(&e.ID, &kind, &e.At, &e.RequestID, &e.Client, &e.Actor)
+			e.Kind, e.At = domain.EventKind(kind), domain.StoredTime(e.At)
 			entries = append(entries, e)
 			return err
 		})
@@ -137,19 +130,6 @@ func List(ctx context.Context, store *infra.Store, query Query) (entries []Entry
 		return nil, err
 	}
 	return entries, nil
-}
-
-// timestamp is the destination of a column that drivers return as a time.
-type timestamp time.Time
-
-// Scan implements [database/sql.Scanner].
-func (t *timestamp) Scan(value any) error {
-	at, ok := value.(time.Time)
-	if !ok {
-		return fmt.Errorf("is a %T, not a time", value)
-	}
-	*t = timestamp(domain.StoredTime(at))
-	return nil
 }
 
 // maxBatch bounds one step of a retention.

@@ -315,7 +315,7 @@ func TestSpreadsheets(t *testing.T) {
 				t.Errorf("%s: %+v, %v; want %+v", name, summary, refusals, want)
 			}
 		}
-		for u, err := range store.Export(t.Context(), false) {
+		for u, err := range store.Export(t.Context()) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -477,7 +477,7 @@ func TestRoundTrip(t *testing.T) {
 func export(t *testing.T, store *infra.Store) []domain.UserState {
 	t.Helper()
 	var states []domain.UserState
-	for u, err := range store.Export(t.Context(), true) {
+	for u, err := range store.ExportWithHashes(t.Context()) {
 		if err != nil {
 			t.Fatal(err)
 		}

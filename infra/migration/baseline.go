@@ -19,7 +19,7 @@ func (r *Runner) Lock(ctx context.Context, conn *sql.Conn) (unlock func() error,
 	if err != nil {
 		return nil, script.Failure("lock", err)
 	}
-	s := &Session{conn: conn, database: d}
+	s := &Connection{conn: conn, database: d}
 	return s.lock(ctx, defaultLimits.wait)
 }
 
@@ -33,18 +33,18 @@ func (r *Runner) Baseline(ctx context.Context, conn *sql.Conn) error {
 	if err != nil {
 		return script.Failure("begin the history of migrations", err)
 	}
-	return r.baseline(ctx, &Session{conn: conn, database: d}, "")
+	return r.baseline(ctx, &Connection{conn: conn, database: d}, "")
 }
 
 // BeginAt is Baseline at a version, or where the directory ends if it is empty, under a lock and in a transaction of its own.
 // The error is a [domain.ErrInvalid] if there is no such version.
 func (r *Runner) BeginAt(ctx context.Context, version string) error {
-	return r.withLock(ctx, defaultLimits, func(s *Session) error {
+	return r.withLock(ctx, defaultLimits, func(s *Connection) error {
 		return s.inTx(ctx, func() error { return r.baseline(ctx, s, version) })
 	})
 }
 
-func (r *Runner) baseline(ctx context.Context, s *Session, version string) error {
+func (r *Runner) baseline(ctx context.Context, s *Connection, version string) error {
 	i := slices.IndexFunc(r.dir.Files, func(f *script.File) bool { return f.Version() == version })
 	switch {
 	case len(r.dir.Files) == 0:

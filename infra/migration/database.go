@@ -39,11 +39,12 @@ const (
 	atlasTable = "atlas_schema_revisions"
 )
 
-// HistorySchema returns the schema of PostgreSQL in which the history of the tables in a schema is kept: to be given to Atlas's
-// command line as --revisions-schema. It is one for each schema, so that several stores can live in one database, and not the
-// schema itself, where an application's own history may be.
+// HistorySchema returns what historySchema does for this module's history.
 func HistorySchema(tables string) string { return historySchema(historyName, tables) }
 
+// historySchema returns the schema of PostgreSQL in which the history of the tables in a schema is kept, which Atlas's command line takes as
+// --revisions-schema. It is one for each schema, so that several stores can live in one database, and not the schema itself, where an
+// application's own history may be.
 func historySchema(name, tables string) string {
 	if tables == "public" {
 		return name

@@ -180,7 +180,7 @@ func ExampleRunner_Inspect() {
 	check(err)
 	_, err = runner.Up(ctx, migration.UpOptions{})
 	check(err)
-	err = runner.Inspect(ctx, func(s *migration.Session) error {
+	err = runner.Inspect(ctx, func(s *migration.Connection) error {
 		_, table := s.History()
 		var n int
 		err := s.Conn().QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&n)
@@ -198,7 +198,7 @@ func ExampleRunner_Rewind() {
 	check(err)
 	_, err = runner.Up(ctx, migration.UpOptions{})
 	check(err)
-	err = runner.Rewind(ctx, migration.RewindOptions{To: "20260101000000"}, func(_ context.Context, _ *migration.Session, back migration.Rewind) ([]string, error) {
+	err = runner.Rewind(ctx, migration.RewindOptions{To: "20260101000000"}, func(_ context.Context, _ *migration.Connection, back migration.Rewind) ([]string, error) {
 		fmt.Println(back.Versions)
 		return []string{"ALTER TABLE orders DROP COLUMN amount"}, nil
 	})

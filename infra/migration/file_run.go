@@ -13,7 +13,7 @@ import (
 // fileRun executes the statements of one file for a [migrate.Executor], as its driver and its logger.
 type fileRun struct {
 	migrate.Driver // that Atlas demands, and does not use
-	*Session
+	*Connection
 	pending
 	progress  func(Step)
 	plan      File
@@ -148,7 +148,7 @@ func (f *fileRun) dropUnfinishedIndex(ctx context.Context, statement string) err
 func (f *fileRun) inTx(ctx context.Context, execute func() error) error {
 	for f.attempt = 1; ; f.attempt++ {
 		f.statement, f.failed = 0, nil
-		err := f.Session.inTx(ctx, execute)
+		err := f.Connection.inTx(ctx, execute)
 		if err == nil || f.attempt == attempts || !f.isLockTimeout(err) {
 			return f.failure(ctx, err)
 		}

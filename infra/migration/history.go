@@ -67,14 +67,14 @@ func (r *Runner) Status(ctx context.Context) (Status, error) {
 // deployed, its migrations come first, and the instances of the one before may still start. It is one query, cheap enough
 // for every start of a program. Otherwise the error is:
 //   - [domain.ErrPendingMigrations]: the database is older, or a file was not finished. Up applies the rest.
-//   - [domain.ErrChecksum]: an applied file was edited, or the histories have parted.
+//   - [domain.ErrChecksum]: an applied file was edited, or the histories have diverged.
 //   - [domain.ErrUnavailable]: the history cannot be read.
 func (r *Runner) Check(ctx context.Context) error {
 	state, err := r.compare(ctx, r.db)
 	if err != nil {
 		return err
 	}
-	if err := state.parted(); err != nil {
+	if err := state.diverged(); err != nil {
 		return err
 	}
 	switch {
@@ -93,7 +93,7 @@ func (r *Runner) Check(ctx context.Context) error {
 // by a build of Atlas that keeps the sum of the first attempt: its record then says that it was edited. The error is a
 // [domain.ErrConflict] if that is not the first thing which the history has against the directory.
 func (r *Runner) Accept(ctx context.Context, version string) error {
-	return r.withLock(ctx, defaultLimits, func(s *Session) error {
+	return r.withLock(ctx, defaultLimits, func(s *Connection) error {
 		state, err := r.compare(ctx, s.conn)
 		if err != nil {
 			return err
@@ -208,8 +208,8 @@ func compare(d *script.Directory, revisions []*migrate.Revision) state {
 			s.Applied++
 			// The sum of a file depends on the files before it: only the first difference is telling.
 			// Nor does it tell anything behind a file that came in later, or is gone.
-			parted := len(s.OutOfOrder) > 0 || len(s.Unknown) > 0 && s.Unknown[0] < f.Version()
-			if s.Edited == "" && !parted && revision.Hash != "" && revision.Hash != f.Sum &&
+			diverged := len(s.OutOfOrder) > 0 || len(s.Unknown) > 0 && s.Unknown[0] < f.Version()
+			if s.Edited == "" && !diverged && revision.Hash != "" && revision.Hash != f.Sum &&
 				(len(revision.PartialHashes) == 0 || !sameStatements(f, revision, len(f.Statements))) {
 				s.Edited = f.Version()
 			}
@@ -244,11 +244,11 @@ func (s *state) differs() error {
 	if s.newer {
 		return script.Refuse(domain.ErrChecksum, "the database is at %s, newer than this program", s.Current)
 	}
-	return s.parted()
+	return s.diverged()
 }
 
-// parted returns an error if neither of the histories of the database and the directory is the beginning of the other.
-func (s *state) parted() error {
+// diverged returns an error if neither of the histories of the database and the directory is the beginning of the other.
+func (s *state) diverged() error {
 	switch {
 	case len(s.Unknown) > 0 && !s.newer:
 		return script.Refuse(domain.ErrChecksum, "migration %s was applied, but this program does not know it", s.Unknown[0])

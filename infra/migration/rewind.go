@@ -12,17 +12,17 @@ import (
 	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
-// Conn returns the session's connection.
-func (s *Session) Conn() *sql.Conn { return s.conn }
+// Conn returns the connection of database/sql.
+func (s *Connection) Conn() *sql.Conn { return s.conn }
 
 // Dialect returns [Postgres] or [SQLite].
-func (s *Session) Dialect() string { return s.database.dialect }
+func (s *Connection) Dialect() string { return s.database.dialect }
 
 // Tables returns the schema of PostgreSQL in which the tables are.
-func (s *Session) Tables() string { return s.database.tables }
+func (s *Connection) Tables() string { return s.database.tables }
 
 // History returns the name of the table of the history and, on PostgreSQL, its schema.
-func (s *Session) History() (schema, table string) { return s.database.schema, s.database.table }
+func (s *Connection) History() (schema, table string) { return s.database.schema, s.database.table }
 
 // Statements returns those of all files, in their order.
 func (r *Runner) Statements() (statements []string) {
@@ -32,9 +32,9 @@ func (r *Runner) Statements() (statements []string) {
 	return statements
 }
 
-// Inspect calls work with a session of its own, without a lock: it is for reading. It is what infra/migration/plan builds on.
-func (r *Runner) Inspect(ctx context.Context, work func(*Session) error) error {
-	return r.withSession(ctx, defaultLimits.lockTimeout, work)
+// Inspect calls work with a connection of its own, without a lock: it is for reading. It is what infra/migration/plan builds on.
+func (r *Runner) Inspect(ctx context.Context, work func(*Connection) error) error {
+	return r.withConnection(ctx, defaultLimits.lockTimeout, work)
 }
 
 // RewindOptions are the choices of [Runner.Rewind].
@@ -65,13 +65,13 @@ type Executed struct {
 //
 // The errors are those of [Runner.Up].
 func (r *Runner) Rewind(
-	ctx context.Context, options RewindOptions, plan func(context.Context, *Session, Rewind) (statements []string, err error),
+	ctx context.Context, options RewindOptions, plan func(context.Context, *Connection, Rewind) (statements []string, err error),
 ) error {
 	limits, err := newLimits(options.LockTimeout, options.Wait)
 	if err != nil {
 		return err
 	}
-	return r.withLock(ctx, limits, func(s *Session) error {
+	return r.withLock(ctx, limits, func(s *Connection) error {
 		rewind, err := r.rewind(ctx, s, options.To)
 		if err != nil {
 			return err
@@ -89,7 +89,7 @@ func (r *Runner) Rewind(
 	})
 }
 
-func (r *Runner) rewind(ctx context.Context, s *Session, to string) (Rewind, error) {
+func (r *Runner) rewind(ctx context.Context, s *Connection, to string) (Rewind, error) {
 	state, err := r.compare(ctx, s.conn)
 	if err != nil {
 		return Rewind{}, err
@@ -143,8 +143,8 @@ func skipped(d *script.Directory, files int) (n int) {
 	return n
 }
 
-func (s *Session) applyRewind(ctx context.Context, rewind Rewind, statements []string, options RewindOptions) error {
-	run := &fileRun{Session: s, progress: options.Progress, plan: File{
+func (s *Connection) applyRewind(ctx context.Context, rewind Rewind, statements []string, options RewindOptions) error {
+	run := &fileRun{Connection: s, progress: options.Progress, plan: File{
 		Version: options.To, Name: "down to " + options.To, Statements: statements, Transactional: true,
 	}}
 	run.File = &script.File{LocalFile: migrate.NewLocalFile(run.plan.Name, nil), Transactional: true}

@@ -3,7 +3,7 @@
 // history, so that what one of them has applied, even in part, the other takes up.
 //
 // The history is a table in Atlas's format. On PostgreSQL it is atlas_schema_revisions in a schema of its own for each schema
-// with accounts ([HistorySchema]). On SQLite it is accounts_migrations, so that an application's own atlas_schema_revisions
+// with accounts (accounts_migrations_auth for the schema auth). On SQLite it is accounts_migrations, so that an application's own atlas_schema_revisions
 // stays the application's; a history that Atlas began there is taken up where it is.
 //
 // What plans migrations, and links Atlas's knowledge of databases for it, is in infra/migration/plan.
@@ -155,7 +155,7 @@ func newLimits(lockTimeout, wait time.Duration) (limits, error) {
 	l := limits{cmp.Or(lockTimeout, defaultLimits.lockTimeout), cmp.Or(wait, defaultLimits.wait)}
 	if l.lockTimeout < time.Millisecond || l.wait < 0 {
 		// PostgreSQL counts in milliseconds, and takes none as no limit.
-		return limits{}, script.Refuse(domain.ErrInvalid, "a lock is waited for at least a millisecond")
+		return limits{}, script.Refuse(domain.ErrInvalid, "the lock timeout must be at least 1 ms, and the wait not negative")
 	}
 	return l, nil
 }
@@ -188,7 +188,7 @@ func (r *Runner) Up(ctx context.Context, options UpOptions) ([]File, error) {
 
 	var applied []File
 	err = r.observe(ctx, "migrate", func(ctx context.Context) error {
-		return r.withLock(ctx, limits, func(s *Session) error {
+		return r.withLock(ctx, limits, func(s *Connection) error {
 			applied, err = r.applyPending(ctx, s, options)
 			return err
 		})
@@ -221,7 +221,7 @@ func (r *Runner) checkEncoding(ctx context.Context) error {
 	return nil
 }
 
-func (r *Runner) applyPending(ctx context.Context, s *Session, options UpOptions) ([]File, error) {
+func (r *Runner) applyPending(ctx context.Context, s *Connection, options UpOptions) ([]File, error) {
 	if err := s.createHistory(ctx); err != nil {
 		return nil, err
 	}
@@ -240,7 +240,7 @@ func (r *Runner) applyPending(ctx context.Context, s *Session, options UpOptions
 }
 
 // apply executes what is left of one file.
-func (r *Runner) apply(ctx context.Context, s *Session, p pending, progress func(Step)) error {
+func (r *Runner) apply(ctx context.Context, s *Connection, p pending, progress func(Step)) error {
 	switch statement := p.Unbalanced(); {
 	case statement != nil && p.Transactional:
 		return script.Refuse(domain.ErrInvalid, `migration %s, line %d would end the transaction in which the file is applied; `+
@@ -249,7 +249,7 @@ func (r *Runner) apply(ctx context.Context, s *Session, p pending, progress func
 		return script.Refuse(domain.ErrInvalid, "migration %s, line %d begins a transaction that the file does not end; expected a COMMIT",
 			p.Name(), p.Line(statement))
 	}
-	file := &fileRun{Session: s, pending: p, progress: progress, plan: p.describe()}
+	file := &fileRun{Connection: s, pending: p, progress: progress, plan: p.describe()}
 	executor, err := migrate.NewExecutor(file, r.dir.Atlas, history{s.conn, s.database, file},
 		migrate.WithLogger(file), migrate.WithOperatorVersion(operator))
 	if err != nil {
@@ -268,7 +268,7 @@ func (r *Runner) apply(ctx context.Context, s *Session, p pending, progress func
 }
 
 // carrying lets a file that makes a table of SQLite again keep what is not ours.
-func (r *Runner) carrying(ctx context.Context, s *Session, p pending, execute func() error) (func() error, error) {
+func (r *Runner) carrying(ctx context.Context, s *Connection, p pending, execute func() error) (func() error, error) {
 	var made []string
 	for _, f := range r.dir.Files {
 		if f.Version() < p.Version() {

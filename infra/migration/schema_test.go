@@ -305,7 +305,7 @@ func TestAtlasInAnotherSchema(t *testing.T) {
 	db := d.open(t, address)
 	mustExec(t, db, "CREATE SCHEMA auth")
 	address = withParameter(t, address, "search_path", "auth")
-	arguments := []string{"--url", address, "--revisions-schema", migration.HistorySchema("auth")}
+	arguments := []string{"--url", address, "--revisions-schema", "accounts_migrations_auth"}
 	p.mustAtlas(t, d, address, append([]string{"apply"}, arguments...)...)
 	runner := d.runner(t, d.open(t, address), os.DirFS(p.dir(d)))
 	if err := runner.Check(t.Context()); err != nil {

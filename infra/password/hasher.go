@@ -41,7 +41,7 @@ const (
 type Hasher struct {
 	params    argon2Params
 	allowWeak bool
-	turns     *turns
+	limiter   *limiter
 	observers []domain.Observer
 	whole     atomic.Int64     // how long a hash of the policy takes, in nanoseconds: a running median; 0 before the first
 	clock     func() time.Time // that measures what a hash takes
@@ -66,7 +66,7 @@ func New(policy Policy) (*Hasher, error) {
 }
 
 func newHasherOf(params argon2Params, policy Policy) *Hasher {
-	return &Hasher{params: params, allowWeak: policy.AllowWeakImports, turns: newTurns(policy.Concurrency, params.bytes()), observers: policy.Observers, clock: time.Now}
+	return &Hasher{params: params, allowWeak: policy.AllowWeakImports, limiter: newLimiter(policy.Concurrency, params.bytes()), observers: policy.Observers, clock: time.Now}
 }
 
 // Hash returns a new hash of password, taken in Unicode normal form C, so that it matches however a keyboard composes its
@@ -89,7 +89,7 @@ func (h *Hasher) hash(ctx context.Context, password string, waited *time.Duratio
 
 	var tag []byte
 	begin := time.Now()
-	if err := h.turns.run(ctx, h.params.bytes(), func() {
+	if err := h.limiter.run(ctx, h.params.bytes(), func() {
 		*waited = time.Since(begin)
 		tag = h.derive([]byte(norm.NFC.String(password)), salt)
 	}); err != nil {
@@ -171,7 +171,7 @@ func (h *Hasher) verify(ctx context.Context, hash domain.PasswordHash, password 
 	var match bool
 	var failed error
 	queued := time.Now()
-	err = h.turns.run(ctx, max(d.memory, h.params.bytes()), func() {
+	err = h.limiter.run(ctx, max(d.memory, h.params.bytes()), func() {
 		*waited = time.Since(queued)
 		begin := h.clock()
 		for _, candidate := range candidates {

@@ -296,10 +296,10 @@ func TestAbsentHashIsRefused(t *testing.T) {
 func occupied(t *testing.T, policy Policy) (h *Hasher, release func()) {
 	t.Helper()
 	h = newHasher(t, policy)
-	if err := h.turns.slots.Acquire(t.Context(), h.turns.limit); err != nil {
+	if err := h.limiter.slots.Acquire(t.Context(), h.limiter.limit); err != nil {
 		t.Fatal(err)
 	}
-	return h, func() { h.turns.slots.Release(h.turns.limit) }
+	return h, func() { h.limiter.slots.Release(h.limiter.limit) }
 }
 
 func TestCancelLeavesTheQueue(t *testing.T) {
@@ -321,7 +321,7 @@ func TestCancelLeavesTheQueue(t *testing.T) {
 			t.Fatalf("%d did not wait", len(answers))
 		}
 		cancel(stop)
-		synctest.Wait() // the turns are still taken
+		synctest.Wait() // the limiter is still full
 		if len(answers) != cap(answers) {
 			t.Errorf("%d of %d left the queue", len(answers), cap(answers))
 		}
@@ -366,14 +366,14 @@ func TestTurnsAreExact(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				turns := newTurns(test.concurrency, size)
+				limiter := newLimiter(test.concurrency, size)
 				var mu sync.Mutex
 				var inside, most, done int
 				step := make(chan struct{})
 				const calls = 200
 				for range calls {
 					go func() {
-						err := turns.run(t.Context(), test.bytes, func() {
+						err := limiter.run(t.Context(), test.bytes, func() {
 							mu.Lock()
 							inside++
 							most = max(most, inside)
@@ -407,12 +407,12 @@ func TestTurnsAreExact(t *testing.T) {
 // A costly hash holds back the cheap ones behind it, so it is never overtaken for ever.
 func TestTurnsAreFirstComeFirstServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(2, 1000)
+		limiter := newLimiter(2, 1000)
 		var order []string
 		step := make(chan struct{})
 		start := func(name string, bytes int64) {
 			go func() {
-				if err := turns.run(t.Context(), bytes, func() { order = append(order, name); <-step }); err != nil {
+				if err := limiter.run(t.Context(), bytes, func() { order = append(order, name); <-step }); err != nil {
 					t.Error(err)
 				}
 			}()

@@ -34,7 +34,7 @@ func burst(tb testing.TB, h *Hasher, times int, params argon2Params) {
 	all.Wait()
 }
 
-// A burst takes a small multiple of the memory of the turns, however many wait: Go's collector lets the heap double before
+// A burst takes a small multiple of the memory of the limiter, however many wait: Go's collector lets the heap double before
 // it collects what finished hashes leave. What is measured is the heap with all that the collector holds free but has not
 // given back. The operating system's own count is in BenchmarkBurst; it cannot be used here, because the race detector takes
 // several times as much for itself.
@@ -74,8 +74,8 @@ func TestMemoryOfABurst(t *testing.T) {
 			burst(t, h, test.times, test.params)
 			close(stop)
 			got := (<-peak - before) >> 20
-			least := test.hashMiB / 2                               // or nothing was measured
-			most := 3*max(h.turns.limit, test.hashMiB<<20)>>20 + 64 // for what the process has beside
+			least := test.hashMiB / 2                                 // or nothing was measured
+			most := 3*max(h.limiter.limit, test.hashMiB<<20)>>20 + 64 // for what the process has beside
 			t.Logf("peak %d MiB, bound %d MiB", got, most)
 			if got < least || got > most {
 				t.Errorf("peak %d MiB, want %d to %d", got, least, most)

@@ -155,7 +155,7 @@ func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHasher(t, Policy{Concurrency: 1})
 		step := make(chan struct{})
-		compute := func(ctx context.Context) error { return h.turns.run(ctx, 0, func() { <-step }) }
+		compute := func(ctx context.Context) error { return h.limiter.run(ctx, 0, func() { <-step }) }
 		go func() { _ = compute(t.Context()) }()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

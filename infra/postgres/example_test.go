@@ -36,9 +36,9 @@ func ExampleOpen() {
 	fmt.Println(n, "accounts")
 }
 
-func ExampleOpenPool() {
+func ExampleOpenWithPool() {
 	ctx := context.Background()
-	store, err := postgres.OpenPool(ctx, databaseURL, postgres.Pool{MaxOpen: 20, MaxLifetime: 30 * time.Minute})
+	store, err := postgres.OpenWithPool(ctx, databaseURL, postgres.Pool{MaxOpen: 20, MaxLifetime: 30 * time.Minute})
 	check(err)
 	defer store.Close()
 	fmt.Println(store.DB().Stats().MaxOpenConnections)
@@ -108,7 +108,7 @@ func TestExamples(t *testing.T) {
 	ExampleNew()
 	ExampleNew_inTx()
 	ExampleOpen()
-	ExampleOpenPool()
+	ExampleOpenWithPool()
 	ExampleWithReplicas()
 	if n, err := store.Count(t.Context(), domain.Filter{}); n != 2 || err != nil {
 		t.Errorf("%d accounts, %v; want 2", n, err)

@@ -125,7 +125,7 @@ func hosts(t *testing.T, first, second string) string {
 // drivers open a store with a number of connections.
 var drivers = map[string]func(ctx context.Context, address string, connections int) (*infra.Store, error){
 	"lib-pq": func(ctx context.Context, address string, connections int) (*infra.Store, error) {
-		return postgres.OpenPool(ctx, address, postgres.Pool{MaxOpen: connections})
+		return postgres.OpenWithPool(ctx, address, postgres.Pool{MaxOpen: connections})
 	},
 	"pgx": func(ctx context.Context, address string, connections int) (*infra.Store, error) {
 		return pgx.Open(ctx, fmt.Sprintf("%s&pool_max_conns=%d", address, connections))

@@ -71,12 +71,12 @@ func WithReplicas(databaseURLs ...string) infra.Option {
 	return infra.WithReplicas(replicas...)
 }
 
-// Open is OpenPool with the default Pool.
+// Open is OpenWithPool with the default Pool.
 func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*infra.Store, error) {
-	return OpenPool(ctx, databaseURL, Pool{}, options...)
+	return OpenWithPool(ctx, databaseURL, Pool{}, options...)
 }
 
-// OpenPool opens the database at a URL, postgres://user:password@host:port/database?parameters, or in libpq's other form, "host=… user=… dbname=…", with the
+// OpenWithPool opens the database at a URL, postgres://user:password@host:port/database?parameters, or in libpq's other form, "host=… user=… dbname=…", with the
 // parameters that lib/pq has. Nothing is migrated: call [infra.Store.Migrate], or run `accounts migrate up` before, and
 // [infra.Store.CheckMigrations] here.
 //
@@ -93,7 +93,7 @@ func Open(ctx context.Context, databaseURL string, options ...infra.Option) (*in
 //
 // It returns [domain.ErrInvalid] on the field "database" for what is neither, and [domain.ErrUnavailable] when the
 // server does not answer or refuses.
-func OpenPool(ctx context.Context, databaseURL string, pool Pool, options ...infra.Option) (*infra.Store, error) {
+func OpenWithPool(ctx context.Context, databaseURL string, pool Pool, options ...infra.Option) (*infra.Store, error) {
 	connector, err := libpq.NewConnector(databaseURL)
 	if err != nil {
 		return nil, err

@@ -199,7 +199,7 @@ func TestChangesInALoop(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for u, err := range store.Export(ctx, false) {
+	for u, err := range store.Export(ctx) {
 		if err == nil {
 			_, err = store.Deactivate(ctx, u.ID())
 		}

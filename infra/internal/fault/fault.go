@@ -304,6 +304,17 @@ func (f Fault) Kind() domain.Kind {
 	return domain.ErrInternal
 }
 
+// ContextError returns [context.Canceled] or [context.DeadlineExceeded] if err wraps one of them, else nil.
+func ContextError(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
 // Cause describes an error for an operator, without values: the code, or what the network did.
 func Cause(err error) string {
 	var operation *net.OpError

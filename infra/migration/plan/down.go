@@ -53,7 +53,7 @@ func Down(ctx context.Context, runner *migration.Runner, options DownOptions) (D
 	planned := false
 	err := runner.Rewind(ctx, migration.RewindOptions{
 		To: options.To, DryRun: options.DryRun, Progress: options.Progress, LockTimeout: options.LockTimeout, Wait: options.Wait,
-	}, func(ctx context.Context, s *migration.Session, rewind migration.Rewind) ([]string, error) {
+	}, func(ctx context.Context, s *migration.Connection, rewind migration.Rewind) ([]string, error) {
 		d, err := databaseOf(s.Dialect())
 		if err != nil {
 			return nil, err
@@ -99,7 +99,7 @@ func Down(ctx context.Context, runner *migration.Runner, options DownOptions) (D
 // wayBack returns the changes from the live tables to what the files that are kept make, and what else of the later files has to
 // go. Of views, what those have replaced does not come back.
 func wayBack(
-	ctx context.Context, s *migration.Session, d database, driver migrate.Driver, options DownOptions, rewind migration.Rewind,
+	ctx context.Context, s *migration.Connection, d database, driver migrate.Driver, options DownOptions, rewind migration.Rewind,
 ) (changes []schema.Change, gone drops, err error) {
 	var target *schema.Schema
 	var kept drops

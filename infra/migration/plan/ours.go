@@ -130,7 +130,7 @@ func dropComment(attrs *[]schema.Attr, declare func(func(*schema.Table) bool) bo
 
 // additionalObjects are those that Atlas does not see or that are beside our tables: what a database holds of an application, in the
 // schema of our tables or on them.
-func additionalObjects(ctx context.Context, s *migration.Session, target *schema.Schema) ([]string, error) {
+func additionalObjects(ctx context.Context, s *migration.Connection, target *schema.Schema) ([]string, error) {
 	_, history := s.History()
 	names := tableNames(target)
 	if s.Dialect() == SQLite {
@@ -195,7 +195,7 @@ func additionalObjects(ctx context.Context, s *migration.Session, target *schema
 
 // words returns the first column of the rows of a query that are meant.
 func words(
-	ctx context.Context, s *migration.Session, query string, meant func(word, about string) bool, arguments ...any,
+	ctx context.Context, s *migration.Connection, query string, meant func(word, about string) bool, arguments ...any,
 ) (found []string, err error) {
 	rows, err := s.Conn().QueryContext(ctx, query, arguments...)
 	if err != nil {

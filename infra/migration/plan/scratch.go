@@ -47,10 +47,10 @@ func withScratch(ctx context.Context, d database, dev Dev, work func(*scratch) e
 	return work(&scratch{conn: conn, driver: driver, database: d})
 }
 
-// withinHistory calls work with an empty place in the session's own PostgreSQL database: the schema of the history, in a
+// withinHistory calls work with an empty place in the connection's own PostgreSQL database: the schema of the history, in a
 // transaction that is rolled back. So nothing is left behind, however the process ends, and no other right is needed than that
 // of the schema's owner. The search path names nothing else, so that a file cannot reach a table by mistake.
-func withinHistory(ctx context.Context, s *migration.Session, d database, work func(*scratch) error) (err error) {
+func withinHistory(ctx context.Context, s *migration.Connection, d database, work func(*scratch) error) (err error) {
 	conn := s.Conn()
 	place, table := s.History()
 	driver, err := d.driver(conn)

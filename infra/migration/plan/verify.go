@@ -56,7 +56,7 @@ func Verify(ctx context.Context, runner *migration.Runner, desired string, dev D
 // create tables there.
 func Compare(ctx context.Context, runner *migration.Runner, desired string, dev Dev) (found Comparison, err error) {
 	found = Comparison{Difference: []string{}, Additional: []string{}}
-	err = runner.Inspect(ctx, func(s *migration.Session) error {
+	err = runner.Inspect(ctx, func(s *migration.Connection) error {
 		d, err := databaseOf(s.Dialect())
 		if err != nil {
 			return err
@@ -145,7 +145,7 @@ var collate = regexp.MustCompile(`(?i)\bCOLLATE\b`)
 
 // addCollated adds the columns of SQLite that have a collation, which Atlas does not read: ours have none.
 func addCollated(
-	ctx context.Context, s *migration.Session, changes []schema.Change, live, target *schema.Schema,
+	ctx context.Context, s *migration.Connection, changes []schema.Change, live, target *schema.Schema,
 ) ([]schema.Change, error) {
 	for _, table := range live.Tables {
 		var create string
@@ -164,7 +164,7 @@ func addCollated(
 }
 
 // carrying adds to statements what keeps an application's objects where a table of SQLite is made again.
-func carrying(ctx context.Context, s *migration.Session, statements []string, made script.Made) ([]string, error) {
+func carrying(ctx context.Context, s *migration.Connection, statements []string, made script.Made) ([]string, error) {
 	before, after, err := script.Carry(ctx, s.Conn(), statements, made)
 	if err != nil || len(before) == 0 {
 		return statements, err
@@ -178,8 +178,8 @@ func carrying(ctx context.Context, s *migration.Session, statements []string, ma
 	return slices.Concat(terminated(before), statements, terminated(after)), nil
 }
 
-// layOut calls work with an empty place: in a database from dev or, on PostgreSQL without one, in the session's own.
-func layOut(ctx context.Context, s *migration.Session, d database, dev Dev, work func(*scratch) error) error {
+// layOut calls work with an empty place: in a database from dev or, on PostgreSQL without one, in the connection's own.
+func layOut(ctx context.Context, s *migration.Connection, d database, dev Dev, work func(*scratch) error) error {
 	if d.dialect == Postgres && dev == nil {
 		return withinHistory(ctx, s, d, work)
 	}
@@ -188,7 +188,7 @@ func layOut(ctx context.Context, s *migration.Session, d database, dev Dev, work
 
 // unfinished returns the statements that finish what exists by name only: indexes that a broken CREATE INDEX CONCURRENTLY has
 // left invalid, and constraints that were never validated or are checked late. Atlas does not tell them from others.
-func unfinished(ctx context.Context, s *migration.Session, target *schema.Schema) (statements []string, err error) {
+func unfinished(ctx context.Context, s *migration.Connection, target *schema.Schema) (statements []string, err error) {
 	rows, err := s.Conn().QueryContext(ctx, `
 		SELECT t.relname, i.relname, format('REINDEX INDEX CONCURRENTLY %I;', i.relname)
 		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid

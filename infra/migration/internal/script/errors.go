@@ -1,7 +1,6 @@
 package script
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -24,14 +23,9 @@ func Failure(doing string, err error) error {
 	if known := new(domain.Error); errors.As(err, &known) {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	refused := &domain.Error{Kind: domain.ErrInternal, Reason: Reason(err)}
+	refused := &domain.Error{Kind: domain.ErrInternal, Reason: Reason(err), Cause: fault.ContextError(err)}
 	if IsUnavailable(err) {
 		refused.Kind = domain.ErrUnavailable
-	}
-	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, ended) {
-			refused.Cause = ended
-		}
 	}
 	return fmt.Errorf("%s: %w", doing, refused)
 }
@@ -43,11 +37,9 @@ func Reason(err error) string {
 		error
 		SQLState() string
 	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		return context.Canceled.Error()
-	case errors.Is(err, context.DeadlineExceeded):
-		return context.DeadlineExceeded.Error()
+	switch ended := fault.ContextError(err); {
+	case ended != nil:
+		return ended.Error()
 	case !errors.As(err, &e):
 		return err.Error()
 	case strings.HasPrefix(e.SQLState(), "22"):

@@ -16,9 +16,9 @@ import (
 	"github.com/softbee/accounts/infra/migration/internal/script"
 )
 
-// Session is a connection taken out of the pool and prepared for one run. On PostgreSQL its search_path is the schema of the
+// Connection is a connection taken out of the pool and prepared for one run. On PostgreSQL its search_path is the schema of the
 // tables alone.
-type Session struct {
+type Connection struct {
 	conn        *sql.Conn
 	database    database
 	lockTimeout time.Duration
@@ -26,22 +26,22 @@ type Session struct {
 }
 
 // open takes a connection and prepares it for a run.
-func (r *Runner) open(ctx context.Context, lockTimeout time.Duration) (*Session, error) {
+func (r *Runner) open(ctx context.Context, lockTimeout time.Duration) (*Connection, error) {
 	conn, err := r.db.Conn(ctx)
 	if err != nil {
 		return nil, script.Failure("connect", err)
 	}
-	s := &Session{conn: conn, lockTimeout: lockTimeout}
+	s := &Connection{conn: conn, lockTimeout: lockTimeout}
 	if s.database, err = r.locate(ctx, conn); err != nil {
-		return nil, errors.Join(script.Failure("prepare the session", err), conn.Close())
+		return nil, errors.Join(script.Failure("prepare the connection", err), conn.Close())
 	}
 	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(script.Failure("prepare the session", err), s.close())
+		return nil, errors.Join(script.Failure("prepare the connection", err), s.close())
 	}
 	return s, nil
 }
 
-func (s *Session) prepare(ctx context.Context) error {
+func (s *Connection) prepare(ctx context.Context) error {
 	if s.database.dialect == Postgres {
 		// Limits that the URL or the role may set for ordinary work do not suit an index on a large table.
 		if err := s.exec(ctx,
@@ -59,12 +59,12 @@ func (s *Session) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (*Session) setLockTimeout(d time.Duration) string {
+func (*Connection) setLockTimeout(d time.Duration) string {
 	return fmt.Sprintf("SET lock_timeout = %d", d.Milliseconds())
 }
 
-// withSession calls work with a session of its own.
-func (r *Runner) withSession(ctx context.Context, lockTimeout time.Duration, work func(*Session) error) error {
+// withConnection calls work with a connection of its own.
+func (r *Runner) withConnection(ctx context.Context, lockTimeout time.Duration, work func(*Connection) error) error {
 	s, err := r.open(ctx, lockTimeout)
 	if err != nil {
 		return err
@@ -72,9 +72,9 @@ func (r *Runner) withSession(ctx context.Context, lockTimeout time.Duration, wor
 	return errors.Join(work(s), s.close())
 }
 
-// withLock calls work with a session of its own, while no other runner is at work.
-func (r *Runner) withLock(ctx context.Context, limits limits, work func(*Session) error) error {
-	return r.withSession(ctx, limits.lockTimeout, func(s *Session) error {
+// withLock calls work with a connection of its own, while no other runner is at work.
+func (r *Runner) withLock(ctx context.Context, limits limits, work func(*Connection) error) error {
+	return r.withConnection(ctx, limits.lockTimeout, func(s *Connection) error {
 		unlock, err := s.lock(ctx, limits.wait)
 		if err != nil {
 			return err
@@ -85,7 +85,7 @@ func (r *Runner) withLock(ctx context.Context, limits limits, work func(*Session
 
 // close gives SQLite's connection, which may hold the whole database, back to the pool. PostgreSQL's is closed, and the
 // settings of the run with it.
-func (s *Session) close() error {
+func (s *Connection) close() error {
 	if s.database.dialect == Postgres {
 		_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // so it closes the connection
 		return nil
@@ -94,7 +94,7 @@ func (s *Session) close() error {
 }
 
 // createHistory creates the table of revisions and the schemas, if need be.
-func (s *Session) createHistory(ctx context.Context) error {
+func (s *Connection) createHistory(ctx context.Context) error {
 	table, schema, tables, err := s.database.historyExists(ctx, s.conn)
 	var create []string
 	// CREATE SCHEMA IF NOT EXISTS would need the right to create one even where it exists.
@@ -114,7 +114,7 @@ func (s *Session) createHistory(ctx context.Context) error {
 }
 
 // lock waits until no other runner is at work. The lock ends with the process, however that ends.
-func (s *Session) lock(ctx context.Context, wait time.Duration) (unlock func() error, err error) {
+func (s *Connection) lock(ctx context.Context, wait time.Duration) (unlock func() error, err error) {
 	lock := s.lockPostgres
 	if s.database.dialect == SQLite {
 		lock = s.lockSQLite
@@ -142,7 +142,7 @@ func (s *Session) lock(ctx context.Context, wait time.Duration) (unlock func() e
 // whose end CREATE INDEX CONCURRENTLY in the other runner would wait in turn.
 const atlasLock = "atlas_migrate_execute"
 
-func (s *Session) lockPostgres(ctx context.Context) (func() error, error) {
+func (s *Connection) lockPostgres(ctx context.Context) (func() error, error) {
 	name := fnv.New32()
 	_, _ = name.Write([]byte(atlasLock)) // never fails
 	var taken bool
@@ -162,7 +162,7 @@ func (s *Session) lockPostgres(ctx context.Context) (func() error, error) {
 // lockSQLite locks a file beside the database, by SQLite's own means: an attached database in exclusive locking mode stays
 // locked from its first change until it is detached, whatever transactions the main database has meanwhile. A database in
 // memory needs no lock between processes.
-func (s *Session) lockSQLite(ctx context.Context) (func() error, error) {
+func (s *Connection) lockSQLite(ctx context.Context) (func() error, error) {
 	var path string
 	err := s.conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&path)
 	if err != nil {
@@ -205,7 +205,7 @@ func (s *Session) lockSQLite(ctx context.Context) (func() error, error) {
 }
 
 // withoutWaiting calls fn while SQLite reports a busy file at once.
-func (s *Session) withoutWaiting(ctx context.Context, fn func() error) error {
+func (s *Connection) withoutWaiting(ctx context.Context, fn func() error) error {
 	var timeout int
 	if err := s.conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
 		return err
@@ -221,7 +221,7 @@ func (s *Session) withoutWaiting(ctx context.Context, fn func() error) error {
 }
 
 // exec executes statements without arguments, up to the first that fails.
-func (s *Session) exec(ctx context.Context, statements ...string) error {
+func (s *Connection) exec(ctx context.Context, statements ...string) error {
 	for _, statement := range statements {
 		if _, err := s.conn.ExecContext(ctx, statement); err != nil {
 			return err
@@ -232,7 +232,7 @@ func (s *Session) exec(ctx context.Context, statements ...string) error {
 
 // inTx runs fn in a transaction. On SQLite it is one that may break foreign keys in between, as making a table again does,
 // but not in the end.
-func (s *Session) inTx(ctx context.Context, fn func() error) (err error) {
+func (s *Connection) inTx(ctx context.Context, fn func() error) (err error) {
 	if s.database.dialect == Postgres {
 		return s.transaction(ctx, "BEGIN", fn)
 	}
@@ -259,7 +259,7 @@ func (s *Session) inTx(ctx context.Context, fn func() error) (err error) {
 	})
 }
 
-func (s *Session) transaction(ctx context.Context, begin string, fn func() error) error {
+func (s *Connection) transaction(ctx context.Context, begin string, fn func() error) error {
 	err := s.exec(ctx, begin)
 	if err != nil {
 		return err
@@ -284,17 +284,17 @@ func afterwards(ctx context.Context) (context.Context, context.CancelFunc) {
 	return lasting, func() { stop(); cancel() }
 }
 
-func (s *Session) brokenForeignKeys(ctx context.Context) (n int, err error) {
+func (s *Connection) brokenForeignKeys(ctx context.Context) (n int, err error) {
 	err = s.conn.QueryRowContext(ctx, "SELECT count(*) FROM pragma_foreign_key_check").Scan(&n)
 	return n, err
 }
 
 // pause lets those through who waited behind this run's request for a lock.
-func (s *Session) pause(ctx context.Context) error {
+func (s *Connection) pause(ctx context.Context) error {
 	return sleep(ctx, s.lockTimeout+rand.N(s.lockTimeout))
 }
 
-func (s *Session) isLockTimeout(err error) bool {
+func (s *Connection) isLockTimeout(err error) bool {
 	code := script.SQLState(err)
 	return code == "55P03" || code == "40P01" || script.IsBusy(err) // lock_not_available, deadlock_detected
 }
