@@ -22,12 +22,13 @@ func ExampleExport() {
 	}
 	defer func() { _ = store.Close() }()
 	fmt.Println(store.Migrate(ctx))
-	exported, err := bulk.Export(ctx, store, os.Stderr, bulk.ExportOptions{Format: bulk.CSV})
+	exported, err := bulk.Export(ctx, store, os.Stdout, bulk.ExportOptions{Format: bulk.CSV})
 	fmt.Println(exported.Accounts, err)
 	for _, err := range store.ExportWithHashes(ctx) {
 		fmt.Println(err)
 	}
 	// Output:
 	// <nil>
+	// id,email,pending_email,username,first_name,last_name,phone,phone_verified_at,is_active,is_verified,has_password,last_login,sessions,failed_login_attempts,locked_until,created_at,updated_at,version
 	// 0 <nil>
 }

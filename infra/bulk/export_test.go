@@ -74,12 +74,12 @@ func TestExport(t *testing.T) {
 			}
 		}
 
-		if _, err := store.DB().ExecContext(ctx, "UPDATE users SET refresh_tokens = '[1]' WHERE username = 'bob'"); err != nil {
+		if _, err := store.DB().ExecContext(ctx, "UPDATE users SET email = 'bob@example@' WHERE username = 'bob'"); err != nil {
 			t.Fatal(err)
 		}
 		var malformed []*domain.Malformed
 		exported, err := bulk.Export(ctx, store, io.Discard, bulk.ExportOptions{Malformed: func(m *domain.Malformed) { malformed = append(malformed, m) }})
-		if err != nil || exported != (bulk.Exported{Accounts: 1, Malformed: 1}) || len(malformed) != 1 || malformed[0].Column != "refresh_tokens" {
+		if err != nil || exported != (bulk.Exported{Accounts: 1, Malformed: 1}) || len(malformed) != 1 || malformed[0].Column != "email" {
 			t.Errorf("a malformed row: %+v, %v, %v", exported, err, malformed)
 		}
 
