@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"infra/internal/identifier":   {},
 	"infra/internal/journeytest":  {},
 	"infra/internal/atlastest":    {},
-	"infra/rowtest":               {module + "/ent/migrate", "entgo.io/ent", "github.com/google/uuid"},
+	"infra/internal/rowtest":      {module + "/ent/migrate", "entgo.io/ent", "github.com/google/uuid"},
 	"infra/entaccounts":           {module + "/ent/migrate/desired", module + "/ent/schema", module + "/ent/user", "entgo.io/ent", "ariga.io/atlas/sql/schema"},
 	"infra/migration":             {module + "/domain", module + "/infra/internal/fault", module + "/infra/internal/identifier", module + "/infra/migration/internal/script", "ariga.io/atlas/sql/migrate"},
 	"infra/migration/plan":        {module + "/domain", module + "/infra/internal/identifier", module + "/infra/migration", module + "/infra/migration/internal/script", "ariga.io/atlas"},

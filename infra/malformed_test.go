@@ -15,8 +15,8 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/internal/rowtest"
 	"github.com/softbee/accounts/infra/password"
-	"github.com/softbee/accounts/infra/rowtest"
 	"github.com/softbee/accounts/infra/storetest"
 )
 

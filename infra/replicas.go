@@ -38,10 +38,6 @@ const (
 	boundHold      = time.Minute            // likewise after a change in a transaction of the application, whose end the store does not see
 )
 
-// Replica opens a pool of connections to one server, without connecting. It is for the packages of the drivers, whose WithReplicas make it. A new connection runs
-// the query [ServerIdentity], gives the text to admit, and is closed if that returns an error.
-type Replica func(admit func(identity string) error) (ReplicaPool, error)
-
 // ReplicaPool is the pool of a replica.
 type ReplicaPool struct {
 	Handle Handle
@@ -52,10 +48,22 @@ type ReplicaPool struct {
 // ServerIdentity is a query for a text that differs between two servers, and between two starts of one.
 const ServerIdentity = "SELECT s.system_identifier::text || ' ' || extract(epoch FROM pg_postmaster_start_time())::text FROM pg_control_system() AS s"
 
-// WithReplicas has the store read from replicas. Applications call the WithReplicas of their driver's package.
-func WithReplicas(replicas ...Replica) Option {
-	return func(s *settings) { s.replicas = append(s.replicas, replicas...) }
+// WithReplicas has the store read from replicas. Applications call the WithReplicas of their driver's package. Open makes a pool of connections to one
+// server, without connecting. A new connection runs the query [ServerIdentity], gives the text to admit, and is closed if that returns an error.
+func WithReplicas(open func(databaseURL string, admit func(identity string) error) (ReplicaPool, error), databaseURLs ...string) Option {
+	return func(s *settings) {
+		for _, databaseURL := range databaseURLs {
+			if open == nil {
+				s.replicas = append(s.replicas, nil) // which is refused
+				continue
+			}
+			s.replicas = append(s.replicas, func(admit func(string) error) (ReplicaPool, error) { return open(databaseURL, admit) })
+		}
+	}
 }
+
+// openPool opens a pool to one replica.
+type openPool func(admit func(identity string) error) (ReplicaPool, error)
 
 // replicas are those of a store.
 type replicas struct {
@@ -84,7 +92,7 @@ type floor struct {
 }
 
 // openReplicas opens the pools and begins to ask.
-func openReplicas(d *dialect, primary Handle, open []Replica) (*replicas, error) {
+func openReplicas(d *dialect, primary Handle, open []openPool) (*replicas, error) {
 	r := &replicas{dialect: d, primary: primary, wake: make(chan struct{}, 1)}
 	ctx, end := context.WithCancel(context.Background())
 	r.end = end

@@ -40,7 +40,7 @@ type settings struct {
 	schema    string
 	observers []domain.Observer
 	hooks     []chosenHook
-	replicas  []Replica
+	replicas  []openPool
 }
 
 // WithClock makes the store take the time from now instead of time.Now.
@@ -82,7 +82,7 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 		return nil, wrap(op, required("observer"))
 	case slices.ContainsFunc(chosen.hooks, func(h chosenHook) bool { return h.hook == nil }):
 		return nil, wrap(op, required("hook"))
-	case slices.ContainsFunc(chosen.replicas, func(r Replica) bool { return r == nil }):
+	case slices.ContainsFunc(chosen.replicas, func(r openPool) bool { return r == nil }):
 		return nil, wrap(op, required("replica"))
 	case len(chosen.replicas) > 0 && d.replica == "":
 		return nil, wrap(op, invalid("replica", "is of PostgreSQL; the database is "+d.name))

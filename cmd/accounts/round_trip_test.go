@@ -3,12 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,145 +13,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/softbee/accounts/domain"
-	"github.com/softbee/accounts/infra"
-	"github.com/softbee/accounts/infra/rowtest"
 	"github.com/softbee/accounts/infra/storetest"
 )
-
-// invoke runs the program and returns what it printed.
-func invoke(t *testing.T, database string, stdin []byte, args ...string) (stdout []byte, stderr string, status int) {
-	t.Helper()
-	var out, messages bytes.Buffer
-	status = run(context.Background(), append([]string{"--database", database}, args...), bytes.NewReader(stdin), &out, &messages)
-	return out.Bytes(), messages.String(), status
-}
-
-// databases are a new one of each kind.
-var databases = map[string]func(*testing.T) (string, *infra.Store){
-	onSQLite: func(t *testing.T) (string, *infra.Store) {
-		path := filepath.Join(t.TempDir(), "accounts.db")
-		return "sqlite:" + path, storetest.OpenSQLite(t, path)
-	},
-	onPostgres: func(t *testing.T) (string, *infra.Store) {
-		url := storetest.PostgresURL(t)
-		return url, storetest.OpenPostgres(t, url)
-	},
-}
-
-// TestExportAndImportAreInverses fills a database with any rows that it accepts, and identities, and demands that its export, imported into an empty
-// one, is exported there to the same bytes. What PostgreSQL accepts, SQLite does.
-func TestExportAndImportAreInverses(t *testing.T) {
-	n := 300
-	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
-		n = 20_000
-	}
-	for _, pair := range [][2]string{{onSQLite, onSQLite}, {onPostgres, onPostgres}, {onPostgres, onSQLite}} {
-		t.Run(pair[0]+" to "+pair[1], func(t *testing.T) {
-			t.Parallel()
-			from, store := databases[pair[0]](t)
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			generator := &rowtest.Generator{Random: rand.New(rand.NewPCG(seed, 1)), SQLite: pair[0] == onSQLite}
-			users, identities, err := generator.Fill(t.Context(), store.DB(), n)
-			if err != nil || users < n || identities < n/4 {
-				t.Fatalf("%d users, %d identities, %v", users, identities, err)
-			}
-			signedIn := storetest.NewUser(t, "signed-in")
-			if err := store.Create(t.Context(), signedIn); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := store.IssueToken(t.Context(), signedIn.ID(), domain.SessionPolicy{}); err != nil {
-				t.Fatal(err)
-			}
-			for _, format := range []string{"jsonl", "csv"} {
-				exported, _, _ := invoke(t, from, nil, "user", "export", "--with-hashes", "--format", format)
-				if len(bytes.Split(exported, []byte("\n"))) < n/2 {
-					t.Fatalf("%s", exported)
-				}
-				to, _ := databases[pair[1]](t)
-				summary, refused, status := invoke(t, to, exported, "--json", "user", "import", "--format", format)
-				if status != 0 {
-					t.Fatalf("%s: %s %.2000s", format, summary, refused)
-				}
-				again, stderr, status := invoke(t, to, nil, "user", "export", "--with-hashes", "--format", format)
-				if status != 0 || !bytes.Equal(again, exported) {
-					t.Errorf("%s: status %d %s, the export differs: %s", format, status, stderr, difference(exported, again))
-				}
-				if repeated, refused, status := invoke(t, to, exported, "--json", "user", "import", "--format", format); status != 0 || !strings.Contains(string(repeated), `"imported":0`) {
-					t.Errorf("again: %s %.1000s", repeated, refused)
-				}
-			}
-		})
-	}
-}
-
-// difference returns the first lines that differ.
-func difference(a, b []byte) string {
-	x, y := bytes.Split(a, []byte("\n")), bytes.Split(b, []byte("\n"))
-	for i := range min(len(x), len(y)) {
-		if !bytes.Equal(x[i], y[i]) {
-			return fmt.Sprintf("line %d:\n%q\n%q", i+1, x[i], y[i])
-		}
-	}
-	return fmt.Sprintf("%d and %d lines", len(x), len(y))
-}
-
-// TestSQLiteExportIsRefusedByLine carries what SQLite accepts to PostgreSQL, whose columns are narrower and whose checks know more letters: what it
-// does not take is refused line by line, and all others come back, byte for byte.
-func TestSQLiteExportIsRefusedByLine(t *testing.T) {
-	t.Parallel()
-	n := 300
-	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
-		n = 20_000
-	}
-	from, store := databases[onSQLite](t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	generator := &rowtest.Generator{Random: rand.New(rand.NewPCG(seed, 1)), SQLite: true}
-	if _, _, err := generator.Fill(t.Context(), store.DB(), n); err != nil {
-		t.Fatal(err)
-	}
-	exported, _, _ := invoke(t, from, nil, "user", "export", "--with-hashes")
-	to, _ := databases[onPostgres](t)
-	summary, messages, _ := invoke(t, to, exported, "--json", "user", "import")
-	lines := bytes.SplitAfter(exported, []byte("\n"))
-	accounts := len(lines) - 1 // the last one is empty
-	refused := make(map[string]bool)
-	for message := range strings.Lines(messages) {
-		var refusal struct {
-			Line  int
-			Error struct{ Kind string }
-		}
-		if err := json.Unmarshal([]byte(message), &refusal); err != nil {
-			t.Fatalf("%q: %v", message, err)
-		}
-		if refusal.Line == 0 { // how many were refused
-			continue
-		}
-		if refusal.Error.Kind != "invalid" {
-			t.Errorf("%s%s", message, lines[refusal.Line-1])
-		}
-		refused[idOf(lines[refusal.Line-1])] = true
-	}
-	isRefused := func(line []byte) bool { return refused[idOf(line)] } // one of which an identity is refused is stored
-	again, stderr, status := invoke(t, to, nil, "user", "export", "--with-hashes")
-	want := bytes.Join(slices.DeleteFunc(lines, isRefused), nil)
-	got := bytes.Join(slices.DeleteFunc(bytes.SplitAfter(again, []byte("\n")), isRefused), nil)
-	if status != 0 || !bytes.Equal(got, want) {
-		t.Errorf("status %d %s %s, the export differs: %s", status, stderr, summary, difference(want, got))
-	}
-	t.Logf("%d accounts, %d of them refused", accounts, len(refused))
-	if len(refused) == 0 || len(refused) > accounts/2 {
-		t.Errorf("%d of %d accounts refused: %.2000s", len(refused), accounts, messages)
-	}
-}
-
-// idOf returns the first member of a line of an export, or "" for none.
-func idOf(line []byte) string {
-	id, _, _ := bytes.Cut(line, []byte(","))
-	return string(id)
-}
 
 // roundTripVariable is how many accounts BenchmarkRoundTrip carries over.
 const roundTripVariable = "ACCOUNTS_BENCH_ROWS"

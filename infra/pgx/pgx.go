@@ -74,11 +74,7 @@ func invalidURL(reason string) error {
 // WithReplicas has the store read from replicas, as infra/postgres has it, each with a pool of its own: finds (but those by token and by identity), lists, counts
 // and exports, outside transactions. Each URL leads to one server, and not through a pooler. See docs/operate.md.
 func WithReplicas(databaseURLs ...string) infra.Option {
-	replicas := make([]infra.Replica, len(databaseURLs))
-	for i, databaseURL := range databaseURLs {
-		replicas[i] = func(admit func(string) error) (infra.ReplicaPool, error) { return openReplica(databaseURL, admit) }
-	}
-	return infra.WithReplicas(replicas...)
+	return infra.WithReplicas(openReplica, databaseURLs...)
 }
 
 func openReplica(databaseURL string, admit func(string) error) (infra.ReplicaPool, error) {

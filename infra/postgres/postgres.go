@@ -57,18 +57,16 @@ func (p Pool) open(connector driver.Connector) *stdsql.DB {
 // Each URL leads to one server, and not through a pooler. No replica needs to be there when the store is opened, and those of a cluster may all be listed, the
 // primary too: a server gets reads while it is a replica. A URL that cannot be one is [domain.ErrInvalid] on the field "database" when the store is opened.
 func WithReplicas(databaseURLs ...string) infra.Option {
-	replicas := make([]infra.Replica, len(databaseURLs))
-	for i, databaseURL := range databaseURLs {
-		replicas[i] = func(admit func(string) error) (infra.ReplicaPool, error) {
-			connector, reset, err := libpq.NewReplica(databaseURL, admit)
-			if err != nil {
-				return infra.ReplicaPool{}, err
-			}
-			db := Pool{}.open(connector)
-			return infra.ReplicaPool{Handle: libpq.Handle(db), Reset: reset, Close: db.Close}, nil
-		}
+	return infra.WithReplicas(openReplica, databaseURLs...)
+}
+
+func openReplica(databaseURL string, admit func(string) error) (infra.ReplicaPool, error) {
+	connector, reset, err := libpq.NewReplica(databaseURL, admit)
+	if err != nil {
+		return infra.ReplicaPool{}, err
 	}
-	return infra.WithReplicas(replicas...)
+	db := Pool{}.open(connector)
+	return infra.ReplicaPool{Handle: libpq.Handle(db), Reset: reset, Close: db.Close}, nil
 }
 
 // Open is OpenWithPool with the default Pool.
