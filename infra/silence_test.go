@@ -112,7 +112,7 @@ func TestShortContextsGetConnections(t *testing.T) {
 	t.Parallel()
 	for driver, open := range map[string]func(context.Context, string) (*infra.Store, error){
 		"lib-pq": func(ctx context.Context, url string) (*infra.Store, error) {
-			return postgres.OpenPool(ctx, url, postgres.Pool{MaxOpen: 4})
+			return postgres.OpenWithPool(ctx, url, postgres.Pool{MaxOpen: 4})
 		},
 		"pgx": func(ctx context.Context, url string) (*infra.Store, error) {
 			return pgx.Open(ctx, url+"&pool_max_conns=4")
