@@ -135,6 +135,25 @@ func TestAdditionalOnPostgres(t *testing.T) {
 	}
 }
 
+// A program of an earlier release cannot say how a database should be that a later one has migrated.
+func TestVerifyOnANewerDatabase(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, d testDatabase) {
+		db := d.open(t, d.url(t))
+		more := map[string]string{"20990101000000_more.sql": "ALTER TABLE users ADD COLUMN later text;\n"}
+		mustUp(t, d.runner(t, db, and(t, d.embedded(t), more)))
+		runner := d.runner(t, db, d.embedded(t))
+		found, err := plan.Compare(t.Context(), runner, d.desired(t), d.dev(t))
+		if err != nil || !slices.Equal(found.Additional, []string{"column later of users"}) {
+			t.Errorf("with a column more: %+v, %v", found, err)
+		}
+		mustExec(t, db, "DROP INDEX users_created_at")
+		if err := plan.Verify(t.Context(), runner, d.desired(t), d.dev(t)); !errors.Is(err, domain.ErrChecksum) || !strings.Contains(err.Error(), "newer") {
+			t.Errorf("with an index less: %v; want a refusal", err)
+		}
+	})
+}
+
 // What is printed as the remedy is one.
 func TestRemedyEndsTheDrift(t *testing.T) {
 	t.Parallel()

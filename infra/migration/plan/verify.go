@@ -51,6 +51,8 @@ func Verify(ctx context.Context, runner *migration.Runner, desired string, dev D
 // NULL, default and collation; keys, indexes, checks; on PostgreSQL also storage parameters, whether a table is logged, and whether
 // indexes and constraints are valid; and the triggers and functions that the runner's files make on what is declared. All else is additional.
 //
+// Of a database that a later release has migrated, a difference says nothing: that is a [domain.ErrChecksum].
+//
 // It changes nothing. To see what the desired state makes, it executes it in a database from dev. On PostgreSQL dev may
 // be nil: then it is executed in the schema of the history, in a transaction that is rolled back, which needs the right to
 // create tables there.
@@ -138,6 +140,13 @@ func Compare(ctx context.Context, runner *migration.Runner, desired string, dev 
 		found.Difference = append(found.Difference, routineChanges(defined, routines)...)
 		return err
 	})
+	if err != nil || len(found.Difference) == 0 {
+		return found, err
+	}
+	status, err := runner.Status(ctx)
+	if err == nil && len(status.Unknown) > 0 {
+		err = script.Refuse(domain.ErrChecksum, "the database differs, but is at %s, which this program does not know: ask the newer one", status.Current)
+	}
 	return found, err
 }
 
