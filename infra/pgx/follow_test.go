@@ -13,6 +13,8 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
+	"github.com/softbee/accounts/infra/pgx"
+	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/storetest"
 )
 
@@ -49,6 +51,28 @@ func TestHostsAreTriedInTurn(t *testing.T) {
 	}
 	if err := store.Create(t.Context(), storetest.NewUser(t, "ana")); err != nil {
 		t.Error(err)
+	}
+}
+
+// Between the demotion of one server and the promotion of another there is none that takes writes, which passes.
+func TestNoHostTakesWrites(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(storetest.PostgresURL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxied, err := url.Parse(postgrestest.NewProxy(t, u.String()).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host += "," + proxied.Host
+	parameters := u.Query()
+	parameters.Set("default_transaction_read_only", "on")
+	u.RawQuery = parameters.Encode()
+	for name, open := range map[string]func(context.Context, string, ...infra.Option) (*infra.Store, error){"lib-pq": postgres.Open, "pgx": pgx.Open} {
+		if _, err := open(t.Context(), u.String()); !errors.Is(err, domain.ErrUnavailable) {
+			t.Errorf("%s: %v; want %s", name, err, domain.ErrUnavailable)
+		}
 	}
 }
 

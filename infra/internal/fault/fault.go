@@ -99,6 +99,9 @@ func isConnecting(err error) bool {
 		if fmt.Sprintf("%T", err) == "*pgconn.ConnectError" {
 			return !strings.Contains(err.Error(), "refused TLS")
 		}
+		if several, ok := err.(interface{ Unwrap() []error }); ok { // one for each host
+			return slices.ContainsFunc(several.Unwrap(), isConnecting)
+		}
 	}
 	return false
 }
