@@ -3,7 +3,9 @@
 package docs
 
 import (
+	"bytes"
 	"fmt"
+	"image/png"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -35,7 +37,7 @@ type block struct {
 func documents(t *testing.T) []document {
 	t.Helper()
 	names := []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"}
-	for _, pattern := range []string{"docs/*.md", "docs/*/*.md"} {
+	for _, pattern := range []string{"docs/*.md", "docs/*/*.md", "examples/*/README.md"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)
@@ -358,6 +360,36 @@ func TestLinks(t *testing.T) {
 			} else if anchor != "" && strings.HasSuffix(name, ".md") && !slices.Contains(anchors[name], anchor) {
 				t.Errorf("%s: %s: there is no such heading", d.name, found[0])
 			}
+		}
+	}
+}
+
+// TestScreenshots demands that the pictures of the web application are small, and shown where it is described.
+func TestScreenshots(t *testing.T) {
+	shown := map[string][]string{} // by picture, the documents
+	for _, d := range documents(t) {
+		for _, found := range link.FindAllStringSubmatch(withoutCode(d.text), -1) {
+			name := path.Join(path.Dir(d.name), found[2])
+			shown[name] = append(shown[name], d.name)
+		}
+	}
+	pictures, err := filepath.Glob(filepath.Join(root, "docs/webapp/*"))
+	if err != nil || len(pictures) != 3 {
+		t.Fatalf("docs/webapp has %d pictures, %v; want 3", len(pictures), err)
+	}
+	for _, picture := range pictures {
+		name := strings.TrimPrefix(filepath.ToSlash(picture), root+"/")
+		for _, document := range []string{"docs/webapp.md", "examples/webapp/README.md"} {
+			if !slices.Contains(shown[name], document) {
+				t.Errorf("%s does not show %s", document, name)
+			}
+		}
+		content, err := os.ReadFile(picture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := png.DecodeConfig(bytes.NewReader(content)); err != nil || c.Width < 390 || len(content) > 64<<10 {
+			t.Errorf("%s: %d bytes, %d pixels wide, %v; want at most 64 KiB, and at least 390 pixels", name, len(content), c.Width, err)
 		}
 	}
 }

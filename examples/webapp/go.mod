@@ -6,6 +6,8 @@ replace github.com/softbee/accounts => ../..
 
 require (
 	entgo.io/ent v0.14.5
+	github.com/chromedp/cdproto v0.159.3
+	github.com/chromedp/chromedp v0.23.0
 	github.com/coreos/go-oidc/v3 v3.21.0
 	github.com/go-chi/httprate v0.16.1
 	github.com/go-jose/go-jose/v4 v4.1.9

@@ -114,7 +114,7 @@ func testProvider(t *testing.T, a *app, p *oidcProvider) {
 	// The first sign-in makes an account, the second one finds it.
 	p.as("1", "Olga@Example.net", true, "olga", nil)
 	b := a.browser(t)
-	b.get("/signin").want(t, 200, "Sign in by your identity provider")
+	b.get("/signin").want(t, 200, "Sign in with your identity provider")
 	b.byProvider().want(t, 200, "olga", "Sign out")
 	b.get("/account/email").want(t, 200, "olga@example.net", ">confirmed<")
 	again := a.browser(t)
@@ -126,12 +126,12 @@ func testProvider(t *testing.T, a *app, p *oidcProvider) {
 	if answer := again.get("/account"); answer.path != "/signin" {
 		t.Error("a session on another device goes on")
 	}
-	b.post("/account/identities/unlink", "issuer", p.URL, "subject", "1").want(t, 200, "You cannot sign in by that identity any more.")
+	b.post("/account/identities/unlink", "issuer", p.URL, "subject", "1").want(t, 200, "You cannot sign in with that identity any more.")
 	b.post("/account/identities/unlink", "issuer", p.URL, "subject", "1").want(t, 404)
 
 	// An account that has the address is not opened by it; its owner links from within. While signed in, the provider links.
 	a.browser(t).byProvider().want(t, 409, "An account with your address exists.")
-	b.byProvider().want(t, 200, "You can sign in by your identity provider from now on.", p.URL)
+	b.byProvider().want(t, 200, "You can sign in with your identity provider from now on.", p.URL)
 	a.browser(t).byProvider().want(t, 200, "olga", "Sign out")
 	b.byProvider().want(t, 409, "Another account has this already.")
 

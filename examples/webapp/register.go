@@ -51,7 +51,7 @@ func (s *server) register(w http.ResponseWriter, r *http.Request) error {
 	if !f.OK() {
 		return s.render(w, r, http.StatusUnprocessableEntity, "register", page{Title: "Register", Form: f})
 	}
-	return s.render(w, r, http.StatusOK, "registered", page{Title: "Look into your mail", Data: email})
+	return s.render(w, r, http.StatusOK, "registered", page{Title: "Check your mail", Data: email})
 }
 
 // create stores an account and, in the same transaction, its first post, if there is one: both or neither.

@@ -101,10 +101,21 @@ func (s *server) ent() *ent.Client { return entClient(s.store, s.store.DB()) }
 // handler returns the application.
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	show := func(pattern string, h handlerFunc) { mux.Handle(pattern, s.handle(h)) }
+	s.routes(mux.Handle)
+	return s.around(mux)
+}
+
+// around does what is done for every request. Requests that change something and that another site has a browser send are refused.
+func (s *server) around(h http.Handler) http.Handler {
+	return s.logged(s.secured(http.NewCrossOriginProtection().Handler(h)))
+}
+
+// routes passes every route of the application to handle.
+func (s *server) routes(handle func(pattern string, h http.Handler)) {
+	show := func(pattern string, h handlerFunc) { handle(pattern, s.handle(h)) }
 	limited := func(n int, window time.Duration) func(string, handlerFunc) {
 		limit := httprate.Limit(n, window, httprate.WithKeyByIP(), httprate.WithLimitHandler(s.tooManyRequests))
-		return func(pattern string, h handlerFunc) { mux.Handle(pattern, limit(s.handle(h))) }
+		return func(pattern string, h handlerFunc) { handle(pattern, limit(s.handle(h))) }
 	}
 
 	show("GET /{$}", s.home)
@@ -150,18 +161,15 @@ func (s *server) handler() http.Handler {
 	show("GET /admin/accounts/{id}", s.administrator(s.accountPage))
 	show("POST /admin/accounts/{id}/{action}", s.administrator(s.changeAccount))
 	show("GET /admin/import", s.administrator(s.importPage))
-	mux.Handle("POST /admin/import", s.handleUpload(s.administrator(s.startImport)))
+	handle("POST /admin/import", s.handleUpload(s.administrator(s.startImport)))
 	show("GET /admin/import/{id}", s.administrator(s.importProgress))
 
 	if s.mailbox != nil {
 		show("GET /mails", s.mailsPage)
 	}
-	mux.HandleFunc("GET /healthz", s.health)
-	mux.Handle("GET /static/", cached(http.FileServerFS(files)))
+	handle("GET /healthz", http.HandlerFunc(s.health))
+	handle("GET /static/", cached(http.FileServerFS(files)))
 	show("/", func(http.ResponseWriter, *http.Request) error { return errNoPage })
-
-	// Requests that change something and that another site has a browser send are refused.
-	return s.logged(s.secured(http.NewCrossOriginProtection().Handler(mux)))
 }
 
 // secured sets the headers that keep browsers from loading, framing, sniffing or storing what they should not.
@@ -357,7 +365,7 @@ type page struct {
 
 // done are the texts of what has just been done, by the word in the address.
 var done = map[string]string{
-	"post":       "Your post is there.",
+	"post":       "Your post is published.",
 	"unpost":     "The post is deleted.",
 	"reset":      "Your password is set. Sign in with it.",
 	"signout":    "You are signed out.",
@@ -369,8 +377,8 @@ var done = map[string]string{
 	"unemail":    "The change of the address is given up.",
 	"mail":       "A mail is on its way.",
 	"password":   "Your password is set. All other sessions are ended.",
-	"linked":     "You can sign in by your identity provider from now on.",
-	"unlinked":   "You cannot sign in by that identity any more.",
+	"linked":     "You can sign in with your identity provider from now on.",
+	"unlinked":   "You cannot sign in with that identity any more.",
 	"lock":       "The account is locked for a day.",
 	"unlock":     "The account is unlocked.",
 	"deactivate": "The account is deactivated, and its sessions are ended.",
@@ -393,7 +401,10 @@ func (s *server) render(w http.ResponseWriter, r *http.Request, status int, name
 
 // readTemplates returns the templates of all pages, each with the layout and the parts that pages share.
 func readTemplates() (map[string]*template.Template, error) {
-	shared, err := template.New("").Funcs(template.FuncMap{"input": newInput, "part": newPart}).ParseFS(files, "templates/layout.html", "templates/parts.html")
+	shared, err := template.New("").Funcs(template.FuncMap{
+		"input": newInput, "part": newPart, "words": func(name any) string { return strings.ReplaceAll(fmt.Sprint(name), "_", " ") },
+		"within": func(section, path string) bool { return path == section || strings.HasPrefix(path, section+"/") },
+	}).ParseFS(files, "templates/layout.html", "templates/parts.html")
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func (s *server) forgot(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	s.later(r, "mail a reset", func(ctx context.Context) error { return s.mailReset(ctx, email) })
-	return s.render(w, r, http.StatusOK, "forgotten", page{Title: "Look into your mail", Data: email})
+	return s.render(w, r, http.StatusOK, "forgotten", page{Title: "Check your mail", Data: email})
 }
 
 func (s *server) resetPage(w http.ResponseWriter, r *http.Request) error {

@@ -551,7 +551,7 @@ func testList(t *testing.T, a *app) {
 	b.get("/admin?name=s%C3%B8r").want(t, 200, ">pia</a>")
 	b.get("/admin?order=nonsense").want(t, 400)
 	b.get("/admin?after=nonsense").want(t, 400)
-	b.get("/admin?domain=..").want(t, 422, "Domain of the address ")
+	b.get("/admin?domain=..").want(t, 422, "Mail domain ")
 }
 
 func testAdministrator(t *testing.T, a *app) {
@@ -571,9 +571,9 @@ func testAdministrator(t *testing.T, a *app) {
 		return found[1]
 	}
 	account := find("max")
-	b.get(account).want(t, 200, "max@example.org", "registered", "verified", "signed_in", "session_started", "Firefox on Linux", "the owner")
+	b.get(account).want(t, 200, "max@example.org", "registered", "verified", "signed in", "session started", "Firefox on Linux", "<td>owner</td>")
 
-	b.post(account+"/end").want(t, 200, "All sessions of the account are ended.", "session_ended", "<td>admin</td>")
+	b.post(account+"/end").want(t, 200, "All sessions of the account are ended.", "session ended", "<td>admin</td>")
 	if answer := member.get("/account"); answer.path != "/signin" {
 		t.Error("a session goes on that an administrator has ended")
 	}
