@@ -22,7 +22,11 @@ const deniedVariable = "ACCOUNTS_TEST_DENIED"
 // user. It returns what Open said.
 func openDenied(t *testing.T, content []byte, file, directory os.FileMode) (path, says string) {
 	t.Helper()
-	outer := t.TempDir()
+	outer, err := os.MkdirTemp("/tmp", "accounts-denied-*") // t.TempDir may be below a directory that is closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(outer) })
 	program, inner := filepath.Join(outer, "program"), filepath.Join(outer, "inner")
 	path = filepath.Join(inner, "accounts.db")
 	self, err := os.Executable()
@@ -33,7 +37,7 @@ func openDenied(t *testing.T, content []byte, file, directory os.FileMode) (path
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Chmod(outer, 0o755), os.Chmod(filepath.Dir(outer), 0o755), os.Mkdir(inner, 0o755), os.WriteFile(program, code, 0o755), //nolint:gosec // it is to be executed by another user
+	if err := errors.Join(os.Chmod(outer, 0o755), os.Mkdir(inner, 0o755), os.WriteFile(program, code, 0o755), //nolint:gosec // it is to be executed by another user
 		os.WriteFile(path, content, 0o600), os.Chmod(path, file), os.Chmod(inner, directory)); err != nil {
 		t.Fatal(err)
 	}
