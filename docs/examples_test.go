@@ -139,7 +139,7 @@ func TestDocumentedObservers(t *testing.T) {
 // audited opens a store with the trail and a hook of its own, as docs/events.md has it.
 func audited(ctx context.Context, url string, welcome infra.Hook) (*infra.Store, error) {
 	return postgres.Open(ctx, url,
-		infra.WithHook(audit.Hook(audit.Options{})),     // the trail, see below
+		audit.WithTrail(audit.Options{}),                // the trail, see below
 		infra.WithHook(welcome, domain.EventRegistered)) // this kind only
 }
 

@@ -162,10 +162,12 @@ func (a *Authenticator) AddPassword(ctx context.Context, id ID, password string,
 // HashPassword checks a password by the policy and returns its hash, for a [Registration]. Own are the account's address and username, which the
 // password must not be; see [PasswordPolicy.Check]. It returns [ErrInvalid] on the field "password".
 func (a *Authenticator) HashPassword(ctx context.Context, password string, own ...string) (PasswordHash, error) {
-	if err := a.policy.Password.Check(password, own...); err != nil {
-		return PasswordHash{}, err
-	}
-	return a.hash(ctx, password)
+	return observed(ctx, a, "hash new password", func(ctx context.Context) (PasswordHash, error) {
+		if err := a.policy.Password.Check(password, own...); err != nil {
+			return PasswordHash{}, err
+		}
+		return a.hash(ctx, password)
+	})
 }
 
 // IssuedToken is a one-time token with the address that it belongs to, as the statement that stored its digest returned it. Send it there and nowhere

@@ -97,13 +97,13 @@ var bindings = []struct {
 		return openPGX(t, storetest.ReusedPostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
 	}},
 	{"lib-pq with an audit trail", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock), infra.WithHook(audit.Hook(audit.Options{})))
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock), audit.WithTrail(audit.Options{}))
 	}},
 	{"pgx with an audit trail", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock), infra.WithHook(audit.Hook(audit.Options{})))
+		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock), audit.WithTrail(audit.Options{}))
 	}},
 	{"sqlite with an audit trail", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(clock), infra.WithHook(audit.Hook(audit.Options{})))
+		return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(clock), audit.WithTrail(audit.Options{}))
 	}},
 	{"in the schema My App beside another table users", func(t *testing.T, clock func() time.Time) domain.Repository {
 		address := postgrestest.Clone(t, "foreign users", func(url string) error {

@@ -83,7 +83,7 @@ func (t *Tx) createAtOnce(ctx context.Context, users []*domain.User) error {
 	for i, u := range users {
 		ids[i] = u.ID()
 	}
-	return t.notifyAll(ctx, "create users", imported, ids)
+	return t.notify(ctx, "create users", domain.EventImported, ids...)
 }
 
 // copyUsers writes the accounts at some places into a table that has the columns, which are those of users and, in the
@@ -243,7 +243,7 @@ func (t *Tx) createTurn(ctx context.Context, users []*domain.User, turn []int, k
 	for _, id := range created {
 		known[id] = true
 	}
-	if err := t.notifyAll(ctx, op, imported, created); err != nil {
+	if err := t.notify(ctx, op, domain.EventImported, created...); err != nil {
 		return err
 	}
 	if len(created) == len(turn) {

@@ -28,12 +28,14 @@ type dialect struct {
 
 	inIDs   string // a condition that a column is in a list of IDs, which is an argument
 	inTexts string // likewise of texts
+	eachID  string // what a query selects from for the IDs, id, of a list, which is an argument
 	list    func(texts []string) string
 	inQuery string // a condition that a column is in what a query returns, which is read once
 	locking bool   // a query can lock the rows that it reads
 
 	// awaitStandby is a statement that ends when a synchronous standby has what was committed before it; "" where there are no standbys.
 	awaitStandby string
+	changesInWith bool // WITH takes statements that change something and return it
 
 	// lastLogin is when an account last signed in, before all times if it never did, as the index of that order has it; a time compares with it.
 	// afterLogin is a place in that order: what compares with lastLogin, and, where that tells too little, with the ID behind it.

@@ -23,12 +23,14 @@ var postgresDialect = dialect{
 
 	inIDs:   "= ANY (CAST(? AS uuid[]))",
 	inTexts: "= ANY (CAST(? AS text[]))",
+	eachID:  "unnest(CAST(? AS uuid[])) AS listed(id)",
 	list:    postgresList,
 	inQuery: " = ANY (ARRAY(?))",
 	locking: true,
 
 	// A message in the log, for those who decode it, that is part of a transaction: its commit is written and waits as that of any change.
 	awaitStandby: "SELECT pg_logical_emit_message(true, 'accounts', '')",
+	changesInWith: true,
 
 	lastLogin:   "coalesce(last_login, '0001-01-01 00:00:00+00')",
 	afterLogin:  func(at time.Time, id domain.ID) []any { return []any{at, id.UUID()} },

@@ -24,6 +24,7 @@ var sqliteDialect = dialect{
 
 	inIDs:   "IN (SELECT value FROM json_each(?))",
 	inTexts: "IN (SELECT value FROM json_each(?))",
+	eachID:  "(SELECT value AS id FROM json_each(?))",
 	list:    func(texts []string) string { return list(texts) },
 	inQuery: " IN (?)",
 

@@ -34,20 +34,25 @@ func WithHook(hook Hook, kinds ...domain.EventKind) Option {
 
 type chosenHook struct {
 	hook  Hook
-	kinds []domain.EventKind // empty for all
+	kinds eventKinds
 }
 
-func (h chosenHook) wants(kind domain.EventKind) bool {
-	return len(h.kinds) == 0 || slices.Contains(h.kinds, kind)
-}
+// eventKinds are those that are wanted, all if there are none.
+type eventKinds []domain.EventKind
 
-// change is the kinds of event that a statement can have. Each method names its own where it runs its statement; nil stands for a statement
-// without an event, such as the change of a name.
+func (k eventKinds) want(kind domain.EventKind) bool { return len(k) == 0 || slices.Contains(k, kind) }
+
+// change is what a statement means to the hooks and the trail. Each method names its own where it runs its statement; nil stands for one that has
+// no event, such as the change of a name.
 type change struct {
 	kinds []domain.EventKind // that it can have
 
-	// of returns the kind, by the account after the change; nil for the only one of kinds.
-	of func(after *domain.User, now time.Time) domain.EventKind
+	// of tells the kind from the account after the change; nil for the only one of kinds.
+	of   func(after *domain.User, now time.Time) domain.EventKind
+	kind string // likewise in SQL, {now} being the present; "" for the only one
+
+	// elsewhere says that the statement changes another table, and locks no account.
+	elsewhere bool
 
 	// compared is not 0 where the kinds follow from the account before and after. The account is read and locked by its value in column, which is the
 	// argument of the statement at that place, counted from the end.
@@ -77,9 +82,9 @@ var (
 	sessionStarted  = always(domain.EventSessionStarted)
 	sessionReused   = always(domain.EventSessionReused)
 	activated       = always(domain.EventActivated)
-	linked          = always(domain.EventIdentityLinked)
-	unlinked        = always(domain.EventIdentityUnlinked)
 	deleted         = always(domain.EventDeleted)
+	linked          = &change{kinds: []domain.EventKind{domain.EventIdentityLinked}, elsewhere: true}
+	unlinked        = &change{kinds: []domain.EventKind{domain.EventIdentityUnlinked}, elsewhere: true}
 
 	signInFailed = &change{
 		kinds: []domain.EventKind{domain.EventSignInFailed, domain.EventLocked},
@@ -89,6 +94,7 @@ var (
 			}
 			return domain.EventSignInFailed
 		},
+		kind: "CASE WHEN locked_until > {now} THEN '" + string(domain.EventLocked) + "' ELSE '" + string(domain.EventSignInFailed) + "' END",
 	}
 
 	// What their statements match may have changed in another respect only, which has no event.
@@ -130,31 +136,38 @@ func eventsBetween(before, after *domain.User, now time.Time) (kinds []domain.Ev
 	return kinds
 }
 
-// listened says whether a hook listens to a change.
+// listened says whether a hook or the trail wants to know of a change.
 func (r *repository) listened(what *change) bool {
-	if what == nil {
-		return false
-	}
+	return what != nil && (r.hooked(what) || r.trail != nil && slices.ContainsFunc(what.kinds, r.trail.kinds.want))
+}
+
+// hooked says whether a hook listens to a change.
+func (r *repository) hooked(what *change) bool {
 	for i := range r.hooks {
-		if slices.ContainsFunc(what.kinds, r.hooks[i].wants) {
+		if slices.ContainsFunc(what.kinds, r.hooks[i].kinds.want) {
 			return true
 		}
 	}
 	return false
 }
 
-// notify calls the hooks, in the transaction of the change.
-func (t *Tx) notify(ctx context.Context, op string, kind domain.EventKind, id domain.ID) error {
-	event := domain.Event{Kind: kind, UserID: id, Origin: domain.OriginOf(ctx)}
-	for i := range t.hooks {
-		if !t.hooks[i].wants(kind) {
-			continue
-		}
-		if event.At.IsZero() {
-			event.At = t.present()
-		}
-		if err := t.hooks[i].hook(ctx, t, event); err != nil {
-			return hookFailure(ctx, op, err)
+// notify enters the events of accounts into the trail, and calls the hooks, in the transaction of the change.
+func (t *Tx) notify(ctx context.Context, op string, kind domain.EventKind, ids ...domain.ID) error {
+	if err := t.enter(ctx, kind, ids); err != nil {
+		return hookFailure(ctx, op, err)
+	}
+	for _, id := range ids {
+		event := domain.Event{Kind: kind, UserID: id, Origin: domain.OriginOf(ctx)}
+		for i := range t.hooks {
+			if !t.hooks[i].kinds.want(kind) {
+				continue
+			}
+			if event.At.IsZero() {
+				event.At = t.present()
+			}
+			if err := t.hooks[i].hook(ctx, t, event); err != nil {
+				return hookFailure(ctx, op, err)
+			}
 		}
 	}
 	return nil
@@ -179,7 +192,7 @@ func (e hookError) Unwrap() error { return e.error }
 
 func isOfHook(err error) bool { return errors.As(err, new(hookError)) }
 
-// changeOne is one for a statement that changes an account, and calls the hooks.
+// changeOne is one for a statement that changes an account and returns its columns, and notifies of the change.
 func (r *repository) changeOne(ctx context.Context, op string, what *change, query string, args ...any) (*domain.User, error) {
 	return r.changeFrom(ctx, op, what, nil, query, args...)
 }
@@ -191,6 +204,10 @@ func (r *repository) changeFrom(
 ) (*domain.User, error) {
 	if !r.listened(what) {
 		return r.one(ctx, op, query, args...)
+	}
+	if r.rides(what) {
+		entry, args := r.entry(ctx, what, args)
+		return r.one(ctx, op, "WITH changed AS ("+query+"), entered AS ("+entry+") SELECT "+userColumns+" FROM changed", args...)
 	}
 	var changed *domain.User
 	err := r.nested(ctx, func(tx *Tx) (err error) {
@@ -232,14 +249,18 @@ func (t *Tx) notifyChange(ctx context.Context, op string, what *change, before, 
 	return nil
 }
 
-// changeRow is execute for a statement that changes the account of an ID, or what belongs to it, and calls the hooks.
+// changeRow is execute for a statement that changes the account of an ID, or what belongs to it, returns nothing, and notifies of the change.
 func (r *repository) changeRow(ctx context.Context, op string, what *change, id domain.ID, query string, args ...any) (int64, error) {
 	if !r.listened(what) {
 		return r.execute(ctx, op, query, args...)
 	}
+	if r.rides(what) {
+		entry, args := r.entry(ctx, what, args)
+		return r.execute(ctx, op, "WITH changed AS ("+query+" RETURNING id) "+entry, args...)
+	}
 	var n int64
 	err := r.nested(ctx, func(tx *Tx) (err error) {
-		if what == linked || what == unlinked { // their statements lock the identity alone
+		if what.elsewhere {
 			if err := tx.lock(ctx, op, id); err != nil {
 				return err
 			}
@@ -253,24 +274,6 @@ func (r *repository) changeRow(ctx context.Context, op string, what *change, id 
 		return 0, err
 	}
 	return n, nil
-}
-
-// changeIDs runs a statement that returns the IDs of the accounts that it has changed, and calls the hooks for each.
-func (r *repository) changeIDs(ctx context.Context, op string, what *change, query string, args ...any) ([]domain.ID, error) {
-	if !r.listened(what) {
-		return collect(ctx, r, op, query, args, scanID)
-	}
-	var ids []domain.ID
-	err := r.nested(ctx, func(tx *Tx) (err error) {
-		if ids, err = collect(ctx, &tx.repository, op, query, args, scanID); err != nil {
-			return err
-		}
-		return tx.notifyAll(ctx, op, what, ids)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return ids, nil
 }
 
 // changeListed runs a statement that changes accounts of a list, the present and the list being its arguments, and returns the IDs of those that
@@ -325,21 +328,12 @@ func (t *Tx) listed(ctx context.Context, op, query, list string) (map[domain.ID]
 	return all, err
 }
 
-func (t *Tx) notifyAll(ctx context.Context, op string, what *change, ids []domain.ID) error {
-	for _, id := range ids {
-		if err := t.notify(ctx, op, what.kinds[0], id); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func scanID(rows Rows) (domain.ID, error) {
 	id, err := scanned[uuid.UUID](rows)
 	return domain.IDFromUUID(id), err
 }
 
-// Exec runs a statement of a package that keeps tables beside the store's, as infra/audit does, on whatever driver the transaction is. In query ?
+// Exec runs a statement of a package that keeps tables beside the store's, or reads them as infra/audit does, on whatever driver the transaction is. In query ?
 // stands for an argument and ?? for a question mark; see [Tx.Table] for names. op is what observers and errors call it. Errors are
 // classified as the store's own.
 func (t *Tx) Exec(ctx context.Context, op, query string, args ...any) (int64, error) {

@@ -91,7 +91,7 @@ func TestNothingLeaks(t *testing.T) {
 		observers := []domain.Observer{
 			telemetry, writingObserver{out}, infra.LogRefusals(slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		}
-		store := open(infra.WithObserver(observers...), infra.WithHook(audit.Hook(audit.Options{})),
+		store := open(infra.WithObserver(observers...), audit.WithTrail(audit.Options{}),
 			infra.WithHook(func(_ context.Context, _ *infra.Tx, event domain.Event) error {
 				event.Origin.Client = netip.Addr{} // which the caller has put there
 				_, err := fmt.Fprintf(out, "%+v\n", event)

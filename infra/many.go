@@ -231,7 +231,7 @@ func (r *repository) delete(ctx context.Context, op string, query domain.ListQue
 		for i, l := range rows {
 			ids[i] = l.id()
 		}
-		return tx.notifyAll(ctx, op, purged, ids)
+		return tx.notify(ctx, op, domain.EventPurged, ids...)
 	})
 	if err != nil {
 		return nil, err

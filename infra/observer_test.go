@@ -14,6 +14,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/password"
 	"github.com/softbee/accounts/infra/storetest"
 )
 
@@ -135,5 +136,73 @@ func TestObserverSeesNoValue(t *testing.T) {
 				t.Errorf("%q in %q", secret, text[max(0, i-100):min(len(text), i+100)])
 			}
 		}
+	})
+}
+
+// TestEveryOperationIsObserved runs each change of the store, calls each of its readers and each method of an authenticator, and has migrations applied:
+// the observer sees each begin and end.
+func TestEveryOperationIsObserved(t *testing.T) {
+	onBothObserved(t, func(t *testing.T, store *infra.Store, observer *recordingObserver, _ *bytes.Buffer) {
+		saw := func(name string) (seen []domain.Observation) {
+			t.Helper()
+			seen = observer.take()
+			if len(seen) == 0 {
+				t.Errorf("%s was not observed", name)
+			}
+			if observer.open != 0 {
+				t.Errorf("%s: %d operations have not ended", name, observer.open)
+			}
+			return seen
+		}
+		if store.Schema() != "" {
+			observer.take() // it is a copy of one that is migrated
+		} else if seen := saw("Migrate"); !slices.ContainsFunc(seen, func(o domain.Observation) bool { return o.Operation == "migrate" }) ||
+			!slices.ContainsFunc(seen, func(o domain.Observation) bool { return o.Operation == "apply migration" }) {
+			t.Errorf("of migrations was seen %v", seen)
+		}
+		for _, o := range operations {
+			s := prepared(t, store, store, o.before)
+			observer.take()
+			if err := o.run(s); !errors.Is(err, o.fails) {
+				t.Errorf("%s: %v", o.name, err)
+			}
+			saw(o.name)
+			_ = store.Delete(t.Context(), s.ID())
+		}
+		observer.take()
+		of := func(names ...string) func(string, error) {
+			return func(name string, _ error) {
+				if !slices.Contains(names, name) {
+					observer.take()
+					return
+				}
+				saw(name)
+			}
+		}
+		walk(t.Context(), store, arguments(t), of("FindByID", "FindByIDs", "FindByEmails", "FindByUsernames", "FindByEmail", "FindByUsername", "FindByPhone",
+			"FindByIdentity", "FindByToken", "ExistsByEmail", "ExistsByUsername", "List", "Count", "Identities", "Sessions", "CountSessions", "Export",
+			"ExportIdentities", "InTx", "Health"))
+		hasher, err := password.New(password.Policy{Observers: []domain.Observer{observer}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		authenticator, err := domain.NewAuthenticator(store, hasher, domain.AuthenticationPolicy{Observers: []domain.Observer{observer}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		walk(t.Context(), authenticator, arguments(t), func(name string, err error) {
+			own := 0
+			for _, o := range saw(name) {
+				if o.Database == "" && o.Operation != domain.OperationHash && o.Operation != domain.OperationVerify {
+					own++
+					if !errors.Is(err, o.Err) || !errors.Is(o.Err, err) {
+						t.Errorf("%s returned %v and was observed with %v", name, err, o.Err)
+					}
+				}
+			}
+			if own != 1 {
+				t.Errorf("%s was observed %d times", name, own)
+			}
+		})
 	})
 }

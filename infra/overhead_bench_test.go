@@ -2,7 +2,9 @@ package infra_test
 
 import (
 	"context"
+	stdsql "database/sql"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/audit"
+	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/otel"
 	"github.com/softbee/accounts/infra/storetest"
 )
@@ -42,7 +45,7 @@ func BenchmarkOverhead(b *testing.B) {
 			{"a hook for another kind", []infra.Option{infra.WithHook(insert, domain.EventPurged)}},
 			{"observer", []infra.Option{infra.WithObserver(idleObserver{})}},
 			{"otel", []infra.Option{infra.WithObserver(observer)}},
-			{"audit", []infra.Option{infra.WithHook(audit.Hook(audit.Options{}))}},
+			{"audit", []infra.Option{audit.WithTrail(audit.Options{})}},
 			{"hook with an INSERT", []infra.Option{infra.WithHook(insert)}},
 		} {
 			b.Run(database+"/"+on.name, func(b *testing.B) {
@@ -92,38 +95,108 @@ func BenchmarkOverhead(b *testing.B) {
 	}
 }
 
-// BenchmarkNothingOn compares, in turns and in one process, the store without observers and hooks with the bare statements, which lack all that was
-// added for them: by medians, and by allocations.
+// BenchmarkNothingOn compares, in turns and in one process, the store without observers, hooks and the trail with the same operations from which all that
+// looks for them is taken out. "no database" answers at once, and so shows the difference alone.
 func BenchmarkNothingOn(b *testing.B) {
-	onEachDatabase(b, nil, func(b *testing.B, store *infra.Store) {
-		ctx := b.Context()
+	compare := func(b *testing.B, store *infra.Store) {
+		ctx, bare := b.Context(), infra.Bare{Store: store}
 		u := storetest.NewUser(b, "ana")
 		if err := store.Create(ctx, u); err != nil {
 			b.Fatal(err)
 		}
 		id, hash := u.ID(), u.State().PasswordHash
 		inTurns(b, "find_id",
-			func() error { return of(infra.FindBare(ctx, store, id)) },
+			func() error { return of(bare.FindByID(ctx, id)) },
 			func() error { return of(store.FindByID(ctx, id)) })
+		policy := domain.SessionPolicy{Grace: domain.NoGrace}
+		rotating := func(rotate func(context.Context, domain.RefreshToken, domain.SessionPolicy) (domain.Grant, error)) func() error {
+			grant, err := store.IssueToken(ctx, id, policy)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return func() (err error) {
+				grant, err = rotate(ctx, grant.Token, policy)
+				return err
+			}
+		}
+		inTurns(b, "rotate", rotating(bare.RotateToken), rotating(store.RotateToken))
 		inTurns(b, "sign_in",
-			func() error { return of(infra.SignInBare(ctx, store, id, hash)) },
+			func() error { return of(bare.RecordSuccess(ctx, id, hash)) },
 			func() error { return of(store.RecordSuccess(ctx, id, hash, domain.PasswordHash{})) })
+	}
+	onEachDatabase(b, nil, compare)
+	b.Run("no database", func(b *testing.B) {
+		source := storetest.OpenSQLite(b, ":memory:")
+		if err := source.Create(b.Context(), storetest.NewUser(b, "ana")); err != nil {
+			b.Fatal(err)
+		}
+		handle := answering{make([]any, 25)}
+		pointers := make([]any, len(handle.row))
+		for i := range pointers {
+			pointers[i] = &handle.row[i]
+		}
+		if err := source.DB().QueryRow("SELECT * FROM users").Scan(pointers...); err != nil {
+			b.Fatal(err)
+		}
+		store, err := infra.New(b.Context(), infra.Database{Dialect: migration.Postgres, DB: source.DB(), Handle: handle}, infra.WithSchema("none"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		compare(b, store)
 	})
 }
 
-// BenchmarkTrail compares, in turns, the trail's entry in the statement of the change, as PostgreSQL alone could store it, with the entry of the
-// hook, which takes a transaction.
+// answering is a handle that returns one row, and says of each change that it changed one.
+type answering struct{ row []any }
+
+func (a answering) Query(context.Context, string, ...any) (infra.Rows, error) {
+	return &answer{row: a.row}, nil
+}
+
+func (answering) Exec(context.Context, string, ...any) (int64, error) { return 1, nil }
+
+type answer struct {
+	row  []any
+	read bool
+}
+
+func (a *answer) Next() bool {
+	first := !a.read
+	a.read = true
+	return first
+}
+
+func (a *answer) Scan(to ...any) error {
+	for i := range to {
+		if err := to[i].(stdsql.Scanner).Scan(a.row[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (*answer) Err() error   { return nil }
+func (*answer) Close() error { return nil }
+
+// BenchmarkTrail compares, in turns on PostgreSQL, the bookkeeping of a sign-in: without a trail and with one; with the smallest entry that the statement
+// could have and with the trail's; and with an entry in its statement and in a transaction.
 func BenchmarkTrail(b *testing.B) {
-	store := storetest.OpenPostgres(b, storetest.PostgresURL(b), infra.WithHook(audit.Hook(audit.Options{})))
-	ctx := b.Context()
+	plain := storetest.OpenPostgres(b, storetest.PostgresURL(b))
+	ctx, bare := b.Context(), infra.Bare{Store: plain}
+	idle := func(context.Context, *infra.Tx, domain.Event) error { return nil }
+	inStatement := sibling(b, plain, audit.WithTrail(audit.Options{}))
+	inTransaction := sibling(b, plain, audit.WithTrail(audit.Options{}), infra.WithHook(idle))
 	u := storetest.NewUser(b, "ana")
-	if err := store.Create(ctx, u); err != nil {
+	if err := plain.Create(ctx, u); err != nil {
 		b.Fatal(err)
 	}
 	id, hash := u.ID(), u.State().PasswordHash
-	inTurns(b, "sign_in",
-		func() error { return of(infra.SignInNoted(ctx, store, id, hash)) },
-		func() error { return of(store.RecordSuccess(ctx, id, hash, domain.PasswordHash{})) })
+	signIn := func(store *infra.Store) func() error {
+		return func() error { return of(store.RecordSuccess(ctx, id, hash, domain.PasswordHash{})) }
+	}
+	inTurns(b, "none, trail", signIn(plain), signIn(inStatement))
+	inTurns(b, "smallest, trail", func() error { return of(bare.RecordSuccessEntered(ctx, id, hash)) }, signIn(inStatement))
+	inTurns(b, "statement, transaction", signIn(inStatement), signIn(inTransaction))
 }
 
 // BenchmarkChecks compares, in turns, writes on a table without checks with those on ours: an account that is created, and a token that is rotated among 20
@@ -177,41 +250,46 @@ func BenchmarkChecks(b *testing.B) {
 	})
 }
 
-// inTurns measures two operations in one run: rounds of each follow one another, the first one first in every other round. It reports the median time of
-// one call of each, their ratio, and the allocations that the second has more.
+// inTurns measures two operations in one run: calls of each follow one another, the first one first in every other pair. It reports the median time of
+// each, how many percent the second takes longer, by the median of the differences in each pair, with the bounds between which that lies in 95 of 100
+// cases, and the allocations that the second has more.
 func inTurns(b *testing.B, name string, first, second func() error) {
 	b.Run(name, func(b *testing.B) {
-		const calls = 20
 		pair := [2]func() error{first, second}
-		var took [2][]time.Duration
+		var took [2][]float64
+		var more []float64
 		round := 0
 		for b.Loop() {
+			var now [2]float64
 			for i := range pair {
 				which := (i + round) % 2
 				began := time.Now()
-				for range calls {
-					if err := pair[which](); err != nil {
-						b.Fatal(err)
-					}
+				if err := pair[which](); err != nil {
+					b.Fatal(err)
 				}
-				took[which] = append(took[which], time.Since(began)/calls)
+				now[which] = float64(time.Since(began))
+				took[which] = append(took[which], now[which])
 			}
+			more = append(more, now[1]-now[0])
 			round++
 		}
 		b.StopTimer()
-		var median [2]float64
-		for i := range took {
-			slices.Sort(took[i])
-			median[i] = float64(took[i][len(took[i])/2])
-		}
+		slices.Sort(took[0])
+		slices.Sort(took[1])
+		slices.Sort(more)
+		n := float64(len(more))
+		of := func(place float64) float64 { return more[min(max(int(place), 0), len(more)-1)] }
+		percent := func(difference float64) float64 { return 100 * difference / took[0][len(more)/2] }
 		var allocations [2]float64
 		for i := range pair {
 			allocations[i] = testing.AllocsPerRun(200, func() { _ = pair[i]() })
 		}
 		b.ReportMetric(0, "ns/op")
-		b.ReportMetric(median[0], "ns/first")
-		b.ReportMetric(median[1], "ns/second")
-		b.ReportMetric(median[1]/median[0], "ratio")
+		b.ReportMetric(took[0][len(more)/2], "ns/first")
+		b.ReportMetric(took[1][len(more)/2], "ns/second")
+		b.ReportMetric(percent(of(n/2)), "%/more")
+		b.ReportMetric(percent(of(n/2-0.98*math.Sqrt(n))), "%/least")
+		b.ReportMetric(percent(of(n/2+0.98*math.Sqrt(n))), "%/most")
 		b.ReportMetric(allocations[1]-allocations[0], "allocs/more")
 	})
 }

@@ -25,6 +25,7 @@ type repository struct {
 	inside    bool          // a transaction, in which a statement that failed cannot be executed again
 	observers []domain.Observer
 	hooks     []chosenHook
+	trail     *trail                                              // nil without one
 	nested    func(ctx context.Context, fn func(*Tx) error) error // runs fn in a transaction, or in a savepoint of this one
 	reads     *repository                                         // whose reads a replica may answer; nil where none does
 	from      *replicas                                           // of that one

@@ -258,8 +258,11 @@ func (r *repository) revokeEverybody(ctx context.Context, op string, after domai
 			return err
 		}
 		now := tx.present()
-		ended, err := tx.changeIDs(ctx, op, sessionEnded, tx.texts.endEverybody, now, after.UUID(), next.Next.UUID(), entry.Time(now))
+		ended, err := collect(ctx, &tx.repository, op, tx.texts.endEverybody, []any{now, after.UUID(), next.Next.UUID(), entry.Time(now)}, scanID)
 		if err != nil {
+			return err
+		}
+		if err := tx.notify(ctx, op, domain.EventSessionEnded, ended...); err != nil {
 			return err
 		}
 		rest, err := tx.execute(ctx, op, tx.texts.revokeEverybody, now, after.UUID(), next.Next.UUID()) // what has expired

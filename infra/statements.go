@@ -79,6 +79,8 @@ type statements struct {
 	deactivateMany string            // now, the list of IDs
 	revokeMany     string            // now, the list of IDs
 
+	enter string // the kind, now, the request, the client, the actor, the list of IDs
+
 	createStaging string
 	insertStaged  string
 	stagedHolders string
@@ -232,8 +234,10 @@ func newStatements(d *dialect, schema string) *statements {
 		endEverybody: fill("UPDATE {users} SET refresh_tokens = '[]'", booked, " WHERE id > ? AND id <= ? AND ",
 			d.liveSessions(), " > 0 RETURNING id"),
 
-		storedIDs:     fill("SELECT id FROM {users} WHERE id ", d.inIDs),
-		linksOf:       fill("SELECT user_id, issuer, subject, created_at, last_used_at FROM {identities} WHERE user_id ", d.inIDs, " ORDER BY created_at, issuer, subject"),
+		storedIDs: fill("SELECT id FROM {users} WHERE id ", d.inIDs),
+		linksOf:   fill("SELECT user_id, issuer, subject, created_at, last_used_at FROM {identities} WHERE user_id ", d.inIDs, " ORDER BY created_at, issuer, subject"),
+		enter:     fill(d.insertEntries(schema), "SELECT id, ?, ?, ?, ?, ? FROM ", d.eachID),
+
 		createStaging: fill("CREATE TEMPORARY TABLE ", staging, " AS SELECT 0 AS ", place, ", {columns} FROM {users} WHERE false"),
 		insertStaged: fill("INSERT INTO {users} ({columns}) SELECT {columns} FROM ", staging, " WHERE true ORDER BY ", place,
 			" ON CONFLICT DO NOTHING RETURNING id"), // SQLite's grammar needs the WHERE

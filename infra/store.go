@@ -40,6 +40,7 @@ type settings struct {
 	schema    string
 	observers []domain.Observer
 	hooks     []chosenHook
+	trails    []*trail
 	replicas  []openPool
 }
 
@@ -82,6 +83,10 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 		return nil, wrap(op, required("observer"))
 	case slices.ContainsFunc(chosen.hooks, func(h chosenHook) bool { return h.hook == nil }):
 		return nil, wrap(op, required("hook"))
+	case len(chosen.trails) > 1:
+		return nil, wrap(op, invalid("trail", "is given twice"))
+	case len(chosen.trails) > 0 && chosen.trails[0].origin == nil:
+		return nil, wrap(op, required("trail"))
 	case slices.ContainsFunc(chosen.replicas, func(r openPool) bool { return r == nil }):
 		return nil, wrap(op, required("replica"))
 	case len(chosen.replicas) > 0 && d.replica == "":
@@ -101,6 +106,9 @@ func New(ctx context.Context, database Database, options ...Option) (*Store, err
 		hooks:     chosen.hooks,
 	}}
 	s.nested = func(ctx context.Context, fn func(*Tx) error) error { return s.InTx(ctx, fn, Retry(maxRetries)) }
+	if len(chosen.trails) > 0 {
+		s.trail = chosen.trails[0]
+	}
 	var err error
 	if s.searched, err = s.resolveSchema(ctx, chosen.schema); err != nil {
 		return nil, wrap(op, err)

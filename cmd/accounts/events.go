@@ -17,7 +17,7 @@ import (
 // audited has the changes of a command written to the audit trail.
 func (p *program) audited() infra.Option {
 	kinds := slices.DeleteFunc(domain.EventKinds(), func(kind domain.EventKind) bool { return slices.Contains(p.silent, kind) })
-	return infra.WithHook(audit.Hook(audit.Options{}), kinds...)
+	return audit.WithTrail(audit.Options{}, kinds...)
 }
 
 // actor says in the audit trail who ran the command.
@@ -66,7 +66,7 @@ accounts --json user events 0b0e6b7e-6a2f-4a5e-9c1f-0d9a3f6f2f11 --kind signed_i
 	c.Long = `List what happened to an account, the oldest first, from the audit trail.
 
 REF is the account's id, its e-mail address or its username; of an account that was deleted, its id. Changes by this program are in
-the trail; those by an application are if it uses the hook of infra/audit. Go on with --after and the id of the last event.
+the trail; those by an application are if its store keeps it (infra/audit). Go on with --after and the id of the last event.
 
 The kinds are ` + strings.Join(kinds, ", ") + "."
 	c.Flags().StringVar(&kind, "kind", "", "only events of this kind")

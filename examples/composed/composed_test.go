@@ -237,7 +237,7 @@ func TestEntWrites(t *testing.T) {
 func TestTrail(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {
 		ctx := t.Context()
-		store, _ := d.migrated(t, infra.WithHook(audit.Hook(audit.Options{})))
+		store, _ := d.migrated(t, audit.WithTrail(audit.Options{}))
 		ana := storetest.NewUser(t, "ana")
 		if err := register(ctx, store, "Acme", ana); err != nil {
 			t.Fatal(err)

@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 }
 
 func open(ctx context.Context, database string) (*infra.Store, error) {
-	trail := infra.WithHook(audit.Hook(audit.Options{}))
+	trail := audit.WithTrail(audit.Options{})
 	if strings.HasPrefix(database, "postgres://") {
 		return postgres.Open(ctx, database, trail)
 	}

@@ -23,7 +23,7 @@ import (
 
 // openStore opens a database, and has every change of an account recorded.
 func openStore(ctx context.Context, database string, options ...infra.Option) (*infra.Store, error) {
-	options = append(options, infra.WithHook(audit.Hook(audit.Options{})))
+	options = append(options, audit.WithTrail(audit.Options{}))
 	if strings.HasPrefix(database, "postgres://") || strings.HasPrefix(database, "postgresql://") {
 		return postgres.Open(ctx, database, options...)
 	}

@@ -1,5 +1,5 @@
-// Package audit keeps a trail of what happens to accounts, in the table account_events: who signed in, was locked, got another password. It is a
-// hook of the store. An entry is stored in the transaction of the change that it is about, or not at all.
+// Package audit keeps a trail of what happens to accounts, in the table account_events: who signed in, was locked, got another password. An entry
+// is stored with the change that it is about, or not at all.
 //
 // The trail is append-only: nothing here changes an entry, and [Prune] alone deletes. Triggers refuse everybody else. On PostgreSQL the role of an
 // application needs only INSERT and SELECT on the table. It outlives the account, and holds no secret, address or name but what the application
@@ -33,17 +33,15 @@ const (
 	maxActor     = 255
 )
 
-const insert = "INSERT INTO %s (" + accountevent.FieldAccountID + ", " + accountevent.FieldKind + ", " + accountevent.FieldOccurredAt + ", " +
-	accountevent.FieldRequestID + ", " + accountevent.FieldClient + ", " + accountevent.FieldActor + ") VALUES (?, ?, ?, nullif(?, ''), nullif(?, ''), nullif(?, ''))"
-
-// Hook returns the hook that writes the trail, for [infra.WithHook]. The entries of one account are in the order of its changes.
-func Hook(options Options) infra.Hook {
-	return func(ctx context.Context, tx *infra.Tx, event domain.Event) error {
-		_, err := tx.Exec(ctx, "record event", fmt.Sprintf(insert, tx.Table(accountevent.Table)),
-			event.UserID.UUID(), string(event.Kind), event.At, fitting(event.Origin.RequestID, maxRequestID),
-			options.client(event.Origin.Client), fitting(event.Origin.Actor, maxActor))
-		return err
-	}
+// WithTrail has a store keep the trail: one entry for each change that has an event of one of the kinds, or of any kind if none is named. The
+// entries of one account are in the order of its changes. A store keeps one trail; a second one is refused.
+//
+// On PostgreSQL a change that needs no look at the account before, and that no hook listens to, has its entry in its own statement. Any other one takes
+// a transaction, as with [infra.WithHook], and so does every one on SQLite.
+func WithTrail(options Options, kinds ...domain.EventKind) infra.Option {
+	return infra.WithTrail(func(origin domain.Origin) (requestID, client, actor string) {
+		return fitting(origin.RequestID, maxRequestID), options.client(origin.Client), fitting(origin.Actor, maxActor)
+	}, kinds...)
 }
 
 // client returns what is kept of an address.

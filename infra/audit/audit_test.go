@@ -25,14 +25,14 @@ import (
 // onBoth runs a test on a store that keeps a trail, in each database.
 func onBoth(t *testing.T, options audit.Options, test func(t *testing.T, store *infra.Store)) {
 	t.Helper()
-	hook := infra.WithHook(audit.Hook(options))
+	trail := audit.WithTrail(options)
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		test(t, storetest.OpenSQLite(t, t.TempDir()+"/accounts.db", hook))
+		test(t, storetest.OpenSQLite(t, t.TempDir()+"/accounts.db", trail))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		test(t, storetest.OpenPostgres(t, storetest.PostgresURL(t), hook))
+		test(t, storetest.OpenPostgres(t, storetest.PostgresURL(t), trail))
 	})
 }
 
@@ -120,7 +120,7 @@ func TestAddresses(t *testing.T) {
 		{"2001:db8:1:2:3::4", true, "2001:db8:1:2:3::4"},
 		{"fe80::1%eth0", true, "fe80::1"},
 	} {
-		store := storetest.OpenSQLite(t, ":memory:", infra.WithHook(audit.Hook(audit.Options{FullAddress: test.full})))
+		store := storetest.OpenSQLite(t, ":memory:", audit.WithTrail(audit.Options{FullAddress: test.full}))
 		u := create(t, domain.WithOrigin(t.Context(), domain.Origin{Client: netip.MustParseAddr(test.address)}), store, "ana")
 		if got := list(t, store, audit.Query{UserID: u.ID()})[0].Client; got != test.want {
 			t.Errorf("%s, in full %t: %q; want %q", test.address, test.full, got, test.want)
@@ -196,7 +196,7 @@ func TestPrune(t *testing.T) {
 	})
 }
 
-// TestTrailOfADriversTransaction: the hook writes on pgx, and in a transaction that pgx began.
+// TestTrailOfADriversTransaction: the trail is kept on pgx, and in a transaction that pgx began.
 func TestTrailOfADriversTransaction(t *testing.T) {
 	t.Parallel()
 	pool, err := pgxpool.New(t.Context(), storetest.PostgresURL(t))
@@ -204,7 +204,7 @@ func TestTrailOfADriversTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	store, err := pgx.New(pool, infra.WithHook(audit.Hook(audit.Options{})))
+	store, err := pgx.New(pool, audit.WithTrail(audit.Options{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,20 +246,34 @@ func TestTrailWithoutItsTable(t *testing.T) {
 	})
 }
 
-// TestEntriesOfOneAccountAreInTheOrderOfItsChanges has 64 goroutines change one account. With each entry goes what the account is then.
+// stateOfEntry keeps, with each entry, what the account was when it was entered: in a trigger, whose statements see what the transaction has changed.
+var stateOfEntry = map[string][]string{
+	"sqlite3": {
+		"CREATE TABLE states (entry integer PRIMARY KEY, version integer, active boolean, failed integer, sessions integer)",
+		`CREATE TRIGGER note_state AFTER INSERT ON account_events BEGIN INSERT INTO states
+			SELECT NEW.id, version, is_active, failed_login_attempts, json_array_length(refresh_tokens) FROM users WHERE id = NEW.account_id; END`,
+	},
+	"postgres": {
+		"CREATE TABLE states (entry bigint PRIMARY KEY, version bigint, active boolean, failed integer, sessions integer)",
+		`CREATE FUNCTION note_state() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO states
+			SELECT NEW.id, version, is_active, failed_login_attempts, jsonb_array_length(refresh_tokens) FROM users WHERE id = NEW.account_id;
+			RETURN NULL; END $$`,
+		"CREATE TRIGGER note_state AFTER INSERT ON account_events FOR EACH ROW EXECUTE FUNCTION note_state()",
+	},
+}
+
+// TestEntriesOfOneAccountAreInTheOrderOfItsChanges has 64 goroutines change one account, by changes whose entry is in their statement and by others. The
+// entries tell, in their order, how the account became what it was at each of them.
 func TestEntriesOfOneAccountAreInTheOrderOfItsChanges(t *testing.T) {
 	t.Parallel()
-	record := audit.Hook(audit.Options{})
-	hook := infra.WithHook(func(ctx context.Context, tx *infra.Tx, event domain.Event) error {
-		u, err := tx.FindByID(ctx, event.UserID)
-		if err != nil {
-			return err
-		}
-		event.Origin.RequestID = fmt.Sprintf("%d %t %d %d", u.Version(), u.IsActive(), u.FailedLoginAttempts(), len(u.Sessions(time.Now())))
-		return record(ctx, tx, event)
-	})
-	race := func(t *testing.T, store *infra.Store) {
+	trail := audit.WithTrail(audit.Options{})
+	race := func(t *testing.T, store *infra.Store, dialect string) {
 		ctx := t.Context()
+		for _, statement := range stateOfEntry[dialect] {
+			if _, err := store.DB().Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
 		u := create(t, ctx, store, "ana")
 		hash := u.State().PasswordHash
 		const goroutines, changes = 64, 6
@@ -303,7 +317,8 @@ func TestEntriesOfOneAccountAreInTheOrderOfItsChanges(t *testing.T) {
 		now := state{version: 1, active: true}
 		for _, e := range list(t, store, audit.Query{UserID: u.ID(), Limit: 1000}) {
 			before := now
-			if _, err := fmt.Sscanf(e.RequestID, "%d %t %d %d", &now.version, &now.active, &now.failed, &now.sessions); err != nil {
+			row := store.DB().QueryRow(fmt.Sprintf("SELECT version, active, failed, sessions FROM states WHERE entry = %d", e.ID))
+			if err := row.Scan(&now.version, &now.active, &now.failed, &now.sessions); err != nil {
 				t.Fatal(err)
 			}
 			want := before
@@ -338,10 +353,24 @@ func TestEntriesOfOneAccountAreInTheOrderOfItsChanges(t *testing.T) {
 	}
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		race(t, storetest.OpenSQLite(t, t.TempDir()+"/accounts.db", hook))
+		race(t, storetest.OpenSQLite(t, t.TempDir()+"/accounts.db", trail), "sqlite3")
 	})
-	t.Run("postgres", func(t *testing.T) {
+	t.Run("lib-pq", func(t *testing.T) {
 		t.Parallel()
-		race(t, storetest.OpenPostgres(t, storetest.PostgresURL(t), hook))
+		race(t, storetest.OpenPostgres(t, storetest.PostgresURL(t), trail), "postgres")
+	})
+	t.Run("lib-pq, beside a hook", func(t *testing.T) {
+		t.Parallel()
+		idle := infra.WithHook(func(context.Context, *infra.Tx, domain.Event) error { return nil })
+		race(t, storetest.OpenPostgres(t, storetest.PostgresURL(t), trail, idle), "postgres")
+	})
+	t.Run("pgx", func(t *testing.T) {
+		t.Parallel()
+		store, err := pgx.Open(t.Context(), storetest.PostgresURL(t), trail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = store.Close() })
+		race(t, store, "postgres")
 	})
 }

@@ -21,7 +21,7 @@ func check(err error) {
 
 // audited returns a migrated store with an audit trail, and an account in it.
 func audited(ctx context.Context) (*infra.Store, *domain.User) {
-	store, err := sqlite.Open(ctx, ":memory:", infra.WithHook(audit.Hook(audit.Options{})))
+	store, err := sqlite.Open(ctx, ":memory:", audit.WithTrail(audit.Options{}))
 	check(err)
 	check(store.Migrate(ctx))
 	email, err := domain.ParseEmail("ana@example.org")
@@ -34,9 +34,9 @@ func audited(ctx context.Context) (*infra.Store, *domain.User) {
 	return store, ana
 }
 
-func ExampleHook() {
+func ExampleWithTrail() {
 	ctx := context.Background()
-	store, err := sqlite.Open(ctx, ":memory:", infra.WithHook(audit.Hook(audit.Options{})))
+	store, err := sqlite.Open(ctx, ":memory:", audit.WithTrail(audit.Options{}))
 	check(err)
 	fmt.Println(store.Migrate(ctx)) // each change from now on leaves an entry, in its transaction
 	// Output: <nil>

@@ -47,14 +47,15 @@ func TestMain(m *testing.M) {
 }
 
 func open(ctx context.Context, address string) (*infra.Store, error) {
-	hook := infra.WithHook(audit.Hook(audit.Options{}))
+	trail := audit.WithTrail(audit.Options{})
 	if strings.HasPrefix(address, "postgres://") {
-		return postgres.Open(ctx, address, hook)
+		return postgres.Open(ctx, address, trail)
 	}
-	return sqlite.Open(ctx, address, hook)
+	return sqlite.Open(ctx, address, trail)
 }
 
-// changeForEver renames an account again and again, in several goroutines, until it is killed. It is run by a process of its own.
+// changeForEver activates an account, which on PostgreSQL has its entry in the same statement, and deactivates it, which has it in a transaction, again and
+// again, in several goroutines, until it is killed. It is run by a process of its own.
 func changeForEver(address string) error {
 	ctx := context.Background()
 	store, err := open(ctx, address)
@@ -157,7 +158,7 @@ func TestKilledServer(t *testing.T) {
 		t.Log("set ACCOUNTS_TEST_LONG=1 for 200 rounds on a server of its own")
 	}
 	cluster := postgrestest.NewCluster(t)
-	store := storetest.OpenPostgres(t, cluster.URL, infra.WithHook(audit.Hook(audit.Options{})))
+	store := storetest.OpenPostgres(t, cluster.URL, audit.WithTrail(audit.Options{}))
 	u := create(t, t.Context(), store, "ana")
 	begun := agree(t, store)
 	for range rounds(1) {

@@ -7,13 +7,15 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/audit"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/postgres/internal/libpq"
 )
 
 // TestRoundTripsWithHooks: a change that a hook wants to know of takes BEGIN, its statement, what the hook does, and COMMIT; any other one takes what
-// it does without hooks. In a transaction of the caller a savepoint takes the place of BEGIN and COMMIT.
+// it does without hooks. In a transaction of the caller a savepoint takes the place of BEGIN and COMMIT. The trail costs no round trip where its entry is in
+// the statement of the change.
 func TestRoundTripsWithHooks(t *testing.T) {
 	t.Parallel()
 	proxy := postgrestest.NewProxy(t, migrated(t))
@@ -59,6 +61,12 @@ func TestRoundTripsWithHooks(t *testing.T) {
 		{"a change that compares", open(infra.WithHook(one)), deactivate, 5},
 		{"in a transaction without hooks", plain, inTx, 3},
 		{"in a transaction", open(infra.WithHook(one)), inTx, 6},
+		{"the trail", open(audit.WithTrail(audit.Options{})), recordSuccess, 1},
+		{"the trail, of other kinds", open(audit.WithTrail(audit.Options{}, domain.EventPurged)), recordSuccess, 1},
+		{"the trail, a change that compares", open(audit.WithTrail(audit.Options{})), deactivate, 5},
+		{"the trail in a transaction", open(audit.WithTrail(audit.Options{})), inTx, 3},
+		{"the trail beside a hook", open(audit.WithTrail(audit.Options{}), infra.WithHook(one)), recordSuccess, 5},
+		{"the trail beside a hook for another kind", open(audit.WithTrail(audit.Options{}), infra.WithHook(one, domain.EventPurged)), recordSuccess, 1},
 	} {
 		var trips int64
 		for range 2 { // the first one prepares what the second one uses

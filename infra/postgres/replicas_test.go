@@ -678,3 +678,36 @@ func BenchmarkReplicas(b *testing.B) {
 		}
 	}
 }
+
+// TestHealthOfAStandby: it is reachable and not writable, and says how far it is behind.
+func TestHealthOfAStandby(t *testing.T) {
+	primary := postgrestest.NewCluster(t)
+	writing := storetest.OpenPostgres(t, primary.URL)
+	standby := primary.Standby(t)
+	store, err := postgres.Open(t.Context(), standby.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	health := func() infra.Health {
+		t.Helper()
+		h, err := store.Health(t.Context())
+		if !errors.Is(err, domain.ErrUnavailable) || !h.Reachable || h.Writable || !h.Migrated || h.Server == "" {
+			t.Fatalf("%+v, %v", h, err)
+		}
+		return h
+	}
+	postgrestest.Await(t, "the standby has replayed all", func() bool { return health().Lag == 0 })
+	if _, err := store.DB().Exec("SELECT pg_wal_replay_pause()"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	if err := writing.Create(t.Context(), storetest.NewUser(t, "ana")); err != nil {
+		t.Fatal(err)
+	}
+	postgrestest.Await(t, "the standby is behind", func() bool { return health().Lag >= time.Second })
+	if _, err := store.DB().Exec("SELECT pg_wal_replay_resume()"); err != nil {
+		t.Fatal(err)
+	}
+	postgrestest.Await(t, "the standby has caught up", func() bool { return health().Lag == 0 })
+}

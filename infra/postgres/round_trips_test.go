@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/audit"
 	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/postgres/internal/libpq"
@@ -48,15 +50,15 @@ var calls = map[string]call{
 		_, err := a.store.FindByUsernames(a.ctx, []domain.Username{a.Username()})
 		return err
 	}},
-	"ActivateMany": {statements: 1, roundTrips: 1, before: deactivate, run: func(a *account) error {
+	"ActivateMany": {statements: 1, roundTrips: 1, withTrail: 6, before: deactivate, run: func(a *account) error {
 		_, err := a.store.ActivateMany(a.ctx, []domain.ID{a.ID()})
 		return err
 	}},
-	"DeactivateMany": {statements: 1, roundTrips: 1, run: func(a *account) error {
+	"DeactivateMany": {statements: 1, roundTrips: 1, withTrail: 6, run: func(a *account) error {
 		_, err := a.store.DeactivateMany(a.ctx, []domain.ID{a.ID()})
 		return err
 	}},
-	"RevokeMany": {statements: 1, roundTrips: 1, run: func(a *account) error {
+	"RevokeMany": {statements: 1, roundTrips: 1, withTrail: 6, run: func(a *account) error {
 		_, err := a.store.RevokeMany(a.ctx, []domain.ID{a.ID()})
 		return err
 	}},
@@ -64,7 +66,7 @@ var calls = map[string]call{
 		_, err := a.store.ActivateMany(a.ctx, []domain.ID{a.ID()})
 		return err
 	}},
-	"Purge": {statements: 1, roundTrips: 1, run: func(a *account) error {
+	"Purge": {statements: 1, roundTrips: 1, withTrail: 4, run: func(a *account) error {
 		search, err := domain.ParsePrefix(a.Username().String())
 		if err == nil {
 			_, err = a.store.Purge(a.ctx, domain.ListQuery{Filter: domain.Filter{Search: search, CreatedBefore: time.Now().Add(time.Hour)}})
@@ -98,7 +100,7 @@ var calls = map[string]call{
 		_, err := a.store.Update(a.ctx, a.ID(), func(*domain.User) error { return nil })
 		return err
 	}},
-	"Update": {statements: 2, roundTrips: 2, run: func(a *account) error {
+	"Update": {statements: 2, roundTrips: 2, withTrail: 5, run: func(a *account) error {
 		_, err := a.store.Update(a.ctx, a.ID(), func(u *domain.User) error { u.Verify(); return nil })
 		return err
 	}},
@@ -119,11 +121,11 @@ var calls = map[string]call{
 		_, err := a.store.Activate(a.ctx, a.ID())
 		return err
 	}},
-	"Deactivate": {statements: 1, roundTrips: 1, run: func(a *account) error {
+	"Deactivate": {statements: 1, roundTrips: 1, withTrail: 5, run: func(a *account) error {
 		_, err := a.store.Deactivate(a.ctx, a.ID())
 		return err
 	}},
-	"Verify": {statements: 1, roundTrips: 1, run: func(a *account) error {
+	"Verify": {statements: 1, roundTrips: 1, withTrail: 5, run: func(a *account) error {
 		_, err := a.store.Verify(a.ctx, a.ID())
 		return err
 	}},
@@ -175,11 +177,11 @@ var calls = map[string]call{
 	"ConsumeReset":                 {statements: 1, roundTrips: 1, before: issueReset, run: consumeReset},
 	"ConsumeReset, refused":        {statements: 2, roundTrips: 2, fails: domain.ErrTokenInvalid, run: consumeReset},
 	"IssueVerification":            {statements: 1, roundTrips: 1, run: issueVerification},
-	"ConsumeVerification":          {statements: 1, roundTrips: 1, before: issueVerification, run: consumeVerification},
-	"ConsumeVerification, refused": {statements: 2, roundTrips: 2, fails: domain.ErrTokenInvalid, run: consumeVerification},
+	"ConsumeVerification":          {statements: 1, roundTrips: 1, withTrail: 5, before: issueVerification, run: consumeVerification},
+	"ConsumeVerification, refused": {statements: 2, roundTrips: 2, withTrail: 4, fails: domain.ErrTokenInvalid, run: consumeVerification},
 
 	"ConsumeVerification, once more": {
-		statements: 2, roundTrips: 2, run: consumeVerification,
+		statements: 2, roundTrips: 2, withTrail: 5, run: consumeVerification,
 		before: func(a *account) error { return errors.Join(issueVerification(a), consumeVerification(a)) },
 	},
 	"RequestEmail":          {statements: 1, roundTrips: 1, run: requestEmail},
@@ -223,18 +225,18 @@ var calls = map[string]call{
 		_, err = a.store.FindByPhone(a.ctx, phone)
 		return err
 	}},
-	"RecordIdentitySignIn": {statements: 2, roundTrips: 4, transaction: true, before: linkIdentity, run: func(a *account) error {
+	"RecordIdentitySignIn": {statements: 2, roundTrips: 4, withTrail: 5, transaction: true, before: linkIdentity, run: func(a *account) error {
 		_, err := a.store.RecordIdentitySignIn(a.ctx, a.identity())
 		return err
 	}},
-	"UnlinkIdentity": {statements: 2, roundTrips: 4, transaction: true, before: linkIdentity, run: func(a *account) error {
+	"UnlinkIdentity": {statements: 2, roundTrips: 4, withTrail: 5, transaction: true, before: linkIdentity, run: func(a *account) error {
 		return a.store.UnlinkIdentity(a.ctx, a.ID(), a.identity(), false)
 	}},
 	"RemovePassword": {statements: 4, roundTrips: 6, transaction: true, before: linkIdentity, run: func(a *account) error {
 		_, err := a.store.RemovePassword(a.ctx, a.ID(), domain.SessionID{}, false)
 		return err
 	}},
-	"LinkIdentity": {statements: 1, roundTrips: 1, run: linkIdentity},
+	"LinkIdentity": {statements: 1, roundTrips: 1, withTrail: 5, run: linkIdentity},
 	"FindByIdentity": {statements: 1, roundTrips: 1, before: linkIdentity, run: func(a *account) error {
 		_, err := a.store.FindByIdentity(a.ctx, a.identity())
 		return err
@@ -278,24 +280,24 @@ var calls = map[string]call{
 		_, err := a.store.Sessions(a.ctx, a.ID())
 		return err
 	}},
-	"RevokeSession": {statements: 1, roundTrips: 1, run: func(a *account) error {
+	"RevokeSession": {statements: 1, roundTrips: 1, withTrail: 5, run: func(a *account) error {
 		_, err := a.store.RevokeSession(a.ctx, a.ID(), a.grant.Session.ID)
 		return err
 	}},
-	"RevokeSession, of none": {statements: 2, roundTrips: 2, before: revokeSessions, run: func(a *account) error {
+	"RevokeSession, of none": {statements: 2, roundTrips: 2, withTrail: 5, before: revokeSessions, run: func(a *account) error {
 		_, err := a.store.RevokeSession(a.ctx, a.ID(), a.grant.Session.ID)
 		return err
 	}},
-	"RevokeOtherSessions": {statements: 1, roundTrips: 1, before: issueToken, run: func(a *account) error {
+	"RevokeOtherSessions": {statements: 1, roundTrips: 1, withTrail: 5, before: issueToken, run: func(a *account) error {
 		_, err := a.store.RevokeOtherSessions(a.ctx, a.ID(), a.grant.Session.ID)
 		return err
 	}},
-	"RevokeSessions": {statements: 1, roundTrips: 1, run: revokeSessions},
+	"RevokeSessions": {statements: 1, roundTrips: 1, withTrail: 5, run: revokeSessions},
 	"CountSessions": {statements: 1, roundTrips: 1, run: func(a *account) error {
 		_, err := a.store.CountSessions(a.ctx)
 		return err
 	}},
-	"RevokeEverybody":             {statements: 2, roundTrips: 2, run: revokeEverybody},
+	"RevokeEverybody":             {statements: 2, roundTrips: 2, withTrail: 6, run: revokeEverybody},
 	"RevokeEverybody, of nothing": {statements: 3, roundTrips: 3, before: revokeEverybody, run: revokeEverybody},
 	"SweepSessions": {statements: 2, roundTrips: 2, run: func(a *account) error {
 		_, err := a.store.SweepSessions(a.ctx, domain.ID{}, 100)
@@ -307,6 +309,7 @@ var calls = map[string]call{
 type call struct {
 	statements  int
 	roundTrips  int64
+	withTrail   int64 // round trips with the trail, where they are more
 	transaction bool
 	before      func(*account) error // what it needs; not counted
 	run         func(*account) error
@@ -460,8 +463,8 @@ func revokeSessions(a *account) error {
 	return err
 }
 
-// TestRoundTrips counts, for each method, the statements that go through the driver and the times that the client waits for
-// the network.
+// TestRoundTripsOfMethods counts, for each method, the statements that go through the driver and the times that the client waits for
+// the network, also with the trail.
 func TestRoundTripsOfMethods(t *testing.T) {
 	t.Parallel()
 	repository := reflect.TypeFor[domain.Repository]()
@@ -473,30 +476,36 @@ func TestRoundTripsOfMethods(t *testing.T) {
 
 	proxy := postgrestest.NewProxy(t, migrated(t))
 	store, statements := recorded(t, proxy.URL)
+	trail, _ := recorded(t, proxy.URL, audit.WithTrail(audit.Options{}))
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
 		call := calls[name]
-		var sent []statement
-		var trips int64
-		for range 2 { // the first one prepares what the second one uses
-			a := newAccount(t, store)
-			if call.before != nil {
-				if err := call.before(a); err != nil {
-					t.Fatalf("before %s: %v", name, err)
+		count := func(store *infra.Store) (sent []statement, trips int64) {
+			for range 2 { // the first one prepares what the second one uses
+				a := newAccount(t, store)
+				if call.before != nil {
+					if err := call.before(a); err != nil {
+						t.Fatalf("before %s: %v", name, err)
+					}
 				}
+				statements.take()
+				before := proxy.Trips.Load()
+				if err := call.run(a); !errors.Is(err, call.fails) {
+					t.Fatalf("%s: %v; want %v", name, err, call.fails)
+				}
+				trips = proxy.Trips.Load() - before
+				sent = statements.take()
 			}
-			statements.take()
-			before := proxy.Trips.Load()
-			if err := call.run(a); !errors.Is(err, call.fails) {
-				t.Fatalf("%s: %v; want %v", name, err, call.fails)
-			}
-			trips = proxy.Trips.Load() - before
-			sent = statements.take()
+			return sent, trips
 		}
+		sent, trips := count(store)
 		if call.transaction {
 			sent = make([]statement, call.statements) // they are not recorded; the round trips count them, and two more
 		}
 		if len(sent) != call.statements || trips != call.roundTrips {
 			t.Errorf("%s takes %d statements and %d round trips; want %d and %d", name, len(sent), trips, call.statements, call.roundTrips)
+		}
+		if _, trips := count(trail); trips != cmp.Or(call.withTrail, call.roundTrips) {
+			t.Errorf("%s takes %d round trips with the trail; want %d", name, trips, cmp.Or(call.withTrail, call.roundTrips))
 		}
 	}
 }
@@ -508,9 +517,10 @@ func TestRoundTripsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table := "| Method | Statements | Round trips |\n| --- | --- | --- |\n"
+	table := "| Method | Statements | Round trips | With the trail |\n| --- | --- | --- | --- |\n"
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
-		table += fmt.Sprintf("| %s | %d | %d |\n", name, calls[name].statements, calls[name].roundTrips)
+		call := calls[name]
+		table += fmt.Sprintf("| %s | %d | %d | %d |\n", name, call.statements, call.roundTrips, cmp.Or(call.withTrail, call.roundTrips))
 	}
 	if !strings.Contains(string(document), "\n"+table+"\n") {
 		t.Errorf("docs/performance/round-trips.md lacks this table:\n%s", table)
@@ -530,7 +540,7 @@ func migrated(t testing.TB) string {
 }
 
 // recorded returns a store with one connection, and what it sends.
-func recorded(t testing.TB, url string) (*infra.Store, *recorder) {
+func recorded(t testing.TB, url string, options ...infra.Option) (*infra.Store, *recorder) {
 	t.Helper()
 	connector, err := libpq.NewConnector(url)
 	if err != nil {
@@ -540,7 +550,7 @@ func recorded(t testing.TB, url string) (*infra.Store, *recorder) {
 	t.Cleanup(func() { _ = db.Close() })
 	db.SetMaxOpenConns(1)
 	statements := &recorder{Handle: libpq.Handle(db)}
-	store, err := infra.New(t.Context(), infra.Database{Dialect: migration.Postgres, DB: db, Handle: statements})
+	store, err := infra.New(t.Context(), infra.Database{Dialect: migration.Postgres, DB: db, Handle: statements}, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
