@@ -281,8 +281,13 @@ func inTurns(b *testing.B, name string, first, second func() error) {
 		of := func(place float64) float64 { return more[min(max(int(place), 0), len(more)-1)] }
 		percent := func(difference float64) float64 { return 100 * difference / took[0][len(more)/2] }
 		var allocations [2]float64
-		for i := range pair {
-			allocations[i] = testing.AllocsPerRun(200, func() { _ = pair[i]() })
+		for turn := range 5 { // the least counts: others in the process, such as the goroutines that await the end of a context, allocate too
+			for i := range pair {
+				n := testing.AllocsPerRun(100, func() { _ = pair[i]() })
+				if turn == 0 || n < allocations[i] {
+					allocations[i] = n
+				}
+			}
 		}
 		b.ReportMetric(0, "ns/op")
 		b.ReportMetric(took[0][len(more)/2], "ns/first")
