@@ -97,6 +97,15 @@ func ExampleWithClock() {
 	// Output: true
 }
 
+func ExampleWithTrail() {
+	// What an entry says of where a change comes from: here the actor alone. Applications call audit.WithTrail, which has more.
+	actor := func(origin domain.Origin) (requestID, client, actor any) { return nil, nil, origin.Actor }
+	store, err := sqlite.Open(ctx, ":memory:", infra.WithTrail(actor, domain.EventDeleted))
+	check(err)
+	fmt.Println(store.Migrate(ctx))
+	// Output: <nil>
+}
+
 func ExampleWithHook() {
 	welcome := func(ctx context.Context, tx *infra.Tx, event domain.Event) error {
 		// In the transaction of the registration: the mail is queued with the account, or neither is stored.

@@ -4,6 +4,7 @@ import (
 	"context"
 	stdsql "database/sql"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -26,7 +27,8 @@ type idleObserver struct{}
 func (idleObserver) Begin(ctx context.Context, _ string) context.Context { return ctx }
 func (idleObserver) End(context.Context, domain.Observation)             {}
 
-// BenchmarkOverhead measures what observers and hooks add to finding an account, to rotating a token and to recording a sign-in.
+// BenchmarkOverhead compares, in turns and in one process, a store with nothing on with one that has an observer, a hook or the trail: finding an account,
+// rotating a token, and the bookkeeping of a sign-in.
 func BenchmarkOverhead(b *testing.B) {
 	observer, err := otel.Observer(trace.NewTracerProvider(), metric.NewMeterProvider(metric.WithReader(metric.NewManualReader())))
 	if err != nil {
@@ -36,63 +38,55 @@ func BenchmarkOverhead(b *testing.B) {
 		_, err := tx.Exec(ctx, "note", "INSERT INTO notes (kind) VALUES (?)", string(event.Kind))
 		return err
 	}
-	for _, database := range []string{"sqlite", "postgres"} {
-		for _, on := range []struct {
-			name    string
-			options []infra.Option
-		}{
-			{"nothing", nil},
-			{"a hook for another kind", []infra.Option{infra.WithHook(insert, domain.EventPurged)}},
-			{"observer", []infra.Option{infra.WithObserver(idleObserver{})}},
-			{"otel", []infra.Option{infra.WithObserver(observer)}},
-			{"audit", []infra.Option{audit.WithTrail(audit.Options{})}},
-			{"hook with an INSERT", []infra.Option{infra.WithHook(insert)}},
-		} {
-			b.Run(database+"/"+on.name, func(b *testing.B) {
-				var store *infra.Store
-				if database == "sqlite" {
-					store = storetest.OpenSQLite(b, filepath.Join(b.TempDir(), "accounts.db"), on.options...)
-				} else {
-					store = storetest.OpenPostgres(b, storetest.PostgresURL(b), on.options...)
-				}
-				if _, err := store.DB().Exec("CREATE TABLE notes (kind varchar(40))"); err != nil {
-					b.Fatal(err)
-				}
-				ctx := b.Context()
-				u := storetest.NewUser(b, "ana")
-				if err := store.Create(ctx, u); err != nil {
-					b.Fatal(err)
-				}
-				grant, err := store.IssueToken(ctx, u.ID(), domain.SessionPolicy{})
+	onEachDatabase(b, nil, func(b *testing.B, plain *infra.Store) {
+		if _, err := plain.DB().Exec("CREATE TABLE notes (kind varchar(40))"); err != nil {
+			b.Fatal(err)
+		}
+		ctx := b.Context()
+		u := storetest.NewUser(b, "ana")
+		if err := plain.Create(ctx, u); err != nil {
+			b.Fatal(err)
+		}
+		operations := map[string]func(*infra.Store) func() error{
+			"find_id": func(store *infra.Store) func() error {
+				return func() error { return of(store.FindByID(ctx, u.ID())) }
+			},
+			"rotate": func(store *infra.Store) func() error {
+				policy := domain.SessionPolicy{Grace: domain.NoGrace}
+				grant, err := plain.IssueToken(ctx, u.ID(), policy)
 				if err != nil {
 					b.Fatal(err)
 				}
-				for _, operation := range []struct {
-					name string
-					run  func() error
-				}{
-					{"find_id", func() error { return of(store.FindByID(ctx, u.ID())) }},
-					{"rotate", func() error {
-						next, err := store.RotateToken(ctx, grant.Token, domain.SessionPolicy{Grace: domain.NoGrace})
-						grant = next
-						return err
-					}},
-					{"sign_in", func() error {
-						return of(store.RecordSuccess(ctx, u.ID(), u.State().PasswordHash, domain.PasswordHash{}))
-					}},
-				} {
-					b.Run(operation.name, func(b *testing.B) {
-						b.ReportAllocs()
-						for b.Loop() {
-							if err := operation.run(); err != nil {
-								b.Fatal(fmt.Errorf("%s: %w", operation.name, err))
-							}
-						}
-					})
+				return func() (err error) {
+					grant, err = store.RotateToken(ctx, grant.Token, policy)
+					return err
 				}
-			})
+			},
+			"sign_in": func(store *infra.Store) func() error {
+				return func() error {
+					return of(store.RecordSuccess(ctx, u.ID(), u.State().PasswordHash, domain.PasswordHash{}))
+				}
+			},
 		}
-	}
+		for _, on := range []struct {
+			name   string
+			option infra.Option
+		}{
+			{"a hook for another kind", infra.WithHook(insert, domain.EventPurged)},
+			{"observer", infra.WithObserver(idleObserver{})},
+			{"otel", infra.WithObserver(observer)},
+			{"trail", audit.WithTrail(audit.Options{})},
+			{"hook with an INSERT", infra.WithHook(insert)},
+		} {
+			nothing, with := sibling(b, plain), sibling(b, plain, on.option)
+			for _, name := range slices.Sorted(maps.Keys(operations)) {
+				inTurns(b, on.name+", "+name, operations[name](nothing), operations[name](with))
+				if _, err := plain.RevokeSessions(ctx, u.ID()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
 }
 
 // BenchmarkNothingOn compares, in turns and in one process, the store without observers, hooks and the trail with the same operations from which all that
