@@ -35,6 +35,7 @@ type dialect struct {
 
 	// awaitStandby is a statement that ends when a synchronous standby has what was committed before it; "" where there are no standbys.
 	awaitStandby string
+
 	changesInWith bool // WITH takes statements that change something and return it
 
 	// lastLogin is when an account last signed in, before all times if it never did, as the index of that order has it; a time compares with it.

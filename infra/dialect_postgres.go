@@ -30,6 +30,7 @@ var postgresDialect = dialect{
 
 	// A message in the log, for those who decode it, that is part of a transaction: its commit is written and waits as that of any change.
 	awaitStandby: "SELECT pg_logical_emit_message(true, 'accounts', '')",
+
 	changesInWith: true,
 
 	lastLogin:   "coalesce(last_login, '0001-01-01 00:00:00+00')",

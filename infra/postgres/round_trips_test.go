@@ -62,7 +62,7 @@ var calls = map[string]call{
 		_, err := a.store.RevokeMany(a.ctx, []domain.ID{a.ID()})
 		return err
 	}},
-	"ActivateMany, of nothing": {statements: 2, roundTrips: 2, run: func(a *account) error {
+	"ActivateMany, of nothing": {statements: 2, roundTrips: 2, withTrail: 6, run: func(a *account) error {
 		_, err := a.store.ActivateMany(a.ctx, []domain.ID{a.ID()})
 		return err
 	}},
@@ -73,7 +73,7 @@ var calls = map[string]call{
 		}
 		return err
 	}},
-	"Purge, of nothing": {statements: 2, roundTrips: 2, run: func(a *account) error {
+	"Purge, of nothing": {statements: 2, roundTrips: 2, withTrail: 4, run: func(a *account) error {
 		_, err := a.store.Purge(a.ctx, domain.ListQuery{Filter: domain.Filter{UnverifiedSince: filledFrom}})
 		return err
 	}},
@@ -298,7 +298,7 @@ var calls = map[string]call{
 		return err
 	}},
 	"RevokeEverybody":             {statements: 2, roundTrips: 2, withTrail: 6, run: revokeEverybody},
-	"RevokeEverybody, of nothing": {statements: 3, roundTrips: 3, before: revokeEverybody, run: revokeEverybody},
+	"RevokeEverybody, of nothing": {statements: 3, roundTrips: 3, withTrail: 6, before: revokeEverybody, run: revokeEverybody},
 	"SweepSessions": {statements: 2, roundTrips: 2, run: func(a *account) error {
 		_, err := a.store.SweepSessions(a.ctx, domain.ID{}, 100)
 		return err
