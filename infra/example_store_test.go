@@ -99,7 +99,7 @@ func ExampleWithClock() {
 
 func ExampleWithTrail() {
 	// What an entry says of where a change comes from: here the actor alone. Applications call audit.WithTrail, which has more.
-	actor := func(origin domain.Origin) (requestID, client, actor any) { return nil, nil, origin.Actor }
+	actor := func(origin domain.Origin) (requestID, client, actor string) { return "", "", origin.Actor }
 	store, err := sqlite.Open(ctx, ":memory:", infra.WithTrail(actor, domain.EventDeleted))
 	check(err)
 	fmt.Println(store.Migrate(ctx))

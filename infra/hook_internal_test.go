@@ -34,7 +34,7 @@ func (noRows) Close() error      { return nil }
 func TestWhatIsNotWantedCostsNothing(t *testing.T) {
 	ctx, id := t.Context(), domain.IDFromUUID(uuid.New())
 	handle := new(idleHandle)
-	origin := func(domain.Origin) (requestID, client, actor any) { return nil, nil, nil }
+	origin := func(domain.Origin) (requestID, client, actor string) { return "", "", "" }
 	bare := Bare{&Store{repository: repository{handle: handle, dialect: &postgresDialect}}}
 	for name, option := range map[string]func(*repository){
 		"nothing":                     func(*repository) {},

@@ -12,14 +12,14 @@ import (
 // trail is the audit trail that a store keeps, in the table account_events.
 type trail struct {
 	kinds  eventKinds
-	origin func(domain.Origin) (requestID, client, actor any)
+	origin func(domain.Origin) (requestID, client, actor string)
 }
 
 // WithTrail has each change that has an event of one of the kinds, or of any kind if none is named, leave an entry in the table account_events. origin
-// returns what the columns get of where a change comes from. It is for infra/audit; applications call its WithTrail.
+// returns what the columns get of where a change comes from, "" for nothing. It is for infra/audit; applications call its WithTrail.
 //
 // On PostgreSQL most changes have their entry in their own statement: see docs/events.md.
-func WithTrail(origin func(domain.Origin) (requestID, client, actor any), kinds ...domain.EventKind) Option {
+func WithTrail(origin func(domain.Origin) (requestID, client, actor string), kinds ...domain.EventKind) Option {
 	return func(s *settings) { s.trails = append(s.trails, &trail{kinds, origin}) }
 }
 
@@ -52,7 +52,7 @@ func (r *repository) entry(ctx context.Context, what *change, args []any) (query
 	requestID, client, actor := r.trail.origin(domain.OriginOf(ctx))
 	// The statement may have waited for another change, which is entered before it.
 	return r.dialect.insertEntries(r.schema) + "SELECT id, " + kind + ", " + now +
-		" + (clock_timestamp() - statement_timestamp()), " + argument(requestID) + ", " + argument(client) + ", " + argument(actor) + " FROM changed", args
+		" + (clock_timestamp() - statement_timestamp()), " + argument(orNull(requestID)) + ", " + argument(orNull(client)) + ", " + argument(orNull(actor)) + " FROM changed", args
 }
 
 // enter enters the events of accounts in the transaction of their change.
@@ -65,6 +65,6 @@ func (t *Tx) enter(ctx context.Context, kind domain.EventKind, ids []domain.ID) 
 		texts[i] = id.String()
 	}
 	requestID, client, actor := t.trail.origin(domain.OriginOf(ctx))
-	_, err := t.execute(ctx, "record event", t.texts.enter, string(kind), t.present(), requestID, client, actor, t.dialect.list(texts))
+	_, err := t.execute(ctx, "record event", t.texts.enter, string(kind), t.present(), orNull(requestID), orNull(client), orNull(actor), t.dialect.list(texts))
 	return err
 }
