@@ -28,7 +28,7 @@ env "postgres" {
   }
   format {
     migrate {
-      # Whoever runs the file, its statements do not queue for a lock, and others behind them, for longer than this.
+      # Its statements, run by any program, do not queue for a lock, and others behind them, for longer than this.
       diff = <<-SQL
         SET LOCAL lock_timeout = '5s';
         {{ range .Changes }}{{ with .Comment }}-- {{ . }}

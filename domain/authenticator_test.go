@@ -337,7 +337,7 @@ type fixture struct {
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := newColdFixture(t)
-	if _, err := f.Authenticate(t.Context(), "nobody@example.org", wrong); !errors.Is(err, domain.ErrBadCredentials) {
+	if _, err := f.Authenticate(t.Context(), "unknown@example.org", wrong); !errors.Is(err, domain.ErrBadCredentials) {
 		t.Fatal(err)
 	}
 	f.store.take()
@@ -445,11 +445,11 @@ func TestAuthenticateRefusalsCostTheSame(t *testing.T) {
 			"password that the hash cannot carry", "ana_de_cali", strings.Repeat("x", 73), stored(hashed("formerly", right)),
 			[]string{"find", "verify", "failure"},
 		},
-		{"unknown username", "nobody", wrong, nothing, []string{"find", "verify"}},
-		{"unknown address", "nobody@example.org", wrong, nothing, []string{"find", "verify"}},
-		{"right password of another", "nobody", right, nothing, []string{"find", "verify"}},
+		{"unknown username", "unknown", wrong, nothing, []string{"find", "verify"}},
+		{"unknown address", "unknown@example.org", wrong, nothing, []string{"find", "verify"}},
+		{"right password of another", "unknown", right, nothing, []string{"find", "verify"}},
 		// A sender of these knows that no account has them, so there is nothing to find.
-		{"malformed address", "nobody@", wrong, nothing, []string{"verify"}},
+		{"malformed address", "unknown@", wrong, nothing, []string{"verify"}},
 		{"malformed username", "no body", wrong, nothing, []string{"verify"}},
 		{"empty identifier", "", wrong, nothing, []string{"verify"}},
 		{"an id", domain.NewID().String(), wrong, nothing, []string{"verify"}},
@@ -457,7 +457,7 @@ func TestAuthenticateRefusalsCostTheSame(t *testing.T) {
 		// No hash is made of these.
 		{"endless password", "ana_de_cali", strings.Repeat("x", 1025), nothing, []string{"find", "failure"}},
 		{"endless password, stale hash", "ana_de_cali", strings.Repeat("x", 1025), stored(hashed("formerly", right)), []string{"find", "failure"}},
-		{"endless password, unknown username", "nobody", strings.Repeat("x", 1025), nothing, []string{"find"}},
+		{"endless password, unknown username", "unknown", strings.Repeat("x", 1025), nothing, []string{"find"}},
 	}
 	var text string
 	for _, test := range tests {
@@ -489,7 +489,7 @@ func TestAuthenticateRefusalsCostTheSame(t *testing.T) {
 
 // The first sign-in makes the decoy, also of an unknown account.
 func TestFirstSignInMakesTheDecoy(t *testing.T) {
-	steps := map[string][]string{"ana_de_cali": {"find", "verify", "success"}, "nobody": {"find", "verify"}}
+	steps := map[string][]string{"ana_de_cali": {"find", "verify", "success"}, "unknown": {"find", "verify"}}
 	for identifier, steps := range steps {
 		f := newColdFixture(t)
 		_, _ = f.Authenticate(t.Context(), identifier, right)
@@ -525,7 +525,7 @@ func TestDecoyIsMadeOnce(t *testing.T) {
 	}
 	for range 8 {
 		group.Go(func() {
-			_, err := f.Authenticate(t.Context(), "nobody", right)
+			_, err := f.Authenticate(t.Context(), "unknown", right)
 			wantKind(t, err, domain.ErrBadCredentials)
 		})
 	}
@@ -567,7 +567,7 @@ func TestUnknownAccountTakesAsLongAsAWrongPassword(t *testing.T) {
 		}
 		for _, statement := range []time.Duration{7 * time.Millisecond, 3 * time.Millisecond} {
 			f.store.before["failure"] = func() { time.Sleep(statement) }
-			for _, identifier := range []string{"ana_de_cali", "nobody", "nobody@"} {
+			for _, identifier := range []string{"ana_de_cali", "unknown", "unknown@"} {
 				took, err := refused(t.Context(), identifier)
 				wantKind(t, err, domain.ErrBadCredentials)
 				if took != statement {
@@ -580,12 +580,12 @@ func TestUnknownAccountTakesAsLongAsAWrongPassword(t *testing.T) {
 		f.store.before["success"] = func() { time.Sleep(time.Minute) }
 		_, err := f.Authenticate(t.Context(), "ana_de_cali", right)
 		wantKind(t, err, "")
-		if took, _ := refused(t.Context(), "nobody"); took != 100*time.Millisecond {
+		if took, _ := refused(t.Context(), "unknown"); took != 100*time.Millisecond {
 			t.Errorf("refused after %v, want 100ms", took)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if took, err := refused(ctx, "nobody"); took != time.Millisecond || !errors.Is(err, context.DeadlineExceeded) {
+		if took, err := refused(ctx, "unknown"); took != time.Millisecond || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error after %v: %v, want %v", took, err, context.DeadlineExceeded)
 		}
 	})
@@ -745,7 +745,7 @@ func TestOtherErrorsPass(t *testing.T) {
 		_, err := f.Authenticate(t.Context(), "ana_de_cali", wrong)
 		wantKind(t, err, domain.ErrUnavailable)
 	}
-	for _, identifier := range []string{"ana_de_cali", "nobody"} {
+	for _, identifier := range []string{"ana_de_cali", "unknown"} {
 		f := newFixture(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		f.hasher.fail = func(context.Context) error { cancel(); return nil }
@@ -1104,11 +1104,11 @@ func refused(t *testing.T, err error, field string) {
 // Neither errors nor logs, however they are written, hold a password, a token or a hash.
 func TestSecretsAreNotTold(t *testing.T) {
 	f := newFixture(t)
-	var told bytes.Buffer
-	log := slog.New(slog.NewJSONHandler(&told, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var printed bytes.Buffer
+	log := slog.New(slog.NewJSONHandler(&printed, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	tell := func(value any) {
-		fmt.Fprintf(&told, "%v\n%+v\n%#v\n%s\n%q\n%x\n", value, value, value, value, value, value)
-		log.Debug("told", "value", value)
+		fmt.Fprintf(&printed, "%v\n%+v\n%#v\n%s\n%q\n%x\n", value, value, value, value, value, value)
+		log.Debug("printed", "value", value)
 	}
 	common := "iloveyou"
 	reset, err := f.IssueReset(t.Context(), f.ana, 0)
@@ -1150,12 +1150,12 @@ func TestSecretsAreNotTold(t *testing.T) {
 
 	for _, secret := range secrets {
 		for _, form := range []string{secret, hex.EncodeToString([]byte(secret))} {
-			if strings.Contains(told.String(), form) {
-				t.Errorf("%q was told", secret)
+			if strings.Contains(printed.String(), form) {
+				t.Errorf("%q was printed", secret)
 			}
 		}
 	}
-	if !strings.Contains(told.String(), "no such account, or a wrong password") || !strings.Contains(told.String(), "[redacted]") {
-		t.Error("nothing was told at all")
+	if !strings.Contains(printed.String(), "no such account, or a wrong password") || !strings.Contains(printed.String(), "[redacted]") {
+		t.Error("nothing was printed at all")
 	}
 }

@@ -14,7 +14,7 @@ func TestKindIsFoundThroughEveryLayer(t *testing.T) {
 	wrapped := fmt.Errorf("sign in: %w", errors.Join(errors.New("something else"), fmt.Errorf("store: %w", locked)))
 	var e *Error
 	if !errors.Is(wrapped, ErrLocked) || errors.Is(wrapped, ErrInactive) || !errors.As(wrapped, &e) || !e.Until.Equal(until) {
-		t.Errorf("%v is not told as locked", wrapped)
+		t.Errorf("%v is not reported as locked", wrapped)
 	}
 	for err, want := range map[error]Kind{
 		nil: "", errors.New("other"): "", context.Canceled: "", ErrTaken: ErrTaken, locked: ErrLocked, wrapped: ErrLocked,

@@ -92,13 +92,13 @@ func TestZeroRefreshTokenIsAbsent(t *testing.T) {
 		t.Errorf("a list has the zero token: %v", err)
 	}
 	if list, token, err := (SessionList{}).Issue(ID{}, tokenTime, SessionPolicy{}); !errors.Is(err, ErrInvalid) || len(list) != 0 || !token.IsZero() {
-		t.Errorf("Issue for nobody: %v", err)
+		t.Errorf("Issue for no account: %v", err)
 	}
 }
 
 func TestMalformedRefreshTokensAreInvalid(t *testing.T) {
 	text := issueToken(t, NewID(), tokenTime, SessionPolicy{}).Reveal()
-	nobody := mintToken(ID{}, randomText(16), randomText(32), entry.Terms{}).Reveal()
+	ofNone := mintToken(ID{}, randomText(16), randomText(32), entry.Terms{}).Reveal()
 	for name, malformed := range map[string]string{
 		"empty":              "",
 		"1 MB":               strings.Repeat("A", 1<<20),
@@ -115,7 +115,7 @@ func TestMalformedRefreshTokensAreInvalid(t *testing.T) {
 		"standard base64":    text[:50] + "+" + text[51:],
 		"not UTF-8":          text[:50] + "\xff" + text[51:],
 		"another letter":     text[:50] + string(text[50]^1) + text[51:],
-		"of no user":         nobody,
+		"of no user":         ofNone,
 		"an entry":           issueToken(t, NewID(), tokenTime, SessionPolicy{}).Entry(),
 		"a session's id":     issueToken(t, NewID(), tokenTime, SessionPolicy{}).SessionID().String(),
 		"a digest as stored": issueToken(t, NewID(), tokenTime, SessionPolicy{}).Digest(),

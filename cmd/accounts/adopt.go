@@ -48,7 +48,7 @@ accounts migrate adopt --map django.json --zone UTC --yes`
 
 Without --yes nothing is changed: the command reports what would become of each column, which rows cannot be kept as
 they are, and what is changed in the others. With --yes it converts the table, keeps every account with its password, and
-puts what cannot be kept into the table accounts_adoption.set_aside (on SQLite: accounts_adoption_set_aside). It can be interrupted at any point and run again.`
+puts what cannot be kept into the table accounts_adoption.quarantine (on SQLite: accounts_adoption_quarantine). It can be interrupted at any point and run again.`
 	c.Flags().BoolVar(&yes, "yes", false, "do it; otherwise only report")
 	c.Flags().StringVar(&zone, "zone", "", "the `ZONE` of times that are stored without one: an IANA name, such as UTC")
 	c.Flags().StringVar(&rule, "on-collision", string(adoption.Fail), "which of several accounts to keep: newest, oldest or fail")
@@ -192,7 +192,7 @@ func (p *program) printAdoption(s adoption.Summary, zoneAssumed bool) error {
 		{"zone", zone},
 		{"rows", s.Rows},
 		{"kept", s.Kept},
-		{"set_aside", s.SetAside},
+		{"quarantined", s.Quarantined},
 		{"blocking", s.Blocking},
 		{"problems", problems},
 		{"version", s.Version},

@@ -420,7 +420,7 @@ var credentials = []behaviour{
 			expiry := r.clock.Now().Add(time.Hour)
 			digest := domain.NewOneTimeToken().Digest()
 			must(kind.issue(id, digest, expiry))(r)
-			r.dead("of nobody", kind, domain.NewOneTimeToken().Digest())
+			r.dead("of no account", kind, domain.NewOneTimeToken().Digest())
 			r.dead("that is absent", kind, domain.TokenDigest{})
 			r.clock.Advance(time.Hour - time.Microsecond)
 			if u := must(kind.consume(digest))(r); u.ID() != id {

@@ -167,7 +167,7 @@ var phones = []behaviour{
 		}{
 			"no number": {without, digest, domain.ErrInvalid, "phone"},
 			"no code":   {s.ID, domain.TokenDigest{}, domain.ErrInvalid, "phone_code"},
-			"nobody":    {domain.NewID(), digest, domain.ErrNotFound, ""},
+			"unknown":   {domain.NewID(), digest, domain.ErrNotFound, ""},
 		} {
 			r.changesNothing(what, test.kind, test.field, func() error {
 				_, err := r.IssuePhoneCode(r.Context(), test.id, test.digest, expiry)

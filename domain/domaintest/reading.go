@@ -96,7 +96,7 @@ var reading = []behaviour{
 		var emails []domain.Email
 		var usernames []domain.Username
 		for _, place := range places {
-			s := domain.UserState{ID: domain.NewID(), Email: r.email("nobody@example.org"), Username: r.username("nobody")}
+			s := domain.UserState{ID: domain.NewID(), Email: r.email("unknown@example.org"), Username: r.username("unknown")}
 			switch place {
 			case -1:
 			case -2:

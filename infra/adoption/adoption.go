@@ -1,9 +1,9 @@
 // Package adoption takes over a table of accounts that another program made: it turns the table into this program's, keeps
-// every account that can be kept, with its password, and puts the others aside. It works on PostgreSQL.
+// every account that can be kept, with its password, and quarantines the others. It works on PostgreSQL.
 //
 // An adoption has two parts. The first one reads the table in batches and writes what the rows become into a table of its
 // own, in the schema accounts_adoption; the accounts themselves are not touched, and the other program may go on. The second
-// part is one transaction that holds the table locked: it takes up what was changed meanwhile, puts aside, converts the
+// part is one transaction that holds the table locked: it takes up what was changed meanwhile, quarantines, converts the
 // columns by a migration that Atlas plans, compares the outcome with the declared schema and records the history of migrations
 // as begun. So a process that is killed leaves the accounts either as they were or adopted, and the next one goes on
 // where it stopped.
@@ -83,16 +83,16 @@ type Adoption struct {
 
 // Summary counts what an adoption does to the rows.
 type Summary struct {
-	Table    string           `json:"table"`
-	Zone     string           `json:"zone"`      // in which times without a zone are read; empty if there are none
-	Rows     int64            `json:"rows"`      // in the table
-	Kept     int64            `json:"kept"`      // accounts
-	SetAside int64            `json:"set_aside"` // rows that are not kept
-	Blocking int64            `json:"blocking"`  // rows that need a rule; with Newest and Oldest there are none
-	Problems map[string]int64 `json:"problems"`  // by kind
-	Version  string           `json:"version"`   // the migration at which the history begins
-	Adopted  bool             `json:"adopted"`
-	At       *time.Time       `json:"at"` // of the adoption
+	Table       string           `json:"table"`
+	Zone        string           `json:"zone"`        // in which times without a zone are read; empty if there are none
+	Rows        int64            `json:"rows"`        // in the table
+	Kept        int64            `json:"kept"`        // accounts
+	Quarantined int64            `json:"quarantined"` // rows that are not kept
+	Blocking    int64            `json:"blocking"`    // rows that need a rule; with Newest and Oldest there are none
+	Problems    map[string]int64 `json:"problems"`    // by kind
+	Version     string           `json:"version"`     // the migration at which the history begins
+	Adopted     bool             `json:"adopted"`
+	At          *time.Time       `json:"at"` // of the adoption
 }
 
 var settings = []string{

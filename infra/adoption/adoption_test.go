@@ -186,7 +186,7 @@ func TestReportChangesNothing(t *testing.T) {
 	if after := snapshot(t, store.DB()); after != before {
 		t.Errorf("the database was changed: before\n%s\nafter\n%s", before, after)
 	}
-	if summary.Rows != 58 || summary.Blocking != 3 || summary.SetAside != 3 || summary.Adopted || summary.Zone != "UTC" {
+	if summary.Rows != 58 || summary.Blocking != 3 || summary.Quarantined != 3 || summary.Adopted || summary.Zone != "UTC" {
 		t.Errorf("summary: %+v", summary)
 	}
 	changes := make(map[string]adoption.ColumnChange)
@@ -259,12 +259,12 @@ func TestAdoptPredecessor(t *testing.T) {
 		t.Run(string(rule), func(t *testing.T) {
 			t.Parallel()
 			store := predecessor(t)
-			setAside := map[string]string{
+			quarantined := map[string]string{
 				"not-an-address":         "invalid",
 				"luis.gomez@colmena.org": "collision", "maria@colmena.org": "collision", // the later ones
 			}
 			if rule == adoption.Newest {
-				setAside = map[string]string{
+				quarantined = map[string]string{
 					"not-an-address":         "invalid",
 					"Luis.Gomez@Colmena.ORG": "collision", "maria2@colmena.org": "collision",
 				}
@@ -274,7 +274,7 @@ func TestAdoptPredecessor(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if summary.Rows != 58 || summary.Kept != 55 || summary.SetAside != 3 || summary.Blocking != 0 || !summary.Adopted {
+			if summary.Rows != 58 || summary.Kept != 55 || summary.Quarantined != 3 || summary.Blocking != 0 || !summary.Adopted {
 				t.Errorf("summary: %+v", summary)
 			}
 			checkMigrated(t, store)
@@ -284,7 +284,7 @@ func TestAdoptPredecessor(t *testing.T) {
 				authenticator = newAuthenticator(t, store)
 			}
 			for i, account := range accounts(t) {
-				if problem, ok := setAside[account.email]; ok {
+				if problem, ok := quarantined[account.email]; ok {
 					checkSetAside(t, store, account, problem)
 					continue
 				}
@@ -293,8 +293,8 @@ func TestAdoptPredecessor(t *testing.T) {
 				}
 				checkKept(t, store, authenticator, account)
 			}
-			if left := query[int](t, store.DB(), "SELECT count(*) FROM accounts_adoption.set_aside"); left != len(setAside) {
-				t.Errorf("%d rows set aside; want %d", left, len(setAside))
+			if left := query[int](t, store.DB(), "SELECT count(*) FROM accounts_adoption.quarantine"); left != len(quarantined) {
+				t.Errorf("%d rows quarantined; want %d", left, len(quarantined))
 			}
 
 			again := inspect(t, store, adoption.Options{Zone: "UTC", OnCollision: rule})
@@ -377,7 +377,7 @@ func checkRows(t *testing.T, store *infra.Store) {
 		t.Errorf("rows that are not as they were: %s", differ)
 	}
 	if lost := query[int](t, db, `SELECT count(*) FROM before.users o WHERE NOT EXISTS (SELECT 1 FROM users n WHERE n.id = o.id)
-		AND NOT EXISTS (SELECT 1 FROM accounts_adoption.set_aside s WHERE s.old_id = o.id::text AND s.original = to_jsonb(o))`); lost != 0 {
+		AND NOT EXISTS (SELECT 1 FROM accounts_adoption.quarantine s WHERE s.old_id = o.id::text AND s.original = to_jsonb(o))`); lost != 0 {
 		t.Errorf("%d rows are neither kept nor kept whole beside", lost)
 	}
 	if unnoted := query[int](t, db, `SELECT count(*) FROM users n JOIN before.users o USING (id) LEFT JOIN accounts_adoption.origin r USING (id)
@@ -390,14 +390,14 @@ func checkRows(t *testing.T, store *infra.Store) {
 func checkSetAside(t *testing.T, store *infra.Store, account account, problem string) {
 	t.Helper()
 	var email, why string
-	aside := "accounts_adoption.set_aside"
+	quarantine := "accounts_adoption.quarantine"
 	if dialectOf(store) == migration.SQLite {
-		aside = "accounts_adoption_set_aside"
+		quarantine = "accounts_adoption_quarantine"
 	}
-	err := store.DB().QueryRowContext(t.Context(), "SELECT original->>'email', problem FROM "+aside+" WHERE old_id = $1", account.id).
+	err := store.DB().QueryRowContext(t.Context(), "SELECT original->>'email', problem FROM "+quarantine+" WHERE old_id = $1", account.id).
 		Scan(&email, &why)
 	if err != nil || email != account.email || why != problem {
-		t.Errorf("%s was to be set aside: %q, %q, %v", account.email, email, why, err)
+		t.Errorf("%s was to be quarantined: %q, %q, %v", account.email, email, why, err)
 	}
 }
 

@@ -49,9 +49,9 @@ type Problem struct {
 
 // Outcomes.
 const (
-	kept     = "kept"
-	setAside = "set_aside"
-	blocks   = "blocks" // the adoption, until there is a rule
+	kept        = "kept"
+	quarantined = "quarantined"
+	blocks      = "blocks" // the adoption, until there is a rule
 )
 
 // Routine tells whether the account loses nothing that it had. Such problems are many.

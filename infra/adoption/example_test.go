@@ -63,7 +63,7 @@ func ExampleInspect() {
 	}
 	found, err := a.Report(ctx, report) // changes nothing
 	check(err)
-	fmt.Println(found.Rows, "rows,", found.SetAside, "to be set aside; adopted before:", a.Done() != nil)
+	fmt.Println(found.Rows, "rows,", found.Quarantined, "to be quarantined; adopted before:", a.Done() != nil)
 
 	adopted, err := a.Adopt(ctx, nil)
 	check(err)
@@ -71,8 +71,8 @@ func ExampleInspect() {
 	fmt.Println(adopted.Kept, "kept;", store.CheckMigrations(ctx))
 	// Output:
 	// row 1 username generated kept
-	// row 2 email collision set_aside
-	// 2 rows, 1 to be set aside; adopted before: false
+	// row 2 email collision quarantined
+	// 2 rows, 1 to be quarantined; adopted before: false
 	// 1 kept; <nil>
 }
 

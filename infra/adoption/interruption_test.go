@@ -170,11 +170,11 @@ func startChild(t *testing.T, url string) *exec.Cmd {
 // checkMultiplied compares the accounts with the copy of the table from before.
 func checkMultiplied(t *testing.T, db *sql.DB, rows int) {
 	t.Helper()
-	if n := query[int](t, db, "SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM accounts_adoption.set_aside)"); n != rows {
-		t.Errorf("%d rows are kept or set aside, of %d", n, rows)
+	if n := query[int](t, db, "SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM accounts_adoption.quarantine)"); n != rows {
+		t.Errorf("%d rows are kept or quarantined, of %d", n, rows)
 	}
 	if lost := query[int](t, db, `SELECT count(*) FROM before.users o LEFT JOIN users n USING (id)
-		LEFT JOIN accounts_adoption.set_aside s ON s.old_id = o.id::text
+		LEFT JOIN accounts_adoption.quarantine s ON s.old_id = o.id::text
 		WHERE (n.id IS NULL) = (s.old_id IS NULL) OR s.old_id IS NOT NULL AND s.original <> to_jsonb(o)`); lost != 0 {
 		t.Errorf("%d rows are neither kept nor kept whole beside, or both", lost)
 	}
@@ -190,7 +190,7 @@ func checkMultiplied(t *testing.T, db *sql.DB, rows int) {
 		t.Errorf("%d rows hold something else", changed)
 	}
 	// Of each 58 one is invalid and two collide.
-	if aside, least := query[int](t, db, "SELECT count(*) FROM accounts_adoption.set_aside"), rows/58*3; aside < least-3 || aside > least+3 {
-		t.Errorf("%d rows were set aside; want about %d", aside, least)
+	if quarantine, least := query[int](t, db, "SELECT count(*) FROM accounts_adoption.quarantine"), rows/58*3; quarantine < least-3 || quarantine > least+3 {
+		t.Errorf("%d rows were quarantined; want about %d", quarantine, least)
 	}
 }

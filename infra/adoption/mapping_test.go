@@ -110,7 +110,7 @@ func TestAdoptDjango(t *testing.T) {
 		{"2", "hashed_password", "no_password", "kept"},
 		{"3", "hashed_password", "unknown_hash", "kept"},
 		{"3", "first_name", "too_long", "kept"},
-		{"4", "email", "invalid", "set_aside"},
+		{"4", "email", "invalid", "quarantined"},
 	})
 
 	email, err := domain.ParseEmail("ada@colmena.org")
@@ -151,11 +151,11 @@ func TestAdoptFlaskSecurity(t *testing.T) {
 	summary, problems := adopt(t, store, adoption.Options{
 		Mapping: mapping(t, "testdata/flask_security.json"), OnCollision: adoption.Newest, Zone: "America/Bogota",
 	})
-	if summary.Kept != 3 || summary.SetAside != 1 || summary.Zone != "America/Bogota" {
+	if summary.Kept != 3 || summary.Quarantined != 1 || summary.Zone != "America/Bogota" {
 		t.Errorf("summary: %+v", summary)
 	}
 	problems.want(t, [][4]string{
-		{"1", "email", "collision", "set_aside"},
+		{"1", "email", "collision", "quarantined"},
 		{"2", "phone", "collision", "dropped"},
 		{"4", "phone", "not_international", "kept"},
 		{"4", "hashed_password", "no_password", "kept"},

@@ -37,11 +37,11 @@ type file struct {
 
 // What an adoption leaves beside the accounts has no schema of its own on SQLite.
 const (
-	fileRecord  = "accounts_adoption"
-	fileAside   = "accounts_adoption_set_aside"
-	fileOrigin  = "accounts_adoption_origin"
-	fileOld     = "accounts_adoption_users"
-	notesOfFile = "temp.canonical"
+	fileRecord     = "accounts_adoption"
+	fileQuarantine = "accounts_adoption_quarantine"
+	fileOrigin     = "accounts_adoption_origin"
+	fileOld        = "accounts_adoption_users"
+	notesOfFile    = "temp.canonical"
 )
 
 func (f *file) inspect(ctx context.Context, migrated bool) (err error) {
@@ -246,7 +246,7 @@ func (f *file) insert(table string) string {
 		names, values = append(names, "`"+column[0]+"`"), append(values, value)
 	}
 	return "INSERT INTO `" + table + "` (" + strings.Join(names, ", ") + ") SELECT " + strings.Join(values, ", ") + " FROM " + notesOfFile +
-		" c WHERE c.verdict IS NOT '" + setAside + "'"
+		" c WHERE c.decision IS NOT '" + quarantined + "'"
 }
 
 // keep works out what carries over an application's columns, indexes and triggers, or adds to the obstacles what cannot be carried.
@@ -373,14 +373,14 @@ func (f *file) adopt(ctx context.Context, each func(Problem) error) (summary Sum
 // execute makes the tables, and makes sure that no account and no reference was lost.
 func (f *file) execute(ctx context.Context, kept, broken int64) error {
 	statements := []string{
-		"CREATE TABLE " + fileAside + " (old_id text PRIMARY KEY, original json NOT NULL, problem text NOT NULL, field text NOT NULL, kept_id text, at datetime NOT NULL)",
-		"INSERT INTO " + fileAside + " SELECT c.old_id, " + f.whole() + ", CASE WHEN c.rival IS NULL THEN '" + invalid + "' ELSE '" + collision +
-			"' END, c.field, c.rival, CURRENT_TIMESTAMP FROM " + notesOfFile + " c JOIN " + f.source.name + " u ON u." + identifier.Quote(f.source.key()) +
-			" = c.old_id COLLATE BINARY WHERE c.verdict = '" + setAside + "'",
+		"CREATE TABLE " + fileQuarantine + " (old_id text PRIMARY KEY, original json NOT NULL, problem text NOT NULL, field text NOT NULL, kept_id text, at datetime NOT NULL)",
+		"INSERT INTO " + fileQuarantine + " SELECT c.old_id, " + f.whole() + ", CASE WHEN c.conflicting IS NULL THEN '" + invalid + "' ELSE '" + collision +
+			"' END, c.field, c.conflicting, CURRENT_TIMESTAMP FROM " + notesOfFile + " c JOIN " + f.source.name + " u ON u." + identifier.Quote(f.source.key()) +
+			" = c.old_id COLLATE BINARY WHERE c.decision = '" + quarantined + "'",
 		"CREATE TABLE " + fileOrigin + " (old_id text PRIMARY KEY, id uuid NOT NULL UNIQUE, original json)",
-		"INSERT INTO " + fileOrigin + " SELECT old_id, id, CASE WHEN verdict = 'without_phone' THEN json_set(coalesce(original, '{}'), '$.phone', " +
-			"coalesce(original->>'phone', phone)) ELSE original END FROM " + notesOfFile + " WHERE verdict IS NOT '" + setAside +
-			"' AND (original IS NOT NULL OR verdict IS NOT NULL OR old_id <> id)",
+		"INSERT INTO " + fileOrigin + " SELECT old_id, id, CASE WHEN decision = 'without_phone' THEN json_set(coalesce(original, '{}'), '$.phone', " +
+			"coalesce(original->>'phone', phone)) ELSE original END FROM " + notesOfFile + " WHERE decision IS NOT '" + quarantined +
+			"' AND (original IS NOT NULL OR decision IS NOT NULL OR old_id <> id)",
 	}
 	for _, statement := range slices.Concat(statements, f.before, f.statements, f.after) {
 		if err := f.exec(ctx, statement); err != nil {
@@ -426,7 +426,7 @@ func (f *file) note(ctx context.Context) (*staging, error) {
 		"DROP TABLE IF EXISTS " + notes.table,
 		"CREATE TABLE " + notes.table + ` (old_id text PRIMARY KEY, id text NOT NULL, email text, username text, phone text, first_name text,
 			last_name text, hash text, is_active integer, is_verified integer, failed_login_attempts integer, last_login text, locked_until text,
-			created_at text, updated_at text, problems text NOT NULL, original text, fault text, verdict text, field text, rival text)`,
+			created_at text, updated_at text, problems text NOT NULL, original text, fault text, decision text, field text, conflicting text)`,
 	} {
 		if err := f.exec(ctx, statement); err != nil {
 			return nil, err
@@ -668,7 +668,7 @@ func (f *file) decide(ctx context.Context, notes *staging) error {
 		"CREATE INDEX temp.canonical_email ON canonical (email)", "CREATE INDEX temp.canonical_username ON canonical (username)",
 		"CREATE INDEX temp.canonical_phone ON canonical (phone)",
 		// SQLite folds ASCII only, which the program has done already.
-		"UPDATE " + notes.table + " SET verdict = '" + setAside + "', field = fault WHERE fault IS NOT NULL",
+		"UPDATE " + notes.table + " SET decision = '" + quarantined + "', field = fault WHERE fault IS NOT NULL",
 	} {
 		if err := f.exec(ctx, statement); err != nil {
 			return err
@@ -678,29 +678,29 @@ func (f *file) decide(ctx context.Context, notes *staging) error {
 		return "SELECT old_id FROM " + notes.table + " WHERE fault IS NULL AND " + column + " IN (SELECT " + column + " FROM " + notes.table +
 			" WHERE fault IS NULL GROUP BY " + column + " HAVING count(*) > 1)"
 	}
-	contest, err := f.triples(ctx, "SELECT old_id, email, username FROM "+notes.table+" WHERE old_id IN ("+shared("email")+" UNION "+shared("username")+
+	candidates, err := f.triples(ctx, "SELECT old_id, email, username FROM "+notes.table+" WHERE old_id IN ("+shared("email")+" UNION "+shared("username")+
 		") ORDER BY "+notes.order())
 	if err != nil {
 		return err
 	}
 	holders := map[string]map[string]string{"email": {}, "username": {}}
-	for _, row := range contest {
-		field, rival := "email", holders["email"][row[1]]
-		if rival == "" {
-			field, rival = "username", holders["username"][row[2]]
+	for _, row := range candidates {
+		field, conflicting := "email", holders["email"][row[1]]
+		if conflicting == "" {
+			field, conflicting = "username", holders["username"][row[2]]
 		}
-		if rival == "" {
+		if conflicting == "" {
 			holders["email"][row[1]], holders["username"][row[2]] = row[0], row[0]
 			continue
 		}
-		if err := f.exec(ctx, "UPDATE "+notes.table+" SET verdict = '"+setAside+"', field = ?, rival = ? WHERE old_id = ?", field, rival, row[0]); err != nil {
+		if err := f.exec(ctx, "UPDATE "+notes.table+" SET decision = '"+quarantined+"', field = ?, conflicting = ? WHERE old_id = ?", field, conflicting, row[0]); err != nil {
 			return err
 		}
 	}
 	// A number alone is no reason to lose an account.
-	return f.exec(ctx, "UPDATE "+notes.table+` AS c SET verdict = 'without_phone', field = 'phone', rival = held.first
+	return f.exec(ctx, "UPDATE "+notes.table+` AS c SET decision = 'without_phone', field = 'phone', conflicting = held.first
 		FROM (SELECT old_id, first_value(old_id) OVER (PARTITION BY phone ORDER BY `+notes.order()+") AS first FROM "+notes.table+`
-			WHERE verdict IS NULL AND phone IS NOT NULL) AS held
+			WHERE decision IS NULL AND phone IS NOT NULL) AS held
 		WHERE c.old_id = held.old_id AND held.first <> c.old_id`)
 }
 
@@ -714,10 +714,10 @@ func (f *file) references(ctx context.Context, notes *staging) (problems []Probl
 	for _, key := range keys {
 		remains := ""
 		if strings.EqualFold(key[0], "users") { // a row that is quarantined too goes along
-			remains = " AND NOT EXISTS (SELECT 1 FROM " + notes.table + " d WHERE d.old_id = r.id AND d.verdict = '" + setAside + "')"
+			remains = " AND NOT EXISTS (SELECT 1 FROM " + notes.table + " d WHERE d.old_id = r.id AND d.decision = '" + quarantined + "')"
 		}
 		found, err := f.pairs(ctx, "SELECT c.old_id, count(*) FROM "+notes.table+" c JOIN users u ON u.id = c.old_id JOIN "+identifier.Quote(key[0])+" r ON r."+
-			identifier.Quote(key[1])+" = u."+identifier.Quote(key[2])+" WHERE c.verdict = '"+setAside+"'"+remains+" GROUP BY 1 ORDER BY 1 LIMIT 1000")
+			identifier.Quote(key[1])+" = u."+identifier.Quote(key[2])+" WHERE c.decision = '"+quarantined+"'"+remains+" GROUP BY 1 ORDER BY 1 LIMIT 1000")
 		if err != nil {
 			return nil, err
 		}

@@ -52,7 +52,7 @@ func TestReportOnSQLite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if summary.Rows != 58 || summary.Blocking != 3 || summary.SetAside != 3 || summary.Adopted || summary.Zone != "UTC" {
+	if summary.Rows != 58 || summary.Blocking != 3 || summary.Quarantined != 3 || summary.Adopted || summary.Zone != "UTC" {
 		t.Errorf("summary: %+v", summary)
 	}
 	if len(a.Obstacles) > 0 || len(a.Statements) == 0 || len(a.Columns) == 0 {
@@ -116,15 +116,15 @@ func TestAdoptSQLite(t *testing.T) {
 		UPDATE users SET last_login = '2026-06-01T10:00:00+02:00' WHERE username = 'spaced';
 		UPDATE users SET failed_login_attempts = -1 WHERE username = 'spaced'`)
 	summary, _ := adopt(t, store, adoption.Options{Zone: "UTC", OnCollision: adoption.Newest})
-	if summary.Rows != 58 || summary.Kept != 55 || summary.SetAside != 3 || !summary.Adopted {
+	if summary.Rows != 58 || summary.Kept != 55 || summary.Quarantined != 3 || !summary.Adopted {
 		t.Errorf("summary: %+v", summary)
 	}
-	setAside := map[string]string{"not-an-address": "invalid", "Luis.Gomez@Colmena.ORG": "collision", "maria2@colmena.org": "collision"}
+	quarantined := map[string]string{"not-an-address": "invalid", "Luis.Gomez@Colmena.ORG": "collision", "maria2@colmena.org": "collision"}
 	if _, err := newAuthenticator(t, store).Authenticate(t.Context(), "User00@example.com", "pw-user00-9653"); err != nil {
 		t.Errorf("sign-in: %v", err)
 	}
 	for _, account := range accounts(t) {
-		if problem, ok := setAside[account.email]; ok {
+		if problem, ok := quarantined[account.email]; ok {
 			checkSetAside(t, store, account, problem)
 			continue
 		}
@@ -212,7 +212,7 @@ func TestMappingOnSQLite(t *testing.T) {
 			"is_verified": {Set: "confirmed"}, "created_at": {Column: "joined"}, "is_active": {Column: "active"},
 		}}
 		summary, problems := adopt(t, store, adoption.Options{Mapping: m, OnCollision: adoption.Oldest, Zone: "UTC"})
-		if summary.Kept != 2 || summary.SetAside != 1 || !problems.has("3", "email", "collision", "set_aside") {
+		if summary.Kept != 2 || summary.Quarantined != 1 || !problems.has("3", "email", "collision", "quarantined") {
 			t.Errorf("%s: summary: %+v, %+v", name, summary, problems)
 		}
 		for what, statement := range map[string]string{

@@ -50,9 +50,9 @@ func (s *staging) create(ctx context.Context) error {
 		problems jsonb NOT NULL,
 		original jsonb,
 		fault text,
-		verdict text,     -- set_aside, or without_phone
+		decision text,     -- quarantined, or without_phone
 		field text,       -- for which it is so
-		rival text        -- the row that is kept instead
+		conflicting text        -- the row that is kept instead
 	)`); err != nil {
 		return err
 	}
@@ -201,31 +201,31 @@ func (s *staging) note(ctx context.Context, records []record) error {
 // decide chooses which rows are kept.
 func (s *staging) decide(ctx context.Context) error {
 	statements := []string{
-		"UPDATE " + s.table + " SET verdict = NULL, field = NULL, rival = NULL WHERE verdict IS NOT NULL",
+		"UPDATE " + s.table + " SET decision = NULL, field = NULL, conflicting = NULL WHERE decision IS NOT NULL",
 		// The database folds by its own tables and locale; what it would fold further its check refuses.
 		"UPDATE " + s.table + ` SET fault = 'email' WHERE fault IS NULL
 			AND (email <> lower(email COLLATE "default") OR email IS NOT NFC NORMALIZED)`,
 		"UPDATE " + s.table + ` SET fault = 'username' WHERE fault IS NULL
 			AND (username <> lower(username COLLATE "default") OR username IS NOT NFC NORMALIZED)`,
-		"UPDATE " + s.table + " SET verdict = '" + setAside + "', field = fault WHERE fault IS NOT NULL",
-		"DROP TABLE IF EXISTS pg_temp.contest",
-		"CREATE TEMPORARY TABLE contest AS WITH shared AS (" + s.shared("email") + " UNION " + s.shared("username") + `)
-			SELECT old_id, email, username, false AS won, row_number() OVER (ORDER BY ` + s.order() + `) AS rank
+		"UPDATE " + s.table + " SET decision = '" + quarantined + "', field = fault WHERE fault IS NOT NULL",
+		"DROP TABLE IF EXISTS pg_temp.candidates",
+		"CREATE TEMPORARY TABLE candidates AS WITH shared AS (" + s.shared("email") + " UNION " + s.shared("username") + `)
+			SELECT old_id, email, username, false AS chosen, row_number() OVER (ORDER BY ` + s.order() + `) AS rank
 			FROM shared JOIN ` + s.table + " USING (old_id)",
-		"CREATE INDEX ON contest (email)", "CREATE INDEX ON contest (username)", "ANALYZE contest",
+		"CREATE INDEX ON candidates (email)", "CREATE INDEX ON candidates (username)", "ANALYZE candidates",
 	}
 	for _, statement := range statements {
 		if err := s.exec(ctx, statement); err != nil {
 			return err
 		}
 	}
-	if err := s.contest(ctx); err != nil {
+	if err := s.resolveCollisions(ctx); err != nil {
 		return err
 	}
 	// A number alone is no reason to lose an account.
-	return s.exec(ctx, "UPDATE "+s.table+` c SET verdict = 'without_phone', field = 'phone', rival = first
+	return s.exec(ctx, "UPDATE "+s.table+` c SET decision = 'without_phone', field = 'phone', conflicting = first
 		FROM (SELECT old_id, first_value(old_id) OVER (PARTITION BY phone ORDER BY `+s.order()+") AS first FROM "+s.table+`
-			WHERE verdict IS NULL AND phone IN (SELECT phone FROM `+s.table+` WHERE verdict IS NULL AND phone IS NOT NULL
+			WHERE decision IS NULL AND phone IN (SELECT phone FROM `+s.table+` WHERE decision IS NULL AND phone IS NOT NULL
 				GROUP BY phone HAVING count(*) > 1)) held
 		WHERE c.old_id = held.old_id AND held.first <> c.old_id`)
 }
@@ -245,29 +245,29 @@ func (s *staging) order() string {
 	return "created_at " + direction + " NULLS LAST, old_id"
 }
 
-// contest keeps, of those not yet decided, the ones that come first for both their address and their username; those
+// resolveCollisions keeps, of those not yet decided, the ones that come first for both their address and their username; those
 // that share either with them are quarantined; and so on until all are decided. That is what going through them one by one in
 // the order of preference would give, in as many statements as the longest chain of collisions has links.
-func (s *staging) contest(ctx context.Context) error {
+func (s *staging) resolveCollisions(ctx context.Context) error {
 	for {
-		if _, err := s.conn.ExecContext(ctx, `UPDATE contest a SET won = true WHERE NOT won
-			AND NOT EXISTS (SELECT 1 FROM contest b WHERE b.email = a.email AND b.rank < a.rank)
-			AND NOT EXISTS (SELECT 1 FROM contest b WHERE b.username = a.username AND b.rank < a.rank)`); err != nil {
+		if _, err := s.conn.ExecContext(ctx, `UPDATE candidates a SET chosen = true WHERE NOT chosen
+			AND NOT EXISTS (SELECT 1 FROM candidates b WHERE b.email = a.email AND b.rank < a.rank)
+			AND NOT EXISTS (SELECT 1 FROM candidates b WHERE b.username = a.username AND b.rank < a.rank)`); err != nil {
 			return failure("settle collisions", err)
 		}
 		for _, field := range []string{"email", "username"} {
-			if err := s.exec(ctx, "WITH lost AS (DELETE FROM contest a USING contest b WHERE b.won AND NOT a.won AND a."+field+" = b."+field+
-				" RETURNING a.old_id, b.old_id AS rival) UPDATE "+s.table+" c SET verdict = '"+setAside+"', field = '"+field+
-				"', rival = lost.rival FROM lost WHERE c.old_id = lost.old_id"); err != nil {
+			if err := s.exec(ctx, "WITH refused AS (DELETE FROM candidates a USING candidates b WHERE b.chosen AND NOT a.chosen AND a."+field+" = b."+field+
+				" RETURNING a.old_id, b.old_id AS conflicting) UPDATE "+s.table+" c SET decision = '"+quarantined+"', field = '"+field+
+				"', conflicting = refused.conflicting FROM refused WHERE c.old_id = refused.old_id"); err != nil {
 				return err
 			}
 		}
 		var open bool
-		if err := s.conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM contest WHERE NOT won)").Scan(&open); err != nil {
+		if err := s.conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM candidates WHERE NOT chosen)").Scan(&open); err != nil {
 			return failure("settle collisions", err)
 		}
 		if !open {
-			return s.exec(ctx, "DROP TABLE contest")
+			return s.exec(ctx, "DROP TABLE candidates")
 		}
 	}
 }
@@ -278,14 +278,14 @@ func (s *staging) summarise(ctx context.Context, each func(Problem) error) (Summ
 	if s.source.naive() != "" {
 		summary.Zone = s.source.zone
 	}
-	var contested int64
-	if err := s.conn.QueryRowContext(ctx, "SELECT count(*), count(*) FILTER (WHERE verdict = '"+setAside+"'), count(verdict) FROM "+
-		s.table).Scan(&summary.Rows, &summary.SetAside, &contested); err != nil {
+	var affected int64
+	if err := s.conn.QueryRowContext(ctx, "SELECT count(*), count(*) FILTER (WHERE decision = '"+quarantined+"'), count(decision) FROM "+
+		s.table).Scan(&summary.Rows, &summary.Quarantined, &affected); err != nil {
 		return summary, failure("count the rows", err)
 	}
-	summary.Kept = summary.Rows - summary.SetAside
+	summary.Kept = summary.Rows - summary.Quarantined
 	if s.options.OnCollision == Fail {
-		summary.Blocking = contested
+		summary.Blocking = affected
 	}
 	err := s.report(ctx, func(p Problem) error {
 		summary.Problems[p.Kind]++
@@ -313,19 +313,19 @@ func (s *staging) report(ctx context.Context, each func(Problem) error) (err err
 	if each == nil {
 		return nil
 	}
-	rows, err := s.conn.QueryContext(ctx, `SELECT c.old_id, c.problems, coalesce(c.verdict, ''), coalesce(c.field, ''),
-		coalesce(c.rival, ''), CASE c.field WHEN 'email' THEN coalesce(c.original->>'email', c.email)
+	rows, err := s.conn.QueryContext(ctx, `SELECT c.old_id, c.problems, coalesce(c.decision, ''), coalesce(c.field, ''),
+		coalesce(c.conflicting, ''), CASE c.field WHEN 'email' THEN coalesce(c.original->>'email', c.email)
 		WHEN 'username' THEN coalesce(c.original->>'username', c.username) ELSE c.phone END,
 		CASE c.field WHEN 'email' THEN c.email WHEN 'username' THEN c.username ELSE c.phone END
-		FROM `+s.table+" c WHERE c.problems <> '[]' OR c.verdict IS NOT NULL ORDER BY c.old_id")
+		FROM `+s.table+" c WHERE c.problems <> '[]' OR c.decision IS NOT NULL ORDER BY c.old_id")
 	if err != nil {
 		return failure("read the notes", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var row, noted, verdict, field, rival string
+		var row, noted, decision, field, conflicting string
 		var value, form *string
-		if err := rows.Scan(&row, &noted, &verdict, &field, &rival, &value, &form); err != nil {
+		if err := rows.Scan(&row, &noted, &decision, &field, &conflicting, &value, &form); err != nil {
 			return failure("read the notes", err)
 		}
 		problems, err := decodeProblems(noted)
@@ -333,20 +333,20 @@ func (s *staging) report(ctx context.Context, each func(Problem) error) (err err
 			return err
 		}
 		outcome := kept
-		if verdict != "" {
-			outcome = s.loses(verdict)
-			if verdict == setAside {
+		if decision != "" {
+			outcome = s.outcome(decision)
+			if decision == quarantined {
 				problems = slices.DeleteFunc(problems, func(p Problem) bool { return p.Kind != invalid })
 			}
-			if rival != "" {
-				problems = append(problems, Problem{Field: field, Kind: collision, With: rival, Value: shown(value), Becomes: shown(form)})
+			if conflicting != "" {
+				problems = append(problems, Problem{Field: field, Kind: collision, With: conflicting, Value: shown(value), Becomes: shown(form)})
 			} else if len(problems) == 0 {
 				problems = append(problems, Problem{Field: field, Kind: invalid, Detail: "the database folds it in another way", Value: shown(value)})
 			}
 		}
 		for _, p := range problems {
 			p.Row, p.Outcome = row, outcome
-			if verdict == "without_phone" && p.Kind != collision {
+			if decision == "without_phone" && p.Kind != collision {
 				p.Outcome = kept
 			}
 			if err := each(p); err != nil {
@@ -357,12 +357,12 @@ func (s *staging) report(ctx context.Context, each func(Problem) error) (err err
 	return failure("read the notes", rows.Err())
 }
 
-func (s *staging) loses(verdict string) string {
+func (s *staging) outcome(decision string) string {
 	switch {
 	case s.options.OnCollision == Fail:
 		return blocks
-	case verdict == setAside:
-		return setAside
+	case decision == quarantined:
+		return quarantined
 	}
 	return dropped
 }
@@ -384,10 +384,10 @@ func (s *staging) references(ctx context.Context) (_ []Problem, err error) {
 	for _, key := range keys {
 		remains := ""
 		if key.own { // a row that is quarantined too goes along
-			remains = " AND NOT EXISTS (SELECT FROM " + s.table + " d WHERE d.old_id = " + text("r.", s.source.key()) + " AND d.verdict = '" + setAside + "')"
+			remains = " AND NOT EXISTS (SELECT FROM " + s.table + " d WHERE d.old_id = " + text("r.", s.source.key()) + " AND d.decision = '" + quarantined + "')"
 		}
 		rows, err := s.conn.QueryContext(ctx, "SELECT c.old_id, count(*) FROM "+key.table+" r JOIN "+s.source.name+" u ON "+key.join+
-			" JOIN "+s.table+" c ON c.old_id = "+text("u.", s.source.key())+" WHERE c.verdict = '"+setAside+"'"+remains+" GROUP BY 1 ORDER BY 1 LIMIT 1000")
+			" JOIN "+s.table+" c ON c.old_id = "+text("u.", s.source.key())+" WHERE c.decision = '"+quarantined+"'"+remains+" GROUP BY 1 ORDER BY 1 LIMIT 1000")
 		if err != nil {
 			return nil, failure("look for references", err)
 		}
@@ -440,17 +440,17 @@ func (s *staging) foreignKeys(ctx context.Context) (_ []foreignKey, err error) {
 
 // blockedBy returns the refusal of going on with the rows as they were decided, or nil.
 func (s *staging) blockedBy(ctx context.Context) error {
-	var contested int64
-	if err := s.conn.QueryRowContext(ctx, "SELECT count(verdict) FROM "+s.table).Scan(&contested); err != nil {
+	var affected int64
+	if err := s.conn.QueryRowContext(ctx, "SELECT count(decision) FROM "+s.table).Scan(&affected); err != nil {
 		return failure("count the rows", err)
 	}
-	if contested > 0 && s.options.OnCollision == Fail {
+	if affected > 0 && s.options.OnCollision == Fail {
 		return blocked{refuse(domain.ErrConflict, "", fmt.Sprintf(
-			"%d rows cannot be kept as they are; nothing was changed. Correct them, or put them aside with --on-collision newest or oldest", contested))}
+			"%d rows cannot be kept as they are; nothing was changed. Correct them, or quarantine them with --on-collision newest or oldest", affected))}
 	}
 	references, err := s.references(ctx)
 	if err == nil && len(references) > 0 {
-		err = blocked{refuse(domain.ErrConflict, "", "rows that are kept refer to accounts that would be put aside; nothing was changed. "+
+		err = blocked{refuse(domain.ErrConflict, "", "rows that are kept refer to accounts that would be quarantined; nothing was changed. "+
 			"Let their rows refer to the accounts that are kept")}
 	}
 	return err

@@ -98,7 +98,7 @@ func (a *Adoption) takeOver(ctx context.Context, notes *staging) (err error) {
 
 // quarantine keeps the whole rows of those that are not adopted.
 func (a *Adoption) quarantine(ctx context.Context, notes *staging) error {
-	if err := a.exec(ctx, "CREATE TABLE "+sideSchema+`.set_aside (
+	if err := a.exec(ctx, "CREATE TABLE "+sideSchema+`.quarantine (
 		old_id text PRIMARY KEY,
 		original jsonb NOT NULL,
 		problem text NOT NULL,
@@ -107,9 +107,9 @@ func (a *Adoption) quarantine(ctx context.Context, notes *staging) error {
 		at timestamptz NOT NULL)`); err != nil {
 		return err
 	}
-	return a.exec(ctx, "INSERT INTO "+sideSchema+".set_aside SELECT c.old_id, to_jsonb(u), CASE WHEN c.rival IS NULL THEN '"+invalid+
-		"' ELSE '"+collision+"' END, c.field, c.rival, now() FROM "+notes.table+" c JOIN "+a.source.name+" u ON "+a.joined()+
-		" WHERE c.verdict = '"+setAside+"'")
+	return a.exec(ctx, "INSERT INTO "+sideSchema+".quarantine SELECT c.old_id, to_jsonb(u), CASE WHEN c.conflicting IS NULL THEN '"+invalid+
+		"' ELSE '"+collision+"' END, c.field, c.conflicting, now() FROM "+notes.table+" c JOIN "+a.source.name+" u ON "+a.joined()+
+		" WHERE c.decision = '"+quarantined+"'")
 }
 
 // noteOrigin keeps the old key, and the values that were replaced, of accounts that changed.
@@ -117,9 +117,9 @@ func (a *Adoption) noteOrigin(ctx context.Context, notes *staging) error {
 	if err := a.exec(ctx, "CREATE TABLE "+sideSchema+".origin (old_id text PRIMARY KEY, id uuid NOT NULL UNIQUE, original jsonb)"); err != nil {
 		return err
 	}
-	return a.exec(ctx, "INSERT INTO "+sideSchema+".origin SELECT old_id, id, CASE WHEN verdict = 'without_phone' "+
+	return a.exec(ctx, "INSERT INTO "+sideSchema+".origin SELECT old_id, id, CASE WHEN decision = 'without_phone' "+
 		"THEN jsonb_build_object('phone', phone) || coalesce(original, '{}') ELSE original END FROM "+notes.table+
-		" WHERE verdict IS DISTINCT FROM '"+setAside+"' AND (original IS NOT NULL OR verdict IS NOT NULL OR old_id <> id::text)")
+		" WHERE decision IS DISTINCT FROM '"+quarantined+"' AND (original IS NOT NULL OR decision IS NOT NULL OR old_id <> id::text)")
 }
 
 // joined is the condition by which rows u belong to notes c. It casts the note's side where that serves the table's index.
@@ -130,7 +130,7 @@ func (a *Adoption) joined() string {
 	return text("u.", a.source.key()) + " = c.old_id"
 }
 
-const phoneKept = "CASE WHEN c.verdict IS NULL THEN c.phone END"
+const phoneKept = "CASE WHEN c.decision IS NULL THEN c.phone END"
 
 func (a *Adoption) convertInPlace(ctx context.Context, notes *staging) error {
 	suspend, err := a.words(ctx, "look for triggers and rules", suspending, a.source.name)
@@ -234,7 +234,7 @@ func narrower(was, is schema.Type) bool {
 
 // rewriteTexts removes the rows that were quarantined and writes the texts that become others.
 func (a *Adoption) rewriteTexts(ctx context.Context, notes *staging) error {
-	if err := a.exec(ctx, "DELETE FROM "+a.source.name+" u USING "+notes.table+" c WHERE "+a.joined()+" AND c.verdict = '"+setAside+"'"); err != nil {
+	if err := a.exec(ctx, "DELETE FROM "+a.source.name+" u USING "+notes.table+" c WHERE "+a.joined()+" AND c.decision = '"+quarantined+"'"); err != nil {
 		return err
 	}
 	var set, differ []string
@@ -331,7 +331,7 @@ func (a *Adoption) copyOver(ctx context.Context, notes *staging) error {
 		columns, values = append(columns, identifier.Quote(column.Name)), append(values, value)
 	}
 	if err := a.exec(ctx, "INSERT INTO "+identifier.Quote(a.source.schema)+".users ("+strings.Join(columns, ", ")+") SELECT "+strings.Join(values, ", ")+
-		" FROM "+a.source.name+" u JOIN "+notes.table+" c ON "+a.joined()+" WHERE c.verdict IS DISTINCT FROM '"+setAside+"'"); err != nil {
+		" FROM "+a.source.name+" u JOIN "+notes.table+" c ON "+a.joined()+" WHERE c.decision IS DISTINCT FROM '"+quarantined+"'"); err != nil {
 		return err
 	}
 	return a.execAll(ctx, planned[1:])
@@ -354,7 +354,7 @@ func (a *Adoption) compare(ctx context.Context) error {
 	}
 	var accounts, noted int64
 	if err := a.conn.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM "+identifier.Quote(a.source.schema)+".users), (SELECT count(*) FROM "+
-		sideSchema+".canonical WHERE verdict IS DISTINCT FROM '"+setAside+"')").Scan(&accounts, &noted); err != nil {
+		sideSchema+".canonical WHERE decision IS DISTINCT FROM '"+quarantined+"')").Scan(&accounts, &noted); err != nil {
 		return failure("count the accounts", err)
 	}
 	if accounts != noted {

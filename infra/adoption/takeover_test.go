@@ -310,7 +310,7 @@ func TestForeignSettings(t *testing.T) {
 	summary, _ = adopt(t, people, adoption.Options{OnCollision: adoption.Oldest, Mapping: &adoption.Mapping{Table: "people", Columns: map[string]adoption.Origin{
 		"id": {Column: "login"}, "email": {Column: "mail"}, "username": {Column: "login"}, "hashed_password": {Column: "hash"},
 	}}})
-	if summary.Kept != 2 || summary.SetAside != 1 {
+	if summary.Kept != 2 || summary.Quarantined != 1 {
 		t.Errorf("summary: %+v", summary)
 	}
 }
@@ -403,11 +403,11 @@ func TestRowsThatChangeMeanwhile(t *testing.T) {
 			VALUES (gen_random_uuid(), 'USER00@example.com', 'late', 'x', '2030-01-01')`)
 	}}
 	summary, problems := adopt(t, store, options)
-	if !meanwhile || summary.Rows != 58 || summary.Kept != 54 || summary.SetAside != 4 {
+	if !meanwhile || summary.Rows != 58 || summary.Kept != 54 || summary.Quarantined != 4 {
 		t.Errorf("summary: %+v", summary)
 	}
-	if !problems.has("6d94dd6d-ece8-4799-9c57-722e138efef9", "email", "collision", "set_aside") {
-		t.Error("the one who collides with the late one was not set aside")
+	if !problems.has("6d94dd6d-ece8-4799-9c57-722e138efef9", "email", "collision", "quarantined") {
+		t.Error("the one who collides with the late one was not quarantined")
 	}
 	if n := query[int](t, db, "SELECT count(*) FROM users WHERE email IN ('ana.nunez@colmena.org', 'user00@example.com')"); n != 2 {
 		t.Errorf("%d of 2 accounts that changed meanwhile", n)
@@ -500,7 +500,7 @@ func TestWhatWasNotReportedIsReportedNextTime(t *testing.T) {
 		t.Fatalf("%v; want %v", err, full)
 	}
 	summary, problems := adopt(t, store, options)
-	if summary.Kept != 55 || !problems.has(luisOldest, "email", "collision", "set_aside") {
+	if summary.Kept != 55 || !problems.has(luisOldest, "email", "collision", "quarantined") {
 		t.Errorf("summary: %+v; of Luis: %v", summary, problems[luisOldest])
 	}
 	if _, problems := adopt(t, store, options); len(problems) != 0 {

@@ -42,7 +42,7 @@ func FormatOf(file string) (Format, error) {
 	case ".csv":
 		return CSV, nil
 	}
-	return "", invalid("format", "cannot be told from the file's name")
+	return "", invalid("format", "does not follow from the file's name; say jsonl or csv")
 }
 
 // A parser reads the fields of a line into a draft. It serves one goroutine.

@@ -576,7 +576,7 @@ func TestImportGoesOnAfterAKill(t *testing.T) {
 		}
 		line, err := bufio.NewReader(output).ReadString('\n')
 		if err != nil || line != strconv.Itoa(bad+1)+"\n" {
-			t.Errorf("told %q, %v", line, err)
+			t.Errorf("found %q, %v", line, err)
 		}
 		if err := program.Process.Kill(); err != nil {
 			t.Fatal(err)

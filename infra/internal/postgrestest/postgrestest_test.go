@@ -100,7 +100,7 @@ func TestDatabaseIsUsedAgainEmpty(t *testing.T) {
 				(SELECT count(*) FROM unnest(ARRAY['USAGE', 'CREATE']) privilege WHERE NOT has_schema_privilege('public', privilege))`).Scan(&leftovers); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "no other connection is left", func() bool { // that of whoever emptied it is closed and may be ending
+			eventually(t, "no other connection is left", func() bool { // the one that emptied it is closed and may be ending
 				var others int
 				err := db.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", name).Scan(&others)
 				return err == nil && others == 0
@@ -231,7 +231,7 @@ func TestMissingProgramSkipsOrFails(t *testing.T) {
 			got = "failed"
 		}
 		if got != want || !strings.Contains(string(out), "apt-get install") || strings.Contains(string(out), "went on") {
-			t.Errorf("with ACCOUNTS_REQUIRE_POSTGRES=%q the test %s; want %s, and told what to install:\n%s",
+			t.Errorf("with ACCOUNTS_REQUIRE_POSTGRES=%q the test %s; want %s, with what to install:\n%s",
 				required, got, want, out)
 		}
 	}

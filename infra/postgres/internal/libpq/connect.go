@@ -36,8 +36,8 @@ const (
 	firstRound     = 2 * time.Second        // for the first attempts; the later ones get longer, up to connectTimeout
 	hostDelay      = 250 * time.Millisecond // RFC 8305, section 5, recommends it
 	fullPause      = 100 * time.Millisecond // before a server that has no connection left is asked again
-	spareMaking    = time.Second            // after it, a connection that is being made while nobody waits for it may be given up for another one
-	spareTime      = time.Minute            // how long a connection is kept that nobody asks for
+	spareMaking    = time.Second            // after it, a connection that is being made while no caller waits for it may be given up for another one
+	spareTime      = time.Minute            // how long a connection is kept that no caller asks for
 )
 
 type connector struct {
