@@ -50,8 +50,11 @@ func TestEveryFunctionHasAnExample(t *testing.T) {
 				t.Errorf("%s has an example, and a reason why it needs none", full)
 			case found:
 				with++
+				t.Logf("%s has an example", full)
 			case reason == "":
 				t.Errorf("%s has no example", full)
+			default:
+				t.Logf("%s needs none: %s", full, reason)
 			}
 			excepted[full] = !found
 		}

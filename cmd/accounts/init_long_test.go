@@ -7,8 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/softbee/accounts/infra/storetest"
 )
 
 // TestInit follows the README of a new application: it runs, its tests pass, and a change of its schema becomes a migration. It compiles ent's
@@ -64,4 +67,51 @@ func TestInit(t *testing.T) {
 	if out := run("go", "run", "."); !strings.HasSuffix(out, "notes of hers: 4\n") {
 		t.Errorf("after the migration go run . prints %q", out)
 	}
+
+	// The README's way to PostgreSQL, by its table and its commands.
+	readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "## PostgreSQL")
+	rows := regexp.MustCompile("(?m)^\\| `([^`]+)` \\| `([^`]+)` \\| `([^`]+)` \\|$").FindAllStringSubmatch(section, -1)
+	if len(rows) == 0 {
+		t.Fatal("the README has no table of what to replace")
+	}
+	for _, row := range rows {
+		file := filepath.Join(dir, filepath.FromSlash(row[1]))
+		text, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(text), row[2]) {
+			t.Fatalf("%s lacks %s: %v", row[1], row[2], err)
+		}
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(text), row[2], row[3])), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, err := filepath.Glob(filepath.Join(dir, "migrations", "*.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(old, filepath.Join(dir, "migrations", "atlas.sum")) {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, commands, _ := strings.Cut(section, "```sh\n")
+	commands, _, _ = strings.Cut(commands, "```")
+	t.Setenv("DATABASE_URL", storetest.PostgresURL(t))
+	t.Setenv("GOWORK", "off")
+	t.Setenv("GOFLAGS", "")
+	for _, want := range []string{"notes of hers: 2\n", "notes of hers: 3\n"} {
+		script := exec.Command("sh", "-euc", commands)
+		if want != "notes of hers: 2\n" {
+			script = exec.Command("go", "run", ".")
+		}
+		script.Dir = dir
+		if out, err := script.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), want) {
+			t.Fatalf("on PostgreSQL: %v\n%s", err, out)
+		}
+	}
+	run("go", "vet", "./...")
+	run("go", "test", "./...")
 }
