@@ -99,7 +99,7 @@ func TestInit(t *testing.T) {
 	}
 	_, commands, _ := strings.Cut(section, "```sh\n")
 	commands, _, _ = strings.Cut(commands, "```")
-	t.Setenv("DATABASE_URL", storetest.PostgresURL(t))
+	t.Setenv("DATABASE_URL", storetest.EmptyPostgresURL(t))
 	t.Setenv("GOWORK", "off")
 	t.Setenv("GOFLAGS", "")
 	for _, want := range []string{"notes of hers: 2\n", "notes of hers: 3\n"} {
