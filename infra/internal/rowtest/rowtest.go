@@ -183,11 +183,11 @@ func (g *Generator) text(c *schema.Column) string {
 		"", " ", "x", "@", "a@", "@b", "a@b@c#", " a#@b ", "A#@B.C", "no-at-#", "a#@b", "ä#@ü.example", "ｆｕｌｌ#", "e\u0301#", "İ#", "#", "u# v",
 		"!", "!x", "$2b$", "plain", "$argon2id$", "+573001#", "300 111 #", "line\nend #", "cr\rlf\r\n#", "\"#\"", "a,b;c\td#", "'#", "zz#", "https://issuer.example/#",
 	}
-	if i := g.Random.IntN(len(texts) + len(forms)); i >= len(texts) {
-		return forms[i-len(texts)]()
-	} else {
+	i := g.Random.IntN(len(texts) + len(forms))
+	if i < len(texts) {
 		return strings.ReplaceAll(texts[i], "#", own)
 	}
+	return forms[i-len(texts)]()
 }
 
 // runesAnd returns a function that returns characters between two texts.
