@@ -37,11 +37,11 @@ func openDenied(t *testing.T, content []byte, file, directory os.FileMode) (path
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Chmod(outer, 0o755), os.Mkdir(inner, 0o755), os.WriteFile(program, code, 0o755), //nolint:gosec // it is to be executed by another user
+	if err := errors.Join(os.Chmod(outer, 0o755), os.Mkdir(inner, 0o755), os.WriteFile(program, code, 0o755),
 		os.WriteFile(path, content, 0o600), os.Chmod(path, file), os.Chmod(inner, directory)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.Chmod(inner, 0o755) }) //nolint:gosec // so that it can be removed
+	t.Cleanup(func() { _ = os.Chmod(inner, 0o755) })
 	command := exec.CommandContext(t.Context(), program, "-test.run", "^TestOpenedByTheDenied$")
 	command.Dir, command.Env = outer, append(os.Environ(), deniedVariable+"="+path)
 	if os.Geteuid() == 0 {

@@ -27,7 +27,7 @@ func OnPostgres(t testing.TB, url string) string {
 	t.Helper()
 	program := Program(t)
 	connected.Do(func() {
-		out, err := exec.Command(program, "schema", "inspect", "--url", url, "--schema", "information_schema").CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), program, "schema", "inspect", "--url", url, "--schema", "information_schema").CombinedOutput() //nolint:gosec // the program is the developer's
 		tooNew = err != nil && strings.Contains(string(out), "unexpected number of rows")
 	})
 	if tooNew {
