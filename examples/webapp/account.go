@@ -152,7 +152,7 @@ const freshTime = 10 * time.Minute
 func (s *server) prove(r *http.Request, account *domain.User, f form) error {
 	if account.HasPassword() {
 		_, err := s.auth.Authenticate(r.Context(), account.Email().String(), f.Get("current"))
-		return f.noteProof(err)
+		return f.noteCurrent(err)
 	}
 	if s.now().Sub(sessionOf(account, visitorOf(r), s.now()).IssuedAt) > freshTime {
 		f.Errors[""] = "For this you must have signed in within the last ten minutes. Sign out, and in again."
@@ -176,7 +176,7 @@ func (s *server) changePassword(w http.ResponseWriter, r *http.Request, account 
 	} else if err = s.prove(r, account, f); err == nil && f.OK() {
 		_, err = s.auth.AddPassword(r.Context(), account.ID(), f.Get("password"), keep)
 	}
-	if err := f.note(f.noteProof(err)); err != nil {
+	if err := f.note(f.noteCurrent(err)); err != nil {
 		return err
 	}
 	if !f.OK() {

@@ -197,7 +197,7 @@ func (w *walk) profile() {
 	w.fill("first_name", "Ana", "last_name", "Sørensen").at("/account?done=profile").look("profile-saved")
 
 	w.open("/account/email").look("email")
-	w.fill("email", "ana@example.com", "current", "wrong "+secret).says(422, "the password is wrong").look("email-refused")
+	w.fill("email", "ana@example.com", "current", "wrong "+secret).says(422, "Current password is wrong").look("email-refused")
 	w.fill("email", "ana@example.com", "current", secret).at("/account/email?done=email").look("email-pending")
 	w.click("form[action$=send] button").at("/account/email?done=mail")
 	w.click("form[action$=cancel] button").at("/account/email?done=unemail")

@@ -121,13 +121,13 @@ func testProvider(t *testing.T, a *app, p *oidcProvider) {
 	again.byProvider().want(t, 200, "olga", "Sign out")
 
 	// The only way in is not removed; with a password it can be.
-	b.post("/account/identities/unlink", "issuer", p.URL, "subject", "1").want(t, 422, "this is the only way into your account")
+	b.post("/account/password/unlink", "issuer", p.URL, "subject", "1").want(t, 422, "this is the only way into your account", `href="/account/password" aria-current`)
 	b.post("/account/password", "password", secret).want(t, 200, "Your password is set.")
 	if answer := again.get("/account"); answer.path != "/signin" {
 		t.Error("a session on another device goes on")
 	}
-	b.post("/account/identities/unlink", "issuer", p.URL, "subject", "1").want(t, 200, "You cannot sign in with that identity any more.")
-	b.post("/account/identities/unlink", "issuer", p.URL, "subject", "1").want(t, 404)
+	b.post("/account/password/unlink", "issuer", p.URL, "subject", "1").want(t, 200, "You cannot sign in with that identity any more.")
+	b.post("/account/password/unlink", "issuer", p.URL, "subject", "1").want(t, 404)
 
 	// An account that has the address is not opened by it; its owner links from within. While signed in, the provider links.
 	a.browser(t).byProvider().want(t, 409, "An account with your address exists.")

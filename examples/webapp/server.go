@@ -148,7 +148,7 @@ func (s *server) routes(handle func(pattern string, h http.Handler)) {
 	mailed("POST /account/email/send", s.member(s.sendAgain))
 	show("GET /account/password", s.member(s.passwordPage))
 	signIn("POST /account/password", s.member(s.changePassword))
-	show("POST /account/identities/unlink", s.member(s.unlink))
+	show("POST /account/password/unlink", s.member(s.unlink))
 	show("GET /account/delete", s.member(s.deletePage))
 	signIn("POST /account/delete", s.member(s.deleteAccount))
 

@@ -68,6 +68,15 @@ func (f form) noteProof(err error) error {
 	return nil
 }
 
+// noteCurrent is noteProof where the account is known: a wrong password is written beside its input.
+func (f form) noteCurrent(err error) error {
+	if errors.Is(err, domain.ErrBadCredentials) {
+		f.Errors["current"] = "is wrong"
+		return nil
+	}
+	return f.noteProof(err)
+}
+
 func (s *server) signOut(w http.ResponseWriter, r *http.Request) error {
 	if v := visitorOf(r); v.SignedIn() {
 		if _, err := s.store.RevokeSession(r.Context(), v.ID, v.Session); unless(err, domain.ErrNotFound) != nil {

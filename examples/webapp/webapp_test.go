@@ -427,7 +427,7 @@ func testProfile(t *testing.T, a *app) {
 func testAddress(t *testing.T, a *app) {
 	a.register(t, "emma")
 	b := a.signedIn(t, "emma")
-	b.post("/account/email", "email", "emma@example.com", "current", "wrong "+secret).want(t, 422, "the password is wrong")
+	b.post("/account/email", "email", "emma@example.com", "current", "wrong "+secret).want(t, 422, "Current password is wrong")
 	b.post("/account/email", "email", "emma", "current", secret).want(t, 422, "New e-mail address ")
 	b.post("/account/email", "email", "admin@example.org", "current", secret).want(t, 422, "is taken by another account")
 	b.post("/account/email", "email", "emma@example.org", "current", secret).want(t, 422, "is the account&#39;s address already")
@@ -445,7 +445,7 @@ func testAddress(t *testing.T, a *app) {
 func testPassword(t *testing.T, a *app) {
 	a.register(t, "pau")
 	b, other := a.signedIn(t, "pau"), a.signedIn(t, "pau")
-	b.post("/account/password", "current", "wrong "+secret, "password", "another good passphrase").want(t, 422, "the password is wrong")
+	b.post("/account/password", "current", "wrong "+secret, "password", "another good passphrase").want(t, 422, "Current password is wrong")
 	b.post("/account/password", "current", secret, "password", "short").want(t, 422, "New password is shorter than 15 characters")
 	b.post("/account/password", "current", secret, "password", "another good passphrase").want(t, 200, "Your password is set.")
 	if answer := other.get("/account"); answer.path != "/signin" {
@@ -492,7 +492,7 @@ func testDelete(t *testing.T, a *app) {
 	b := a.signedIn(t, "dino")
 	b.post("/posts", "text", "Soon gone").want(t, 200, "Soon gone")
 	b.post("/account/delete", "current", secret).want(t, 422, "The box must be checked")
-	b.post("/account/delete", "current", "wrong "+secret, "sure", "yes").want(t, 422, "the password is wrong")
+	b.post("/account/delete", "current", "wrong "+secret, "sure", "yes").want(t, 422, "Current password is wrong")
 	b.post("/account/delete", "current", secret, "sure", "yes").want(t, 200, "Your account is deleted", "Register")
 	if strings.Contains(b.get("/").text, "Soon gone") {
 		t.Error("a post of a deleted account is there")
