@@ -45,8 +45,8 @@ func openDenied(t *testing.T, content []byte, file, directory os.FileMode) (path
 	command := exec.CommandContext(t.Context(), program, "-test.run", "^TestOpenedByTheDenied$")
 	command.Dir, command.Env = outer, append(os.Environ(), deniedVariable+"="+path)
 	if os.Geteuid() == 0 {
-		const nobody = 65534
-		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		const unprivileged = 65534
+		command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: unprivileged, Gid: unprivileged}}
 	}
 	output, err := command.CombinedOutput()
 	if err != nil {

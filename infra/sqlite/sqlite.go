@@ -130,8 +130,8 @@ func cannotOpen(ctx context.Context, path string, err error) error {
 		reason = system.Err.Error()
 	} else if info, err := os.Stat(path); err == nil && info.IsDir() {
 		reason = "it is a directory"
-	} else if err == nil && denied(path) != nil {
-		reason = denied(path).Error()
+	} else if refusal := denied(path); err == nil && refusal != nil {
+		reason = refusal.Error()
 	}
 	named.Reason = fmt.Sprintf("the file %q cannot be opened: %s", path, reason)
 	return named
