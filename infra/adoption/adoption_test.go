@@ -285,7 +285,7 @@ func TestAdoptPredecessor(t *testing.T) {
 			}
 			for i, account := range accounts(t) {
 				if problem, ok := quarantined[account.email]; ok {
-					checkSetAside(t, store, account, problem)
+					checkQuarantined(t, store, account, problem)
 					continue
 				}
 				if i == simplyKept+4 { // of those who are all of one kind, some sign in
@@ -387,7 +387,7 @@ func checkRows(t *testing.T, store *infra.Store) {
 	}
 }
 
-func checkSetAside(t *testing.T, store *infra.Store, account account, problem string) {
+func checkQuarantined(t *testing.T, store *infra.Store, account account, problem string) {
 	t.Helper()
 	var email, why string
 	quarantine := "accounts_adoption.quarantine"

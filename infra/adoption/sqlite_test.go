@@ -125,7 +125,7 @@ func TestAdoptSQLite(t *testing.T) {
 	}
 	for _, account := range accounts(t) {
 		if problem, ok := quarantined[account.email]; ok {
-			checkSetAside(t, store, account, problem)
+			checkQuarantined(t, store, account, problem)
 			continue
 		}
 		checkKept(t, store, nil, account)

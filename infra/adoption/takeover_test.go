@@ -101,7 +101,7 @@ func TestAdoptionKeepsWhatHangsOnTheTable(t *testing.T) {
 	}
 }
 
-func TestReferencesToThoseSetAsideAreRefused(t *testing.T) {
+func TestReferencesToTheQuarantinedAreRefused(t *testing.T) {
 	t.Parallel()
 	store := predecessor(t)
 	db := store.DB()
