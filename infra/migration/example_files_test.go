@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	atlas "ariga.io/atlas/sql/migrate"
 
@@ -176,6 +177,7 @@ func TestFillingIsKilledAndGoesOn(t *testing.T) {
 	const filled = "SELECT count(*) FROM users WHERE trial_display_name IS NOT NULL"
 	j.killAt(t, "statement 3 of "+displayNameFile[:14], func() {
 		for queryString(t, db, filled) == "0" {
+			time.Sleep(5 * time.Millisecond)
 		}
 	})
 	if n := queryString(t, db, filled); n != "2000" {

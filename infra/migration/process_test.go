@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra/migration"
@@ -239,6 +240,7 @@ func TestKilledInAStatement(t *testing.T) {
 	db := d.open(t, j.URL)
 	j.killAt(t, "statement 2 of "+third, func() {
 		for queryString(t, db, "SELECT count(*) FROM batch") == "0" {
+			time.Sleep(5 * time.Millisecond)
 		}
 	})
 	if n := queryString(t, db, "SELECT count(*) FROM batch"); n == "0" || n == "20" {

@@ -1,8 +1,8 @@
 package migration_test
 
 import (
-	"database/sql"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -63,25 +63,25 @@ func TestVerify(t *testing.T) {
 	}
 	onEach(t, func(t *testing.T, d testDatabase) {
 		places := d.places(t)
-		migrated := func(t *testing.T) (*sql.DB, *migration.Runner) {
-			db := d.open(t, d.url(t))
-			runner := d.runner(t, db, d.embedded(t))
-			mustUp(t, runner)
-			// What belongs to the application around is not the runner's concern.
-			mustExec(t, db, "CREATE TABLE orders (id integer PRIMARY KEY, account text)")
-			mustExec(t, db, theirTriggers[d.name]...)
-			return db, runner
-		}
-		_, runner := migrated(t)
-		for place, dev := range places {
-			if err := plan.Verify(t.Context(), runner, d.desired(t), dev); err != nil {
-				t.Errorf("%s, without drift: %v", place, err)
+		db := d.open(t, d.url(t))
+		runner := d.runner(t, db, d.embedded(t))
+		mustUp(t, runner)
+		// What belongs to the application around is not the runner's concern.
+		mustExec(t, db, "CREATE TABLE orders (id integer PRIMARY KEY, account text)")
+		mustExec(t, db, theirTriggers[d.name]...)
+		asDeclared := func(t *testing.T, when string) {
+			for place, dev := range places {
+				if err := plan.Verify(t.Context(), runner, d.desired(t), dev); err != nil {
+					t.Errorf("%s, %s: %v", place, when, err)
+				}
 			}
 		}
-		for name, drift := range drifts[d.name] {
+		asDeclared(t, "without drift")
+		for _, name := range slices.Sorted(maps.Keys(drifts[d.name])) {
+			drift := drifts[d.name][name]
 			t.Run(name, func(t *testing.T) {
-				db, runner := migrated(t)
 				mustExec(t, db, drift[0])
+				var remedy []string
 				for place, dev := range places {
 					err := plan.Verify(t.Context(), runner, d.desired(t), dev)
 					var found *plan.DriftError
@@ -89,12 +89,15 @@ func TestVerify(t *testing.T) {
 						t.Errorf("%s: %v; want drift", place, err)
 						continue
 					}
-					if remedy := strings.Join(found.Statements, "\n"); !strings.Contains(remedy, drift[1]) || strings.Contains(remedy, "orders") {
-						t.Errorf("%s: the remedy is\n%s\nwant %q in it", place, remedy, drift[1])
+					remedy = found.Statements
+					if text := strings.Join(remedy, "\n"); !strings.Contains(text, drift[1]) || strings.Contains(text, "orders") {
+						t.Errorf("%s: the remedy is\n%s\nwant %q in it", place, text, drift[1])
 					}
 				}
+				mustExec(t, db, remedy...)
 			})
 		}
+		asDeclared(t, "after the remedies")
 	})
 }
 

@@ -80,6 +80,7 @@ type linting struct {
 	home       string  // the schema whose name is not mentioned
 	start, end catalog // before and after the file
 	open       bool    // a transaction is
+	seen       *watch  // behind the last statement, if its transaction is still open and has set no timeout
 	steps      []*step
 	found      []Finding
 }
@@ -136,8 +137,10 @@ func lintFile(ctx context.Context, place *scratch, f *script.File) ([]Finding, e
 				return nil, f.Failure(statement, err)
 			}
 		}
-		if s.to, err = look(ctx); err != nil {
-			return nil, err
+		if s.to = s.from; !setsTimeout.MatchString(statement.Text) {
+			if s.to, err = look(ctx); err != nil {
+				return nil, err
+			}
 		}
 		s.events = append(s.events, events(s.from, s.to)...)
 		l.end = s.to

@@ -88,7 +88,8 @@ type watch struct {
 
 func (l *linting) watch(ctx context.Context) (w watch, err error) {
 	w = watch{strong: map[string]bool{}, writes: map[string]bool{}, scans: map[string]int64{}}
-	err = l.conn.QueryRowContext(ctx, "SELECT setting::bigint FROM pg_settings WHERE name = 'lock_timeout'").Scan(&w.lockTimeout)
+	// The setting reads 5s, 1min or 0, which are intervals; pg_settings would be built whole for one of its rows.
+	err = l.conn.QueryRowContext(ctx, "SELECT (extract(epoch FROM current_setting('lock_timeout')::interval) * 1000)::bigint").Scan(&w.lockTimeout)
 	if err != nil {
 		return w, err
 	}
@@ -153,8 +154,13 @@ func (l *linting) preparePostgres(ctx context.Context) error {
 // executePostgres executes a statement in the transaction that is open, or else in one of its own, and looks around
 // before its locks are gone.
 func (l *linting) executePostgres(ctx context.Context, s *step) error {
+	seen := l.seen
+	l.seen = nil
 	if controlsTransaction(s.statement.Text) {
 		l.open = script.Begins(s.statement.Text)
+		return l.exec(ctx, s.statement.Text)
+	}
+	if setsTimeout.MatchString(s.statement.Text) {
 		return l.exec(ctx, s.statement.Text)
 	}
 	alone := !l.open
@@ -167,10 +173,14 @@ func (l *linting) executePostgres(ctx context.Context, s *step) error {
 	if err != nil {
 		return l.rollBack(ctx, err)
 	}
-	before, err := l.watch(ctx)
-	if err != nil {
-		return l.rollBack(ctx, err)
+	if plan != nil || seen == nil { // EXPLAIN may have read a table
+		now, err := l.watch(ctx)
+		if err != nil {
+			return l.rollBack(ctx, err)
+		}
+		seen = &now
 	}
+	before := *seen
 	if err := l.exec(ctx, "SAVEPOINT lint", s.statement.Text); err != nil {
 		return l.executeOutside(ctx, s, alone, err)
 	}
@@ -180,6 +190,7 @@ func (l *linting) executePostgres(ctx context.Context, s *step) error {
 	}
 	s.seen(before, after, plan)
 	if err := l.exec(ctx, "RELEASE SAVEPOINT lint"); err != nil || !alone {
+		l.seen = &after
 		return err
 	}
 	return l.exec(ctx, "COMMIT")

@@ -32,6 +32,7 @@ var (
 	explainable   = regexp.MustCompile(`(?i)^\s*(UPDATE|DELETE|INSERT|MERGE|WITH)\b`)
 	writesIn      = regexp.MustCompile(`(?i)\b(?:UPDATE|DELETE\s+FROM|MERGE\s+INTO)\s+(?:ONLY\s+)?((?:"[^"]+"|\w+)\.)?("[^"]+"|\w+)`)
 	deletesAll    = regexp.MustCompile(`(?i)^\s*DELETE\s+FROM\s+([^\s;]+)\s*;?\s*$`)
+	setsTimeout   = regexp.MustCompile(`(?i)^\s*SET\s+((LOCAL|SESSION)\s+)?\w+_timeout\b`) // it changes no catalog
 	dropsDatabase = regexp.MustCompile(`(?i)^\s*DROP\s+DATABASE\b`)
 	quoted        = regexp.MustCompile(`(?s)'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/`)
 	word          = regexp.MustCompile(`"[^"]*"|\w+`)

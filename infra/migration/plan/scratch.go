@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"ariga.io/atlas/sql/migrate"
 	"ariga.io/atlas/sql/schema"
@@ -249,13 +250,17 @@ func (s *scratch) forms(ctx context.Context) (map[[2]string][]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		again := map[string][]string{} // by table, in one statement for all of its checks
 		for key, expression := range current {
 			if slices.Contains(forms[key], expression) {
 				continue
 			}
 			forms[key] = append(forms[key], expression)
-			if _, err := s.conn.ExecContext(ctx, "ALTER TABLE "+identifier.Quote(key[0])+" DROP CONSTRAINT "+identifier.Quote(key[1])+", ADD CONSTRAINT "+
-				identifier.Quote(key[1])+" CHECK ("+expression+")"); err != nil {
+			name := identifier.Quote(key[1])
+			again[key[0]] = append(again[key[0]], "DROP CONSTRAINT "+name+", ADD CONSTRAINT "+name+" CHECK ("+expression+")")
+		}
+		for table, changes := range again {
+			if _, err := s.conn.ExecContext(ctx, "ALTER TABLE "+identifier.Quote(table)+" "+strings.Join(changes, ", ")); err != nil {
 				return nil, script.Failure("look at the checks", err)
 			}
 		}
