@@ -2,6 +2,7 @@ package postgrestest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/pbkdf2"
@@ -324,9 +325,9 @@ func freePort() (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
-// makeDir makes the server's directory where its user can reach it and the path of the socket is not too long.
+// makeDir makes the server's directory, in memory if there is room, where its user can reach it and the path of the socket is not too long.
 func makeDir(owner account) (string, error) {
-	parent := os.TempDir()
+	parent := cmp.Or(memoryDir(), os.TempDir())
 	const longestSocketPath = 103 // sockaddr_un on macOS; Linux has 107
 	socket := filepath.Join(parent, "accounts-postgres-0123456789", ".s.PGSQL.65535")
 	if len(socket) > longestSocketPath || owner.foreign() && !openToAll(parent) {
