@@ -80,7 +80,7 @@ func TestKilledAdoptionIsFinishedByTheNext(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it sees nothing of the schema")
 	}
-	rows, kills := 6_000, 5
+	rows, kills := 3_000, 4
 	if text := os.Getenv("ACCOUNTS_ADOPTION_ROWS"); text != "" {
 		var err error
 		kills = 12
@@ -135,7 +135,7 @@ func TestKilledAdoptionIsFinishedByTheNext(t *testing.T) {
 	checkMultiplied(t, db, rows)
 	authenticator := newAuthenticator(t, store)
 	list := accounts(t)
-	for range 6 {
+	for range 3 {
 		account, n := list[simplyKept+rand.IntN(len(list)-simplyKept)], 1+rand.IntN(rows/58-1)
 		id, err := domain.ParseID(uuid.UUID(md5.Sum([]byte(account.id + strconv.Itoa(n)))).String())
 		if err != nil {

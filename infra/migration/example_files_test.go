@@ -114,7 +114,7 @@ func TestDocumentedStatementsCanBeRepeated(t *testing.T) {
 			t.Run(version+", statement "+strconv.Itoa(n), func(t *testing.T) {
 				db := d.open(t, d.url(t))
 				mustUp(t, d.runner(t, db, d.embedded(t)))
-				mustExec(t, db, insertUsers(2500))
+				mustExec(t, db, insertUsers(50))
 				runner := d.runner(t, db, dir)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()

@@ -11,7 +11,7 @@ func memoryDir() string {
 		tmpfs = 0x01021994 // TMPFS_MAGIC of linux/magic.h
 	)
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil || int64(fs.Type) != tmpfs || fs.Bavail*uint64(fs.Bsize) < room || !openToAll(dir) { //nolint:unconvert,gosec // Type has other sizes elsewhere; Bsize is positive
+	if err := syscall.Statfs(dir, &fs); err != nil || int64(fs.Type) != tmpfs || fs.Bavail*uint64(fs.Bsize) < room || !openToAll(dir) { //nolint:unconvert // Type has other sizes elsewhere
 		return ""
 	}
 	return dir
