@@ -31,13 +31,15 @@ type Querier interface {
 //
 // The error is a [domain.ErrInvalid] if search_path names no schema that exists.
 func CurrentSchema(ctx context.Context, q Querier) (_ Schema, err error) {
+	// pg_settings takes a millisecond, whatever is asked of it: only where the path may be the server's own, which is "$user", public.
 	rows, err := q.QueryContext(ctx, `
 		SELECT s.name, s.name = current_user AND current_setting('search_path') LIKE '%"$user"%',
-			EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-				WHERE n.nspname = s.name AND c.relname = 'users' AND c.relkind IN ('r', 'p')
-				OR n.nspname = CASE s.name WHEN 'public' THEN '`+historyName+`' ELSE '`+historyName+`_' || s.name END
-					AND c.relname = '`+atlasTable+`'),
-			(SELECT source = 'default' FROM pg_settings WHERE name = 'search_path')
+			EXISTS (SELECT FROM pg_class WHERE relname = 'users' AND relkind IN ('r', 'p')
+				AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = s.name))
+			OR EXISTS (SELECT FROM pg_class WHERE relname = '`+atlasTable+`'
+				AND relnamespace = (SELECT oid FROM pg_namespace
+					WHERE nspname = CASE s.name WHEN 'public' THEN '`+historyName+`' ELSE '`+historyName+`_' || s.name END)),
+			current_setting('search_path') = '"$user", public' AND (SELECT source = 'default' FROM pg_settings WHERE name = 'search_path')
 		FROM unnest(current_schemas(false)) WITH ORDINALITY AS s(name, n) ORDER BY s.n`)
 	if err != nil {
 		return Schema{}, script.Failure("look for the schema", err)

@@ -4,12 +4,14 @@ package script
 
 import (
 	"bytes"
+	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"ariga.io/atlas/sql/migrate"
 
@@ -106,8 +108,30 @@ func Scan(dialect, text string) ([]*migrate.Stmt, error) {
 	return (&migrate.Scanner{ScannerOptions: options}).Scan(text)
 }
 
-// Read reads a directory. The error is a [domain.ErrChecksum] if a file does not match atlas.sum.
+// embedded are the directories within the program that were read, which cannot change: a function for each.
+var embedded sync.Map
+
+// Read reads a directory; one that is embedded in the program only once, so that what the result holds is shared, and only read. The error is a [domain.ErrChecksum]
+// if a file does not match atlas.sum.
 func Read(dir fs.FS, dialect string) (*Directory, error) {
+	files, ok := dir.(embed.FS)
+	if !ok {
+		return read(dir, dialect)
+	}
+	type key struct {
+		files   embed.FS
+		dialect string
+	}
+	once, _ := embedded.LoadOrStore(key{files, dialect}, sync.OnceValues(func() (*Directory, error) { return read(dir, dialect) }))
+	d, err := once.(func() (*Directory, error))()
+	if err != nil {
+		return nil, err
+	}
+	own := *d
+	return &own, nil
+}
+
+func read(dir fs.FS, dialect string) (*Directory, error) {
 	names, err := fs.Glob(dir, "*.sql")
 	if err != nil {
 		return nil, err
