@@ -37,25 +37,25 @@ var similar = []string{
 // bindings are the ways to a store beside those that the packages of the drivers test themselves. Each returns one that is migrated.
 var bindings = []struct {
 	name string
-	open func(t *testing.T, clock func() time.Time) domain.Repository
+	open func(t *testing.T, clock func() time.Time) *infra.Store
 }{
-	{"lib-pq on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return onPool(t, "postgres", storetest.ReusedPostgresURL(t), clock)
+	{"lib-pq on a pool of the application", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return onPool(t, "postgres", storetest.PostgresURL(t), clock)
 	}},
-	{"pgx by database-sql on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return onPool(t, "pgx", storetest.ReusedPostgresURL(t), clock)
+	{"pgx by database-sql on a pool of the application", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return onPool(t, "pgx", storetest.PostgresURL(t), clock)
 	}},
-	{"pgx by database-sql in simple protocol", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return onPool(t, "pgx", storetest.ReusedPostgresURL(t)+"&default_query_exec_mode=simple_protocol", clock)
+	{"pgx by database-sql in simple protocol", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return onPool(t, "pgx", storetest.PostgresURL(t)+"&default_query_exec_mode=simple_protocol", clock)
 	}},
-	{"pgx", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return openPGX(t, storetest.ReusedPostgresURL(t), infra.WithClock(clock))
+	{"pgx", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock))
 	}},
-	{"pgx as behind a pooler", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return openPGX(t, storetest.ReusedPostgresURL(t)+"&default_query_exec_mode=exec", infra.WithClock(clock))
+	{"pgx as behind a pooler", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return openPGX(t, storetest.PostgresURL(t)+"&default_query_exec_mode=exec", infra.WithClock(clock))
 	}},
-	{"pgx on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
-		pool, err := pgxpool.New(t.Context(), storetest.ReusedPostgresURL(t))
+	{"pgx on a pool of the application", func(t *testing.T, clock func() time.Time) *infra.Store {
+		pool, err := pgxpool.New(t.Context(), storetest.PostgresURL(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,7 +66,7 @@ var bindings = []struct {
 		}
 		return store
 	}},
-	{"sqlite on a pool of the application", func(t *testing.T, clock func() time.Time) domain.Repository {
+	{"sqlite on a pool of the application", func(t *testing.T, clock func() time.Time) *infra.Store {
 		db := applicationSQLite(t)
 		db.SetMaxOpenConns(4)
 		store, err := sqlite.New(db, infra.WithClock(clock))
@@ -78,34 +78,34 @@ var bindings = []struct {
 		}
 		return store
 	}},
-	{"in a transaction of lib-pq's", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return inRolledBack(t, storetest.OpenPostgres(t, storetest.ReusedPostgresURL(t), infra.WithClock(clock)))
+	{"in a transaction of lib-pq's", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock))
 	}},
-	{"in a transaction of pgx's by database-sql", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return inRolledBack(t, openPGX(t, storetest.ReusedPostgresURL(t), infra.WithClock(clock)))
+	{"in a transaction of pgx's by database-sql", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock))
 	}},
-	{"in a transaction on sqlite", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return inRolledBack(t, storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(clock)))
+	{"in a transaction on sqlite", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(clock))
 	}},
-	{"repeatable read by default", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenPostgres(t, storetest.ReusedPostgresURL(t)+"&default_transaction_isolation=repeatable%20read", infra.WithClock(clock))
+	{"repeatable read by default", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&default_transaction_isolation=repeatable%20read", infra.WithClock(clock))
 	}},
-	{"serializable by default", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenPostgres(t, storetest.ReusedPostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
+	{"serializable by default", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
 	}},
-	{"pgx, serializable by default", func(t *testing.T, clock func() time.Time) domain.Repository {
-		return openPGX(t, storetest.ReusedPostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
+	{"pgx, serializable by default", func(t *testing.T, clock func() time.Time) *infra.Store {
+		return openPGX(t, storetest.PostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
 	}},
-	{"lib-pq with an audit trail", func(t *testing.T, clock func() time.Time) domain.Repository {
+	{"lib-pq with an audit trail", func(t *testing.T, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock), audit.WithTrail(audit.Options{}))
 	}},
-	{"pgx with an audit trail", func(t *testing.T, clock func() time.Time) domain.Repository {
+	{"pgx with an audit trail", func(t *testing.T, clock func() time.Time) *infra.Store {
 		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock), audit.WithTrail(audit.Options{}))
 	}},
-	{"sqlite with an audit trail", func(t *testing.T, clock func() time.Time) domain.Repository {
+	{"sqlite with an audit trail", func(t *testing.T, clock func() time.Time) *infra.Store {
 		return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(clock), audit.WithTrail(audit.Options{}))
 	}},
-	{"in the schema My App beside another table users", func(t *testing.T, clock func() time.Time) domain.Repository {
+	{"in the schema My App beside another table users", func(t *testing.T, clock func() time.Time) *infra.Store {
 		address := postgrestest.Clone(t, "foreign users", func(url string) error {
 			db, err := stdsql.Open("postgres", url)
 			if err == nil {
@@ -136,7 +136,13 @@ func TestContractOnEachBinding(t *testing.T) {
 			continue
 		}
 		t.Run(binding.name, func(t *testing.T) {
-			run(t, binding.open)
+			if strings.HasPrefix(binding.name, "in a transaction") {
+				run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
+					return inRolledBack(t, binding.open(t, clock))
+				})
+			} else {
+				run(t, storetest.InTurn(t, binding.open))
+			}
 		})
 	}
 }

@@ -19,25 +19,25 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	domaintest.Run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenPostgres(t, storetest.ReusedPostgresURL(t), infra.WithClock(clock))
-	})
+	domaintest.Run(t, storetest.InTurn(t, func(t *testing.T, clock func() time.Time) *infra.Store {
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock))
+	}))
 }
 
 // another runs the contract on another configuration than that of TestContract: what can differ there, or all of it if
 // ACCOUNTS_TEST_LONG is set.
-func another(t *testing.T, open func(t *testing.T, clock func() time.Time) domain.Repository) {
+func another(t *testing.T, open func(t *testing.T, clock func() time.Time) *infra.Store) {
 	run := domaintest.RunEveryMethod
 	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
 		run = domaintest.Run
 	}
-	run(t, open)
+	run(t, storetest.InTurn(t, open))
 }
 
 // TestContractUncached is as behind a pooler that gives each transaction another connection.
 func TestContractUncached(t *testing.T) {
-	another(t, func(t *testing.T, clock func() time.Time) domain.Repository {
-		return storetest.OpenPostgres(t, storetest.ReusedPostgresURL(t)+"&statement_cache=0", infra.WithClock(clock))
+	another(t, func(t *testing.T, clock func() time.Time) *infra.Store {
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&statement_cache=0", infra.WithClock(clock))
 	})
 }
 
@@ -60,7 +60,7 @@ func TestContractOnANewerSchema(t *testing.T) {
 		}
 		return errors.Join(err, store.Close())
 	}
-	another(t, func(t *testing.T, clock func() time.Time) domain.Repository {
+	another(t, func(t *testing.T, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, postgrestest.Reused(t, "newer", newer), infra.WithClock(clock))
 	})
 }

@@ -25,7 +25,7 @@ func TestContractOnANewerSchema(t *testing.T) {
 }
 
 func contract(t *testing.T, run func(*testing.T, func(*testing.T, func() time.Time) domain.Repository), change string) {
-	run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
+	run(t, storetest.InTurn(t, func(t *testing.T, clock func() time.Time) *infra.Store {
 		store := open(t, infra.WithClock(clock))
 		if _, err := store.DB().Exec(change); err != nil {
 			t.Fatal(err)
@@ -35,7 +35,7 @@ func contract(t *testing.T, run func(*testing.T, func(*testing.T, func() time.Ti
 			t.Fatal(err)
 		}
 		return store
-	})
+	}))
 }
 
 // open returns a migrated store in a new file.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/softbee/accounts/domain/domaintest"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/storetest"
 )
@@ -32,13 +33,18 @@ func ExampleOpenSQLite() {
 }
 
 func ExampleOpenPostgres() {
-	store := storetest.OpenPostgres(t, storetest.PostgresURL(t)) // a schema for this test alone, dropped when it ends
+	store := storetest.OpenPostgres(t, storetest.PostgresURL(t)) // a schema for this test alone while it runs
 	t.Log(store.Schema())
 }
 
+func ExampleInTurn() {
+	domaintest.Run(t, storetest.InTurn(t, func(t *testing.T, clock func() time.Time) *infra.Store {
+		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock))
+	}))
+}
+
 func ExamplePostgresURL() {
-	t.Log(storetest.PostgresURL(t))         // a schema with the tables: the quickest
-	t.Log(storetest.ReusedPostgresURL(t))   // one that tests use one after the other
+	t.Log(storetest.PostgresURL(t))         // a schema with the tables and no rows: the quickest
 	t.Log(storetest.PostgresDatabaseURL(t)) // a database of its own with the tables
 	t.Log(storetest.EmptyPostgresURL(t))    // one without any
 }

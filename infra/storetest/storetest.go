@@ -9,7 +9,11 @@ package storetest
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,12 +37,43 @@ func OnBoth(t *testing.T, test func(t *testing.T, store *infra.Store)) {
 	})
 }
 
-// OpenSQLite returns a migrated store in a file, new or not, which is closed when the test ends.
+// OpenSQLite returns a migrated store in a file, new or not, which is closed when the test ends. A new file is a copy of one that is migrated
+// once.
 func OpenSQLite(t testing.TB, path string, options ...infra.Option) *infra.Store {
 	t.Helper()
+	if path != ":memory:" {
+		content, err := migratedFile()
+		if err != nil {
+			t.Fatalf("migrate a file of SQLite: %v", err)
+		}
+		if file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err == nil { // otherwise Open says what is wrong with the path
+			_, err = file.Write(content)
+			if err := errors.Join(err, file.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	store, err := sqlite.Open(t.Context(), path, options...)
 	return migrated(t, store, err)
 }
+
+// migratedFile returns the content of a new file after the migrations.
+var migratedFile = sync.OnceValues(func() (content []byte, err error) {
+	dir, err := os.MkdirTemp("", "accounts-*")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "accounts.db")
+	store, err := sqlite.Open(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(store.Migrate(context.Background()), store.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 // OpenPostgres returns a migrated store in a database, new or not, which is closed when the test ends.
 func OpenPostgres(t testing.TB, url string, options ...infra.Option) *infra.Store {
@@ -63,20 +98,10 @@ func migrated(t testing.TB, store *infra.Store, err error) *infra.Store {
 	return store
 }
 
-// PostgresURL returns a URL that leads to a new schema with all migrations applied: the only one in its search_path. It is
-// dropped when the test ends. A test that looks at what a database has once uses [PostgresDatabaseURL].
+// PostgresURL returns a URL that leads to a schema with all migrations applied and no rows: the only one in its search_path. When the test
+// ends, it is emptied for another one if nothing but rows was changed, and dropped otherwise. A test that looks at what a database has once
+// uses [PostgresDatabaseURL].
 func PostgresURL(t testing.TB) string {
-	t.Helper()
-	url := postgrestest.Schema(t)
-	if err := migrate(url); err != nil {
-		t.Fatalf("migrate a test schema: %v", err)
-	}
-	return url
-}
-
-// ReusedPostgresURL is [PostgresURL] for tests that change nothing but rows, one after the other: the schema is emptied when the
-// test ends, and given to the next one.
-func ReusedPostgresURL(t testing.TB) string {
 	t.Helper()
 	return postgrestest.Reused(t, "migrated", migrate)
 }
@@ -106,6 +131,52 @@ func migrate(url string) error {
 		return err
 	}
 	return errors.Join(store.Migrate(context.Background()), store.Close())
+}
+
+// InTurn returns a function that opens stores for the cases of a contract: at most as many as there are processors, each of which is emptied after
+// a case and given to the next, with its connections and with the clock of that case. They are closed when the test ends. A case waits for a
+// store that is free. open returns a new one; a store of which a case fails is not used again.
+func InTurn(t *testing.T, open func(t *testing.T, clock func() time.Time) *infra.Store) func(*testing.T, func() time.Time) domain.Repository {
+	t.Helper()
+	type turn struct {
+		store *infra.Store
+		clock atomic.Pointer[func() time.Time]
+	}
+	free := make(chan *turn, runtime.GOMAXPROCS(0))
+	for range cap(free) {
+		free <- new(turn)
+	}
+	return func(c *testing.T, clock func() time.Time) domain.Repository {
+		one := <-free
+		c.Cleanup(func() {
+			if c.Failed() || one.store == nil || deleteRows(one.store) != nil {
+				one = new(turn)
+			}
+			free <- one
+		})
+		one.clock.Store(&clock)
+		if one.store == nil {
+			one.store = open(t, func() time.Time { return (*one.clock.Load())() })
+		}
+		return one.store
+	}
+}
+
+// deleteRows deletes all accounts, and waits for what is still written.
+func deleteRows(store *infra.Store) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return store.InTx(ctx, func(tx *infra.Tx) error {
+		users := "users"
+		if schema := store.Schema(); schema != "" {
+			users = `"` + schema + `".users`
+			if _, err := tx.SQL().ExecContext(ctx, "LOCK TABLE "+users+" IN ACCESS EXCLUSIVE MODE"); err != nil {
+				return err
+			}
+		}
+		_, err := tx.SQL().ExecContext(ctx, "DELETE FROM "+users)
+		return err
+	})
 }
 
 // NewUser returns an account that is not stored: NAME with the address NAME@example.org, and nothing that may be absent. No
