@@ -117,6 +117,56 @@ func TestDatabaseIsUsedAgainEmpty(t *testing.T) {
 	}
 }
 
+// A schema of which more than rows was changed is not given to another test.
+func TestSchemaIsUsedAgainUnchanged(t *testing.T) {
+	postgrestest.Server(t) // skips the test itself where there is none
+	prepare := func(address string) error {
+		db, err := sql.Open("postgres", address)
+		if err != nil {
+			return err
+		}
+		_, err = db.Exec(`CREATE TABLE thing (n integer PRIMARY KEY); CREATE TABLE other (n integer REFERENCES thing ON DELETE CASCADE);
+			DO $$ BEGIN EXECUTE format('CREATE SCHEMA %1$I; CREATE TABLE %1$I.history AS SELECT 1 AS version', 'accounts_migrations_' || current_schema()); END $$`)
+		return errors.Join(err, db.Close())
+	}
+	before, unchanged := "", false
+	for i, change := range []struct {
+		statement string
+		usedAgain bool
+	}{
+		{"INSERT INTO thing VALUES (1); INSERT INTO other VALUES (1)", true},
+		{"BEGIN; DROP TABLE other; ROLLBACK", true},
+		{"ALTER TABLE thing ADD COLUMN text text", false},
+		{"ALTER TABLE other DISABLE TRIGGER ALL", false},
+		{"CREATE INDEX ON other (n)", false},
+		{"CREATE VIEW third AS TABLE thing", false},
+		{"GRANT SELECT ON thing TO PUBLIC", false},
+		{"COMMENT ON TABLE thing IS 'text'", false},
+		{"INSERT INTO other VALUES (NULL); ANALYZE other", false},
+		{"INSERT INTO thing SELECT generate_series(1, 100000)", false},
+		{"CREATE FUNCTION nothing() RETURNS void LANGUAGE sql AS ''", false},
+		{"DO $$ BEGIN EXECUTE format('UPDATE %I.history SET version = 2', 'accounts_migrations_' || current_schema()); END $$", false},
+		{"SELECT", true},
+	} {
+		schema := ""
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			db := open(t, postgrestest.Reused(t, "thing", prepare))
+			var rows int
+			if err := db.QueryRow("SELECT current_schema(), (SELECT count(*) FROM thing) + (SELECT count(*) FROM other)").Scan(&schema, &rows); err != nil {
+				t.Fatal(err)
+			}
+			if rows != 0 {
+				t.Errorf("%d rows are left by the test before", rows)
+			}
+			if (schema == before) != unchanged {
+				t.Errorf("the schema is %s, after %q: used again %v, want %v", schema, before, !unchanged, unchanged)
+			}
+			mustExec(t, db, change.statement)
+		})
+		before, unchanged = schema, change.usedAgain
+	}
+}
+
 // A test process that is killed can clear up nothing itself.
 func TestKilledProcessLeavesNothing(t *testing.T) {
 	if testing.Short() {
