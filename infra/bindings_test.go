@@ -129,7 +129,7 @@ var bindings = []struct {
 func TestContractOnEachBinding(t *testing.T) {
 	run, long := domaintest.RunEveryMethod, os.Getenv("ACCOUNTS_TEST_LONG") != ""
 	if long {
-		run = domaintest.Run
+		run = domaintest.RunBriefly
 	}
 	for _, binding := range bindings {
 		if !long && slices.Contains(similar, binding.name) {

@@ -108,8 +108,8 @@ func postgresParts(ctx context.Context, t *Tx, schema string) ([]part, error) {
 
 func postgresHealth(ctx context.Context, s *Store, h *Health) error {
 	const query = `SELECT current_setting('server_version'), NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off',
-		CASE WHEN NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
-			ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0) END::float8`
+		CASE WHEN NOT pg_is_in_recovery() OR pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() THEN 0
+			ELSE extract(epoch FROM now() - coalesce(pg_last_xact_replay_timestamp(), (SELECT checkpoint_time FROM pg_control_checkpoint()))) END::float8`
 	_, err := collect(ctx, &s.repository, "ask for the server's state", query, nil, func(rows Rows) (struct{}, error) {
 		var lag float64
 		err := rows.Scan(&h.Server, &h.Writable, &lag)

@@ -17,8 +17,8 @@ type Health struct {
 	Schema    migration.Status // the versions; zero where the history could not be read
 	Server    string           // its version, such as "15.18" or "3.53.2"
 
-	// Lag is how far a standby is behind its primary: the age of the last transaction that it has replayed, 0 where it has replayed
-	// all that it received. On a primary it is 0.
+	// Lag is how far a standby is behind its primary: the age of the last transaction that it has replayed (or, if it has replayed none since it
+	// began, of the checkpoint that it began with), 0 where it has replayed all that it received. On a primary it is 0.
 	Lag time.Duration
 
 	Replicas []ReplicaHealth // in the order in which the store was given them

@@ -214,7 +214,7 @@ var addresses = []behaviour{
 	}},
 	{"a token says which address it belongs to, and never confirms, or resets for, another, in races of issue, change and confirmation", func(r *contractTest) {
 		expiry := func() time.Time { return r.clock.Now().Add(time.Hour) }
-		for i := range rounds(40, 1000) {
+		for i := range r.rounds(40, 1000) {
 			s := r.create(r.newAccount(fmt.Sprintf("acc-%d", i)))
 			id := s.ID
 			next := r.email(fmt.Sprintf("next-%d@example.org", i))
@@ -271,7 +271,7 @@ var addresses = []behaviour{
 		}
 	}},
 	{"of confirmations of one address by several accounts at once one succeeds", func(r *contractTest) {
-		for i := range rounds(10, 1000) {
+		for i := range r.rounds(10, 1000) {
 			next := r.email(fmt.Sprintf("next-%d@example.org", i))
 			var digests []domain.TokenDigest
 			for j := range 4 {
@@ -284,7 +284,7 @@ var addresses = []behaviour{
 		}
 	}},
 	{"a change that is cancelled and confirmed at once is done or not, and no more", func(r *contractTest) {
-		for i := range rounds(20, 1000) {
+		for i := range r.rounds(20, 1000) {
 			s := r.create(r.newAccount(fmt.Sprintf("acc-%d", i)))
 			next := r.email(fmt.Sprintf("next-%d@example.org", i))
 			digest := r.requested(s.ID, next)

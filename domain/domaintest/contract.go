@@ -20,6 +20,14 @@ type contractTest struct {
 	*testing.T
 	domain.Repository
 	clock *Clock
+	often bool // whether races have many rounds
+}
+
+func (r *contractTest) rounds(few, many int) int {
+	if r.often {
+		return many
+	}
+	return few
 }
 
 func storedTime(t time.Time) time.Time { return domain.StoredTime(t) }

@@ -100,7 +100,7 @@ var identities = []behaviour{
 		for i := range ids {
 			ids[i] = r.add(fmt.Sprintf("acc-%d", i))
 		}
-		for i := range rounds(5, 1000) {
+		for i := range r.rounds(5, 1000) {
 			identity := r.identity(fmt.Sprint(i))
 			winner := r.winner("link", concurrently(64, func(i int) error {
 				_, err := r.LinkIdentity(r.Context(), ids[i], identity)
@@ -168,7 +168,7 @@ var identities = []behaviour{
 		r.equal("removed again", must(r.RemovePassword(r.Context(), s.ID, domain.SessionID{}, false))(r).State(), before)
 	}},
 	{"of several ways in that are removed at once one stays", func(r *contractTest) {
-		for i := range rounds(10, 1000) {
+		for i := range r.rounds(10, 1000) {
 			id := r.add(fmt.Sprintf("acc-%d", i))
 			var ways []func() error
 			for j := range 3 {
@@ -198,7 +198,7 @@ var identities = []behaviour{
 		}
 	}},
 	{"deleting an account deletes its links, also where one is made at once", func(r *contractTest) {
-		for i := range rounds(10, 1000) {
+		for i := range r.rounds(10, 1000) {
 			id := r.add(fmt.Sprintf("acc-%d", i))
 			first, second := r.link(id, fmt.Sprint(i)), r.identity(fmt.Sprint("second-", i))
 			r.noErrors("call", concurrently(2, func(j int) error {

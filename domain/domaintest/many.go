@@ -135,7 +135,7 @@ var many = []behaviour{
 	}},
 	{"DeactivateMany and RevokeMany of the same accounts by many at once change each once", func(r *contractTest) {
 		random := rand.New(rand.NewPCG(seed(r), 0))
-		for range rounds(3, 1000) {
+		for range r.rounds(3, 1000) {
 			ids := r.sorts("name")
 			orders := make([][]domain.ID, 8)
 			for i := range orders {
@@ -255,7 +255,7 @@ var many = []behaviour{
 	}},
 	{"Purge by 4 at once deletes each account once, and none that is verified meanwhile", func(r *contractTest) {
 		random := rand.New(rand.NewPCG(seed(r), 0))
-		for range rounds(2, 1000) {
+		for range r.rounds(2, 1000) {
 			ids := r.unverified("old", 40)
 			r.clock.Advance(2 * time.Hour)
 			var mu sync.Mutex

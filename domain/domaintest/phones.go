@@ -89,7 +89,7 @@ var phones = []behaviour{
 	}},
 	{"a code allows five attempts, however many come at once, and another code five more", func(r *contractTest) {
 		s := r.withPhone("ana", "+573001112233")
-		for range rounds(2, 200) {
+		for range r.rounds(2, 200) {
 			digest := r.code(s.ID)
 			var counted atomic.Int32
 			r.noErrors("guess", concurrently(64, func(int) error {
@@ -229,7 +229,7 @@ var phones = []behaviour{
 		}
 	}},
 	{"a code says which number it belongs to, and never confirms another, in races of issue, change and confirmation", func(r *contractTest) {
-		for i := range rounds(40, 1000) {
+		for i := range r.rounds(40, 1000) {
 			s := r.withPhone(fmt.Sprintf("acc-%d", i), fmt.Sprintf("+5730011%05d", i))
 			next := r.phone(fmt.Sprintf("+5730022%05d", i))
 			digest, sent := domain.NewPhoneCode().Digest(s.ID), domain.Phone{}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,14 +14,6 @@ import (
 )
 
 var noGrace = domain.SessionPolicy{Grace: domain.NoGrace}
-
-// rounds is how often something is done: seldom, or with ACCOUNTS_TEST_LONG=1 often.
-func rounds(few, many int) int {
-	if os.Getenv("ACCOUNTS_TEST_LONG") == "1" {
-		return many
-	}
-	return few
-}
 
 // issue begins a session and returns its token.
 func (r *contractTest) issue(id domain.ID, policy domain.SessionPolicy) domain.RefreshToken {
@@ -440,7 +431,7 @@ var sessions = []behaviour{
 	{"RotateToken by 64 at once within grace gives each the one live token, in each round", func(r *contractTest) {
 		id := r.add("ana")
 		token := r.issue(id, domain.SessionPolicy{})
-		for range rounds(20, 200) {
+		for range r.rounds(20, 200) {
 			grants := make([]domain.Grant, 64)
 			r.noErrors("rotate", concurrently(len(grants), func(i int) (err error) {
 				grants[i], err = r.RotateToken(r.Context(), token, domain.SessionPolicy{})
@@ -464,7 +455,7 @@ var sessions = []behaviour{
 		lasting := domain.SessionPolicy{Absolute: 200_000 * time.Hour} // beyond the last round: no session ends by itself
 		token := r.issue(id, lasting)
 		random := rand.New(rand.NewPCG(seed(r), 0))
-		for range rounds(500, 10_000) {
+		for range r.rounds(500, 10_000) {
 			r.clock.Advance(time.Duration(random.Int64N(int64(10 * time.Hour))))
 			for {
 				g := must(r.RotateToken(r.Context(), token, lasting))(r)

@@ -29,7 +29,7 @@ func TestContract(t *testing.T) {
 func another(t *testing.T, open func(t *testing.T, clock func() time.Time) *infra.Store) {
 	run := domaintest.RunEveryMethod
 	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
-		run = domaintest.Run
+		run = domaintest.RunBriefly
 	}
 	run(t, storetest.InTurn(t, open))
 }
