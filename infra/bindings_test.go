@@ -1,6 +1,7 @@
 package infra_test
 
 import (
+	"bytes"
 	"context"
 	stdsql "database/sql"
 	"errors"
@@ -8,9 +9,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,8 +216,40 @@ func inRolledBack(t *testing.T, store *infra.Store) domain.Repository {
 }
 
 type savepoints struct {
-	mu sync.Mutex
+	turn
 	tx *stdsql.Tx
+}
+
+// turn is a lock that its goroutine can take again. A transaction serves one goroutine at a time, so a method that makes a savepoint has it until
+// its savepoint is released.
+type turn struct {
+	mu    sync.Mutex
+	owner atomic.Value // the name of a goroutine
+	times int
+}
+
+func (t *turn) take() {
+	me := goroutine()
+	if t.owner.Load() != me {
+		t.mu.Lock()
+		t.owner.Store(me)
+	}
+	t.times++
+}
+
+func (t *turn) give() {
+	if t.times--; t.times == 0 {
+		t.owner.Store("")
+		t.mu.Unlock()
+	}
+}
+
+// goroutine returns the first line of the goroutine's stack up to its state: "goroutine 18".
+func goroutine() string {
+	line := make([]byte, 64)
+	line = line[:runtime.Stack(line, false)]
+	name, _, _ := bytes.Cut(line, []byte(" ["))
+	return string(name)
 }
 
 func (s *savepoints) exec(statement string) {
@@ -229,20 +264,30 @@ func (s *savepoints) end(err error) {
 		s.exec("ROLLBACK TO SAVEPOINT statement")
 	}
 	s.exec("RELEASE SAVEPOINT statement")
-	s.mu.Unlock()
+	s.give()
 }
 
 func (s *savepoints) Exec(ctx context.Context, query string, args ...any) (n int64, err error) {
-	if err := ctx.Err(); err != nil {
+	release := strings.HasPrefix(query, "RELEASE SAVEPOINT ")
+	if err := ctx.Err(); err != nil && !release {
 		return 0, err
+	}
+	s.take()
+	switch {
+	case release:
+		defer s.give()
+		defer s.give() // that of the savepoint
+		s.exec(query)
+		return 0, ctx.Err()
+	case strings.HasPrefix(query, "SAVEPOINT "):
+		s.exec(query)
+		return 0, nil
+	case strings.HasPrefix(query, "ROLLBACK TO SAVEPOINT "):
+		defer s.give()
+		s.exec(query)
+		return 0, nil
 	}
 	ctx = context.WithoutCancel(ctx)
-	s.mu.Lock()
-	if strings.Contains(query, "SAVEPOINT") {
-		defer s.mu.Unlock()
-		_, err := s.tx.ExecContext(ctx, query)
-		return 0, err
-	}
 	s.exec("SAVEPOINT statement")
 	defer func() { s.end(err) }()
 	result, err := s.tx.ExecContext(ctx, query, args...)
@@ -257,7 +302,7 @@ func (s *savepoints) Query(ctx context.Context, query string, args ...any) (infr
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	s.mu.Lock()
+	s.take()
 	s.exec("SAVEPOINT statement")
 	rows, err := s.tx.QueryContext(ctx, query, args...) //nolint:rowserrcheck // by the reader of the rows
 	if err != nil {
