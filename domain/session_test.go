@@ -561,7 +561,7 @@ func TestRotationsInGraceStayBounded(t *testing.T) {
 		tokens = append(tokens, d.mustRotate(tokens[i], tokenTime.Add(time.Duration(i)*time.Second)))
 	}
 	live := tokens[MaxGraceRotations]
-	for range 100 {
+	for range 10 {
 		for _, token := range tokens {
 			d.converges(token, tokenTime.Add(30*time.Second), live)
 		}
@@ -1000,7 +1000,7 @@ func TestSessionListObeysItsModel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it sees nothing of the schema")
 	}
-	wantSteps := steps(50_000, 1_000_000)
+	wantSteps := steps(20_000, 1_000_000)
 	if err := flag.Set("rapid.steps", "250"); err != nil { // a session's life is longer than rapid's 30
 		t.Fatal(err)
 	}

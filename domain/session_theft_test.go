@@ -57,7 +57,7 @@ func (x *theft) rotate(token RefreshToken) (RefreshToken, error) {
 }
 
 func (x *theft) live(token RefreshToken) bool {
-	return slices.ContainsFunc(x.list, func(entry string) bool { return entry == token.Entry() })
+	return slices.Contains(x.list, token.Entry())
 }
 
 func (x *theft) signIn() {
@@ -184,10 +184,12 @@ func (x *theft) goOn() {
 
 func (x *theft) check() {
 	live := make(map[RefreshToken]bool)
+	tried := make(map[RefreshToken]bool) // some are there many times
 	for _, token := range slices.Concat(x.seen, x.stolen, []RefreshToken{x.jar}) {
-		if x.live(token) {
+		if !tried[token] && x.live(token) {
 			live[token] = true
 		}
+		tried[token] = true
 	}
 	if len(live) > 1 || len(x.list) > 1 {
 		x.t.Fatalf("%d live tokens, %d entries", len(live), len(x.list))

@@ -26,7 +26,7 @@ func checkUsername(t *testing.T, text string) bool {
 	if n := utf8.RuneCountInString(canonical); n < minUsernameRunes || n > maxUsernameRunes {
 		t.Errorf("%+q has %d code points", canonical, n)
 	}
-	for _, spelling := range append(spellings(text), canonical, " "+text+"\n") {
+	for _, spelling := range others(text, append(spellings(text), canonical, " "+text+"\n")) {
 		if again, err := ParseUsername(spelling); again != name {
 			t.Errorf("%+q gives %+q, but %+q gives %+q, %v", text, canonical, spelling, again, err)
 		}

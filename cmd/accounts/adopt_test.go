@@ -17,11 +17,15 @@ import (
 // TestAdoptScripts runs the scripts in testdata/adopt, each on a database with the predecessor's table and Django's, with
 // the mapping for the latter in django.json.
 func TestAdoptScripts(t *testing.T) {
-	t.Parallel()
 	storetest.PostgresServer(t) // skips here where there is none, rather than in each script
-	const tables = "../../infra/adoption/testdata/"
+	tables, err := filepath.Abs("../../infra/adoption/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables += "/"
+	forRun(t)
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/adopt",
+		Files:               scripts(t, "testdata/adopt"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
@@ -38,7 +42,7 @@ func TestAdoptScripts(t *testing.T) {
 				lay(t, filepath.Join(env.WorkDir, "old.db"), tables+"softbee_users.sql"),
 			)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": scriptExits, "capture": scriptCapture},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"run": scriptRun, "capture": scriptCapture},
 	})
 }
 

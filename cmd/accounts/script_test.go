@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 	}
 	for kind, databaseURL := range databases {
 		t.Run(kind, func(t *testing.T) {
+			forRun(t)
 			if kind == onPostgres {
 				storetest.PostgresServer(t) // skips here where there is none, rather than in each script
 			}
@@ -62,6 +63,7 @@ func TestScripts(t *testing.T) {
 					return condition == kind || condition == "mount" && mayMount(), nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"run":           scriptRun,
 					"exits":         scriptExits,
 					"json":          scriptJSON,
 					"capture":       scriptCapture,
@@ -76,8 +78,19 @@ func TestScripts(t *testing.T) {
 	}
 }
 
+// forRun restores at the end of a test what scriptRun changes.
+func forRun(t *testing.T) {
+	t.Helper()
+	t.Chdir(".")
+	t.Setenv(databaseVariable, "")
+}
+
 func scripts(t *testing.T, dir string) []string {
 	t.Helper()
+	dir, err := filepath.Abs(dir) // a script is read while others, in their directories, run the program
+	if err != nil {
+		t.Fatal(err)
+	}
 	files, err := filepath.Glob(dir + "/*.txtar")
 	if err != nil {
 		t.Fatal(err)
@@ -103,6 +116,32 @@ func setUpBadInput(env *testscript.Env) error {
 		os.WriteFile(filepath.Join(env.WorkDir, "nul"), []byte("correct\x00horse battery\n"), 0o600),
 		os.WriteFile(filepath.Join(env.WorkDir, "notutf8"), []byte("correct horse \xff battery\n"), 0o600),
 	)
+}
+
+// runs keeps calls of run apart: the working directory and the environment belong to the process.
+var runs sync.Mutex
+
+// scriptRun runs the program without a process of its own, which costs less; it must end with a certain status. An argument "<FILE" at the
+// end is what standard input holds, of which there is nothing otherwise: run STATUS ARGS… [<FILE]
+//
+// No other test may run at the same time that needs the working directory, so a test that uses it calls Chdir and is not parallel.
+func scriptRun(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: run STATUS ARGS… [<FILE]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	var stdin string
+	last := len(args) - 1
+	if file, ok := strings.CutPrefix(args[last], "<"); ok {
+		stdin, args = ts.ReadFile(file), args[:last]
+	}
+	runs.Lock()
+	defer runs.Unlock()
+	ts.Check(errors.Join(os.Chdir(ts.MkAbs(".")), os.Setenv(databaseVariable, ts.Getenv(databaseVariable))))
+	if got := run(context.Background(), args[1:], strings.NewReader(stdin), ts.Stdout(), ts.Stderr()); got != want {
+		ts.Fatalf("exit status %d; want %d", got, want)
+	}
 }
 
 // scriptExits is exec for a program that must end with a certain status: exits STATUS PROGRAM ARGS…
@@ -184,7 +223,7 @@ func TestEveryCommandHasAScript(t *testing.T) {
 				t.Fatal(err)
 			}
 			for line := range strings.Lines(string(text)) {
-				call, ok := strings.CutPrefix(line, "exec accounts --json ")
+				call, ok := strings.CutPrefix(line, "run 0 --json ")
 				if rest, isJSON := strings.CutPrefix(line, "json "); isJSON {
 					call, ok = rest[jsonMembers.FindStringIndex(rest)[1]:], true
 				}

@@ -553,7 +553,7 @@ func TestImportGoesOnAfterAKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it sees nothing of the schema")
 	}
-	const rows, bad = 12_000, 4000 // a row of the first batch is refused, and tells that the batch was stored
+	const rows, bad = 6000, 4000 // a row of the first batch is refused, and tells that the batch was stored
 	var file bytes.Buffer
 	for i := range rows {
 		if i == bad {
@@ -565,7 +565,10 @@ func TestImportGoesOnAfterAKill(t *testing.T) {
 	kill := func(t *testing.T, store *infra.Store, database string) {
 		program := exec.Command(os.Args[0])
 		program.Env = append(os.Environ(), victimVariable+"="+database)
-		program.Stdin = bytes.NewReader(file.Bytes())
+		stdin, err := program.StdinPipe() // stays open, so that it waits for more of the second batch
+		if err != nil {
+			t.Fatal(err)
+		}
 		program.Stderr = os.Stderr
 		output, err := program.StdoutPipe()
 		if err != nil {
@@ -574,6 +577,7 @@ func TestImportGoesOnAfterAKill(t *testing.T) {
 		if err := program.Start(); err != nil {
 			t.Fatal(err)
 		}
+		go func() { _, _ = stdin.Write(file.Bytes()) }() // ends with the program
 		line, err := bufio.NewReader(output).ReadString('\n')
 		if err != nil || line != strconv.Itoa(bad+1)+"\n" {
 			t.Errorf("found %q, %v", line, err)
@@ -624,12 +628,12 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestLongLinesTakeBoundedMemory reads a file of 300 MB whose lines are just below the bound.
+// TestLongLinesTakeBoundedMemory reads a file of 150 MB whose lines are just below the bound.
 func TestLongLinesTakeBoundedMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it sees nothing of the schema")
 	}
-	const lines = 300
+	const lines = 150
 	store := storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

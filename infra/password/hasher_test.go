@@ -36,9 +36,11 @@ func TestHashWritesPHC(t *testing.T) {
 			if !form.MatchString(hash.Stored()) {
 				t.Errorf("got %s, want %s", hash.Stored(), form)
 			}
-			again, err := h.Hash(t.Context(), phrase)
-			if err != nil || again == hash {
-				t.Errorf("hashed twice: %v, the same: %t", err, again == hash)
+			if name == "default" {
+				again, err := h.Hash(t.Context(), phrase)
+				if err != nil || again == hash {
+					t.Errorf("hashed twice: %v, the same: %t", err, again == hash)
+				}
 			}
 			got, err := h.Verify(t.Context(), hash, phrase)
 			if want := (domain.Verification{Match: true}); err != nil || got != want {
@@ -237,7 +239,7 @@ func TestStale(t *testing.T) {
 	}{
 		"the policy's": {argon2Params{argon2id, 20480, 2, 1, 16, 32}, false},
 		"less memory":  {argon2Params{argon2id, 19456, 2, 1, 16, 32}, true},
-		"more memory":  {argon2Params{argon2id, 65536, 2, 1, 16, 32}, true},
+		"more memory":  {argon2Params{argon2id, 20484, 2, 1, 16, 32}, true},
 		"fewer passes": {argon2Params{argon2id, 20480, 1, 1, 16, 32}, true},
 		"more passes":  {argon2Params{argon2id, 20480, 3, 1, 16, 32}, true},
 		"more lanes":   {argon2Params{argon2id, 20480, 2, 2, 16, 32}, true},

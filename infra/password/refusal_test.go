@@ -41,7 +41,7 @@ func TestRefusalIsToppedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	const decomposed = "e\u0301crin" // takes two hashes of the policy: its normal form, and as it is
-	for _, stored := range []string{
+	for i, stored := range []string{
 		ours.Stored(),
 		"md5$abcdefgh$e99715b475abcadd63e6cb482fa16f04",
 		"{SSHA}JFZFs0oHzxbMwkSJmYVeI8MnTDy/276a",
@@ -51,6 +51,9 @@ func TestRefusalIsToppedUp(t *testing.T) {
 	} {
 		for password, want := range map[string]float64{"wrong": 1, decomposed: 2} {
 			for _, whole := range []time.Duration{0, time.Hour} { // not known yet, and much more than the stored hash takes
+				if i > 1 && (whole == 0) != (password == decomposed) {
+					continue // the first two, of the policy and a weak one, are tried with all of both
+				}
 				slow(h, 1)
 				h.whole.Store(int64(whole))
 				got := allocated(func() {
