@@ -163,7 +163,7 @@ func plot(s setting, found byOperation) []byte {
 		left, width, bar, gap = 110, 560, 9, 12
 		top                   = 46
 	)
-	colors := []string{"#1b6ca8", "#7fb069", "#3d7a3d", "#e6aa68", "#ca3c25", "#8d6a9f"}
+	colors := []string{"#1b6ca8", "#7fb069", "#3d7a3d", "#e6aa68", "#ca3c25", "#8d6a9f", "#8c564b", "#777777"}
 	longest := 0.0
 	var shown []string
 	for _, operation := range operationNames {
@@ -180,7 +180,7 @@ func plot(s setting, found byOperation) []byte {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="9">`, left+width+60, height)
 	fmt.Fprintf(&b, `<rect width="100%%" height="100%%" fill="white"/><text x="8" y="16" font-size="12">Mean time of one operation, µs: %s</text>`, s)
 	for i, name := range systemNames {
-		fmt.Fprintf(&b, `<rect x="%d" y="24" width="9" height="9" fill="%s"/><text x="%d" y="32">%s</text>`, left+i*70, colors[i], left+i*70+13, name)
+		fmt.Fprintf(&b, `<rect x="%d" y="24" width="9" height="9" fill="%s"/><text x="%d" y="32">%s</text>`, left+i*70, colors[i%len(colors)], left+i*70+13, name)
 	}
 	y := top
 	for _, operation := range shown {
@@ -189,7 +189,7 @@ func plot(s setting, found byOperation) []byte {
 			if r, ok := found[operation][name]; ok {
 				length := r.Mean / longest * width
 				fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/><text x="%.1f" y="%d" font-size="8">%.0f</text>`,
-					left, y, length, bar-1, colors[i], left+length+3, y+bar-2, r.Mean)
+					left, y, length, bar-1, colors[i%len(colors)], left+length+3, y+bar-2, r.Mean)
 			}
 			y += bar
 		}

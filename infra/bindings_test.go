@@ -171,6 +171,7 @@ func onPool(t testing.TB, driver, url string, clock func() time.Time) *infra.Sto
 	if err != nil {
 		t.Fatal(err)
 	}
+	db.SetMaxOpenConns(16) // other cases run at the same time, and the server has 200
 	t.Cleanup(func() { _ = db.Close() })
 	store, err := postgres.New(db, infra.WithClock(clock))
 	if err != nil {
