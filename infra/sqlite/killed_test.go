@@ -36,6 +36,19 @@ func TestProcessIsKilled(t *testing.T) {
 		}
 		t.Fatal(err)
 	}
+	for range 5 { // the log may have been written into the file right before
+		acknowledged, without := kill(t)
+		if without < acknowledged {
+			return
+		}
+	}
+	t.Error("in five runs nothing was in the log alone; the test shows nothing")
+}
+
+// kill kills a process that creates accounts, and returns how many it acknowledged, all of which must be there, and how many are there without the log.
+func kill(t *testing.T) (n, without int) {
+	t.Helper()
+	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "accounts.db")
 	self, err := os.Executable()
 	if err != nil {
@@ -96,15 +109,13 @@ func TestProcessIsKilled(t *testing.T) {
 	if err := old.DB().QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&says); err != nil || says != "ok" {
 		t.Errorf("without its log the database is damaged: %s, %v", says, err)
 	}
-	n, err := old.Count(ctx, domain.Filter{})
+	without, err = old.Count(ctx, domain.Filter{})
 	if err != nil && !errors.Is(err, domain.ErrInternal) { // it may be older than the tables
 		t.Error(err)
 	}
-	if n >= len(acknowledged) {
-		t.Errorf("%d accounts of %d are in the file alone; the test shows nothing", n, len(acknowledged))
-	}
-	t.Logf("%d acknowledged; without the log %d are there (%v)", len(acknowledged), n, err)
+	t.Logf("%d acknowledged; without the log %d are there (%v)", len(acknowledged), without, err)
 	if err := old.Close(); err != nil {
 		t.Error(err)
 	}
+	return len(acknowledged), without
 }
