@@ -40,24 +40,24 @@ var similar = []string{
 // bindings are the ways to a store beside those that the packages of the drivers test themselves. Each returns one that is migrated.
 var bindings = []struct {
 	name string
-	open func(t *testing.T, clock func() time.Time) *infra.Store
+	open func(t testing.TB, clock func() time.Time) *infra.Store
 }{
-	{"lib-pq on a pool of the application", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"lib-pq on a pool of the application", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return onPool(t, "postgres", storetest.PostgresURL(t), clock)
 	}},
-	{"pgx by database-sql on a pool of the application", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"pgx by database-sql on a pool of the application", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return onPool(t, "pgx", storetest.PostgresURL(t), clock)
 	}},
-	{"pgx by database-sql in simple protocol", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"pgx by database-sql in simple protocol", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return onPool(t, "pgx", storetest.PostgresURL(t)+"&default_query_exec_mode=simple_protocol", clock)
 	}},
-	{"pgx", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"pgx", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock))
 	}},
-	{"pgx as behind a pooler", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"pgx as behind a pooler", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return openPGX(t, storetest.PostgresURL(t)+"&default_query_exec_mode=exec", infra.WithClock(clock))
 	}},
-	{"pgx on a pool of the application", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"pgx on a pool of the application", func(t testing.TB, clock func() time.Time) *infra.Store {
 		pool, err := pgxpool.New(t.Context(), storetest.PostgresURL(t))
 		if err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ var bindings = []struct {
 		}
 		return store
 	}},
-	{"sqlite on a pool of the application", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"sqlite on a pool of the application", func(t testing.TB, clock func() time.Time) *infra.Store {
 		db := applicationSQLite(t)
 		db.SetMaxOpenConns(4)
 		store, err := sqlite.New(db, infra.WithClock(clock))
@@ -81,34 +81,34 @@ var bindings = []struct {
 		}
 		return store
 	}},
-	{"in a transaction of lib-pq's", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"in a transaction of lib-pq's", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock))
 	}},
-	{"in a transaction of pgx's by database-sql", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"in a transaction of pgx's by database-sql", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock))
 	}},
-	{"in a transaction on sqlite", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"in a transaction on sqlite", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(clock))
 	}},
-	{"repeatable read by default", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"repeatable read by default", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&default_transaction_isolation=repeatable%20read", infra.WithClock(clock))
 	}},
-	{"serializable by default", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"serializable by default", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
 	}},
-	{"pgx, serializable by default", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"pgx, serializable by default", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return openPGX(t, storetest.PostgresURL(t)+"&default_transaction_isolation=serializable", infra.WithClock(clock))
 	}},
-	{"lib-pq with an audit trail", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"lib-pq with an audit trail", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock), audit.WithTrail(audit.Options{}))
 	}},
-	{"pgx with an audit trail", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"pgx with an audit trail", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return openPGX(t, storetest.PostgresURL(t), infra.WithClock(clock), audit.WithTrail(audit.Options{}))
 	}},
-	{"sqlite with an audit trail", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"sqlite with an audit trail", func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), infra.WithClock(clock), audit.WithTrail(audit.Options{}))
 	}},
-	{"in the schema My App beside another table users", func(t *testing.T, clock func() time.Time) *infra.Store {
+	{"in the schema My App beside another table users", func(t testing.TB, clock func() time.Time) *infra.Store {
 		address := postgrestest.Clone(t, "foreign users", func(url string) error {
 			db, err := stdsql.Open("postgres", url)
 			if err == nil {

@@ -19,14 +19,14 @@ import (
 )
 
 func TestContract(t *testing.T) {
-	domaintest.Run(t, storetest.InTurn(t, func(t *testing.T, clock func() time.Time) *infra.Store {
+	domaintest.Run(t, storetest.InTurn(t, func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock))
 	}))
 }
 
 // another runs the contract on another configuration than that of TestContract: what can differ there, or all of it if
 // ACCOUNTS_TEST_LONG is set.
-func another(t *testing.T, open func(t *testing.T, clock func() time.Time) *infra.Store) {
+func another(t *testing.T, open func(t testing.TB, clock func() time.Time) *infra.Store) {
 	run := domaintest.RunEveryMethod
 	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
 		run = domaintest.RunBriefly
@@ -36,7 +36,7 @@ func another(t *testing.T, open func(t *testing.T, clock func() time.Time) *infr
 
 // TestContractUncached is as behind a pooler that gives each transaction another connection.
 func TestContractUncached(t *testing.T) {
-	another(t, func(t *testing.T, clock func() time.Time) *infra.Store {
+	another(t, func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&statement_cache=0", infra.WithClock(clock))
 	})
 }
@@ -60,7 +60,7 @@ func TestContractOnANewerSchema(t *testing.T) {
 		}
 		return errors.Join(err, store.Close())
 	}
-	another(t, func(t *testing.T, clock func() time.Time) *infra.Store {
+	another(t, func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, postgrestest.Reused(t, "newer", newer), infra.WithClock(clock))
 	})
 }

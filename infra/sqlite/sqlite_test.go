@@ -25,7 +25,7 @@ func TestContractOnANewerSchema(t *testing.T) {
 }
 
 func contract(t *testing.T, run func(*testing.T, func(*testing.T, func() time.Time) domain.Repository), change string) {
-	run(t, storetest.InTurn(t, func(t *testing.T, clock func() time.Time) *infra.Store {
+	run(t, storetest.InTurn(t, func(t testing.TB, clock func() time.Time) *infra.Store {
 		store := open(t, infra.WithClock(clock))
 		if _, err := store.DB().Exec(change); err != nil {
 			t.Fatal(err)
@@ -39,7 +39,7 @@ func contract(t *testing.T, run func(*testing.T, func(*testing.T, func() time.Ti
 }
 
 // open returns a migrated store in a new file.
-func open(t *testing.T, options ...infra.Option) *infra.Store {
+func open(t testing.TB, options ...infra.Option) *infra.Store {
 	t.Helper()
 	return storetest.OpenSQLite(t, filepath.Join(t.TempDir(), "accounts.db"), options...)
 }

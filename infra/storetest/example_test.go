@@ -38,7 +38,7 @@ func ExampleOpenPostgres() {
 }
 
 func ExampleInTurn() {
-	domaintest.Run(t, storetest.InTurn(t, func(t *testing.T, clock func() time.Time) *infra.Store {
+	domaintest.Run(t, storetest.InTurn(t, func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithClock(clock))
 	}))
 }

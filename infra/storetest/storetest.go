@@ -135,8 +135,9 @@ func migrate(url string) error {
 
 // InTurn returns a function that opens stores for the cases of a contract: at most as many as there are processors, each of which is emptied after
 // a case and given to the next, with its connections and with the clock of that case. They are closed when the test ends. A case waits for a
-// store that is free. open returns a new one; a store of which a case fails is not used again.
-func InTurn(t *testing.T, open func(t *testing.T, clock func() time.Time) *infra.Store) func(*testing.T, func() time.Time) domain.Repository {
+// store that is free. open returns a new one; what it says fails or skips the case, and what it cleans up or puts into a temporary directory lasts
+// until the test ends. A store of which a case fails is not used again.
+func InTurn(t *testing.T, open func(t testing.TB, clock func() time.Time) *infra.Store) func(*testing.T, func() time.Time) domain.Repository {
 	t.Helper()
 	type turn struct {
 		store *infra.Store
@@ -156,11 +157,21 @@ func InTurn(t *testing.T, open func(t *testing.T, clock func() time.Time) *infra
 		})
 		one.clock.Store(&clock)
 		if one.store == nil {
-			one.store = open(t, func() time.Time { return (*one.clock.Load())() })
+			one.store = open(opener{c, t}, func() time.Time { return (*one.clock.Load())() })
 		}
 		return one.store
 	}
 }
+
+// opener is a case that opens something which lasts as long as its test.
+type opener struct {
+	testing.TB
+	test *testing.T
+}
+
+func (o opener) Cleanup(f func())         { o.test.Cleanup(f) }
+func (o opener) Context() context.Context { return o.test.Context() }
+func (o opener) TempDir() string          { return o.test.TempDir() }
 
 // deleteRows deletes all accounts, and waits for what is still written.
 func deleteRows(store *infra.Store) error {
