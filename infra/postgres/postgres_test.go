@@ -26,19 +26,19 @@ func TestContract(t *testing.T) {
 
 // another runs the contract on another configuration than that of TestContract: what can differ there, or all of it if
 // ACCOUNTS_TEST_LONG is set.
-func another(t *testing.T, open func(t testing.TB, clock func() time.Time) *infra.Store) {
+func another(t *testing.T, open func(t *testing.T, clock func() time.Time) domain.Repository) {
 	run := domaintest.RunEveryMethod
 	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
 		run = domaintest.RunBriefly
 	}
-	run(t, storetest.InTurn(t, open))
+	run(t, open)
 }
 
 // TestContractUncached is as behind a pooler that gives each transaction another connection.
 func TestContractUncached(t *testing.T) {
-	another(t, func(t testing.TB, clock func() time.Time) *infra.Store {
+	another(t, storetest.InTurn(t, func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&statement_cache=0", infra.WithClock(clock))
-	})
+	}))
 }
 
 // TestContractOnANewerSchema is as this release will run while the next one is deployed: on a schema that has got more columns
@@ -60,9 +60,9 @@ func TestContractOnANewerSchema(t *testing.T) {
 		}
 		return errors.Join(err, store.Close())
 	}
-	another(t, func(t testing.TB, clock func() time.Time) *infra.Store {
+	another(t, storetest.InTurn(t, func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, postgrestest.Reused(t, "newer", newer), infra.WithClock(clock))
-	})
+	}))
 }
 
 // Libpq's other way to name a database is taken too, with lists of hosts and the store's own parameter.
