@@ -133,8 +133,8 @@ func migrate(url string) error {
 	return errors.Join(store.Migrate(context.Background()), store.Close())
 }
 
-// InTurn returns a function that opens stores for the cases of a contract: at most as many as there are processors, each of which is emptied after
-// a case and given to the next, with its connections and with the clock of that case. They are closed when the test ends. A case waits for a
+// InTurn returns a function that opens stores for the cases of a contract: at most as many as there are processors, each of which is given to the next
+// case with its connections and with the clock of that case, without its accounts; entries of an audit trail stay. They are closed when the test ends. A case waits for a
 // store that is free. open returns a new one; what it says fails or skips the case, and what it cleans up or puts into a temporary directory lasts
 // until the test ends. A store of which a case fails is not used again.
 func InTurn(t *testing.T, open func(t testing.TB, clock func() time.Time) *infra.Store) func(*testing.T, func() time.Time) domain.Repository {
