@@ -10,7 +10,8 @@
 // Nothing is left behind, however the test process ends (return, panic, time-out of go test, SIGKILL): a second process,
 // started from the same executable, waits for the end of the first one and then stops the server and removes its
 // directory, or drops the databases on the server that it was given. For that the package's init takes over a process
-// which finds ACCOUNTS_POSTGRESTEST_SUPERVISOR in its environment. Import this package from tests only.
+// which finds ACCOUNTS_POSTGRESTEST_SUPERVISOR in its environment. What stays is a prepared, empty cluster in the user's cache directory
+// (accounts-postgrestest, 40 MB), which servers start from. Import this package from tests only.
 //
 // All functions may be called from parallel tests, and several test processes may share one ACCOUNTS_TEST_POSTGRES.
 package postgrestest

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -178,13 +179,39 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 	t.Run("own server", func(t *testing.T) {
 		t.Parallel()
 		postgrestest.BinDir(t)
-		address, dir := killProcess(t, t.Name(), "ACCOUNTS_TEST_POSTGRES=")
+		home := t.TempDir()
+		cache := home
+		if runtime.GOOS == "darwin" {
+			cache = filepath.Join(home, "Library", "Caches")
+		}
+		ownServer := []string{"ACCOUNTS_TEST_POSTGRES=", "HOME=" + home, "XDG_CACHE_HOME=" + home}
+		address, dir := killProcess(t, t.Name(), ownServer...)
 		db := open(t, address)
 		eventually(t, "the server stops", func() bool { return db.Ping() != nil })
 		eventually(t, "its directory goes", func() bool {
 			_, err := os.Stat(dir)
 			return errors.Is(err, os.ErrNotExist)
 		})
+
+		copied, _ := killProcess(t, t.Name(), ownServer...)
+		if password(t, copied) != password(t, address) {
+			t.Error("the second server did not start from the cluster that the first one left in the cache")
+		}
+		prepared, err := filepath.Glob(filepath.Join(cache, "*", "*", "data", "PG_VERSION"))
+		if err != nil || len(prepared) != 1 {
+			t.Fatalf("prepared clusters: %v, %v; want one", prepared, err)
+		}
+		if err := os.Truncate(prepared[0], 0); err != nil {
+			t.Fatal(err)
+		}
+		process := exec.Command(os.Args[0], "-test.run=^TestServerListensOnASocketToo$")
+		process.Env = append(os.Environ(), ownServer...)
+		if out, err := process.CombinedOutput(); err == nil || !strings.Contains(string(out), "the next run makes a new one") {
+			t.Errorf("with a damaged cluster in the cache: %v, %s", err, out)
+		}
+		if left, _ := filepath.Glob(filepath.Join(cache, "*", "*")); len(left) > 0 {
+			t.Errorf("the cache still holds %v", left)
+		}
 	})
 	t.Run("given server", func(t *testing.T) {
 		t.Parallel()
@@ -217,11 +244,11 @@ func beKilled(t *testing.T) {
 
 // killProcess runs [beKilled] in a process of its own, kills that when it uses its server, and returns the URL of its
 // database and the directory of the server, in which the data directory is.
-func killProcess(t *testing.T, test, env string) (address, dir string) {
+func killProcess(t *testing.T, test string, env ...string) (address, dir string) {
 	t.Helper()
 	test, _, _ = strings.Cut(test, "/")
 	process := exec.Command(os.Args[0], "-test.run=^"+test+"$")
-	process.Env = append(os.Environ(), env, childVariable+"=1")
+	process.Env = append(append(os.Environ(), childVariable+"=1"), env...)
 	process.Stderr = os.Stderr
 	out, err := process.StdoutPipe()
 	if err != nil {
@@ -245,6 +272,16 @@ func killProcess(t *testing.T, test, env string) (address, dir string) {
 		t.Fatal("the process ended before it was killed")
 	}
 	return address, dir
+}
+
+func password(t *testing.T, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := u.User.Password()
+	return password
 }
 
 func TestServerListensOnASocketToo(t *testing.T) {

@@ -10,10 +10,12 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -178,8 +180,8 @@ func startServer(binDir string) (address string, stop func(), err error) {
 		}
 	}()
 
-	password := randomHex(16)
-	if err := initdb(binDir, dir, password, owner); err != nil {
+	password, cached, err := makeCluster(binDir, dir, owner)
+	if err != nil {
 		return "", nil, err
 	}
 
@@ -189,7 +191,82 @@ func startServer(binDir string) (address string, stop func(), err error) {
 			break
 		}
 	}
+	if err != nil && cached != "" {
+		_ = os.RemoveAll(cached)
+		err = fmt.Errorf("%w\nThe prepared cluster %s is removed: the next run makes a new one", err, cached)
+	}
 	return address, stop, err
+}
+
+// makeCluster makes a database cluster in dir, and returns the password of its user postgres: a copy of the one that is cached, since initdb
+// takes ten times as much processor time. The first call for an installation of PostgreSQL puts it there, and returns no cached directory.
+func makeCluster(binDir, dir string, owner account) (password, cached string, err error) {
+	keep, err := cachedCluster(binDir)
+	if err == nil {
+		if password, err = copyCluster(keep, dir, owner.own); err == nil {
+			return password, keep, nil
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "data")); err != nil {
+		return "", "", err
+	}
+	password = randomHex(16)
+	if err := initdb(binDir, dir, password, owner); err != nil {
+		return "", "", err
+	}
+	if keep != "" {
+		keepCluster(dir, password, keep)
+	}
+	return password, "", nil
+}
+
+// cachedCluster is the directory for the prepared cluster of an installation of PostgreSQL, in the cache of this user. There is none without a home.
+func cachedCluster(binDir string) (string, error) {
+	parent, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	program, err := os.Stat(filepath.Join(binDir, "postgres"))
+	if err != nil {
+		return "", err
+	}
+	key := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", binDir, program.Size(), program.ModTime().UnixNano()))
+	return filepath.Join(parent, "accounts-postgrestest", hex.EncodeToString(key[:8])), nil
+}
+
+// copyCluster copies the directory data, and returns the password that is in the file beside it.
+func copyCluster(from, to string, own func(path string) error) (password string, err error) {
+	content, err := os.ReadFile(filepath.Join(from, "password"))
+	if err != nil {
+		return "", err
+	}
+	data := filepath.Join(to, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		return "", err
+	}
+	if err := os.CopyFS(data, os.DirFS(filepath.Join(from, "data"))); err != nil {
+		return "", err
+	}
+	return string(content), filepath.WalkDir(data, func(path string, _ fs.DirEntry, err error) error {
+		return cmp.Or(err, own(path))
+	})
+}
+
+// keepCluster puts a copy of the cluster in dir to where [copyCluster] finds it: whole, or, if that fails or another process is faster, not at all.
+func keepCluster(dir, password, cached string) {
+	parent := filepath.Dir(cached)
+	if os.MkdirAll(parent, 0o700) != nil {
+		return
+	}
+	temporary, err := os.MkdirTemp(parent, "new-*")
+	if err != nil {
+		return
+	}
+	defer os.RemoveAll(temporary)
+	if os.CopyFS(filepath.Join(temporary, "data"), os.DirFS(filepath.Join(dir, "data"))) == nil &&
+		os.WriteFile(filepath.Join(temporary, "password"), []byte(password), 0o600) == nil {
+		_ = os.Rename(temporary, cached)
+	}
 }
 
 func initdb(binDir, dir, password string, owner account) error {
