@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"infra/postgres":              {module + "/infra", module + "/infra/migration", module + "/infra/postgres/internal/libpq"},
 	"infra/postgres/internal":     {module + "/domain", module + "/infra", module + "/infra/internal/copytext", "github.com/lib/pq"},
 	"infra/pgx":                   {module + "/domain", module + "/infra", module + "/infra/migration", module + "/infra/internal/copytext", "github.com/jackc/pgx/v5"},
-	"infra/sqlite":                {module + "/domain", module + "/infra", module + "/infra/internal/fault", module + "/infra/migration", "modernc.org/sqlite"},
+	"infra/sqlite":                {module + "/domain", module + "/infra", module + "/infra/internal/fault", module + "/infra/migration", module + "/infra/sqlite/internal/modernc", "modernc.org/sqlite"},
 	"infra/internal/postgrestest": {"github.com/lib/pq"},
 	"infra/audit":                 {module + "/domain", module + "/ent/accountevent", module + "/infra", module + "/infra/migration"},
 	"infra/otel":                  {module + "/domain", module + "/infra", "go.opentelemetry.io/otel"},
