@@ -166,6 +166,14 @@ func TestAtlasHasNothingToDo(t *testing.T) {
 			t.Error(out, listing(t, p.dir(d)))
 		}
 		p.mustAtlas(t, d, "", "validate")
+		files, err := filepath.Glob(filepath.Join(p.dir(d), "*.sql"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.dialect == migration.SQLite && len(files) == 1 && os.Getenv("ACCOUNTS_TEST_LONG") == "" {
+			// Atlas's parser of SQLite takes seconds for the file that makes all tables.
+			p.write(t, d, map[string]string{"29990101000000_last.sql": "ALTER TABLE users ADD COLUMN trial text NULL;\n"})
+		}
 		p.mustAtlas(t, d, "", "lint", "--latest", "1")
 	})
 }

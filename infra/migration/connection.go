@@ -23,32 +23,40 @@ type Connection struct {
 	database    database
 	lockTimeout time.Duration
 	foreignKeys bool // SQLite: are enforced on this connection outside runs
+	reading     bool // PostgreSQL: all happens in a transaction that is rolled back, the settings included
 }
 
-// open takes a connection and prepares it for a run.
-func (r *Runner) open(ctx context.Context, lockTimeout time.Duration) (*Connection, error) {
+// open takes a connection and prepares it for a run or, on PostgreSQL, for reading.
+func (r *Runner) open(ctx context.Context, lockTimeout time.Duration, reading bool) (*Connection, error) {
 	conn, err := r.db.Conn(ctx)
 	if err != nil {
 		return nil, script.Failure("connect", err)
 	}
-	s := &Connection{conn: conn, lockTimeout: lockTimeout}
+	s := &Connection{conn: conn, lockTimeout: lockTimeout, reading: reading && r.dialect == Postgres}
 	if s.database, err = r.locate(ctx, conn); err != nil {
 		return nil, errors.Join(script.Failure("prepare the connection", err), conn.Close())
 	}
 	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(script.Failure("prepare the connection", err), s.close())
+		return nil, errors.Join(script.Failure("prepare the connection", err), s.close(ctx))
 	}
 	return s, nil
 }
 
 func (s *Connection) prepare(ctx context.Context) error {
 	if s.database.dialect == Postgres {
+		set := "SET "
+		if s.reading {
+			set = "SET LOCAL "
+			if err := s.exec(ctx, "BEGIN"); err != nil {
+				return err
+			}
+		}
 		// Limits that the URL or the role may set for ordinary work do not suit an index on a large table.
 		if err := s.exec(ctx,
-			"SET statement_timeout = 0", "SET idle_in_transaction_session_timeout = 0", s.setLockTimeout(s.lockTimeout),
-			"SET search_path = "+identifier.Quote(s.database.tables),
-			"SET quote_all_identifiers = off", // by which expressions would be printed in another way
-		); err != nil {
+			set+"statement_timeout = 0", set+"idle_in_transaction_session_timeout = 0", set+s.lockTimeoutSetting(s.lockTimeout),
+			set+"search_path = "+identifier.Quote(s.database.tables),
+			set+"quote_all_identifiers = off", // by which expressions would be printed in another way
+		); err != nil || s.reading {
 			return err
 		}
 		// From PostgreSQL 14 on, where the system allows it: if this process is killed, what it has begun ends soon.
@@ -59,22 +67,22 @@ func (s *Connection) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (*Connection) setLockTimeout(d time.Duration) string {
-	return fmt.Sprintf("SET lock_timeout = %d", d.Milliseconds())
+func (*Connection) lockTimeoutSetting(d time.Duration) string {
+	return fmt.Sprintf("lock_timeout = %d", d.Milliseconds())
 }
 
 // withConnection calls work with a connection of its own.
-func (r *Runner) withConnection(ctx context.Context, lockTimeout time.Duration, work func(*Connection) error) error {
-	s, err := r.open(ctx, lockTimeout)
+func (r *Runner) withConnection(ctx context.Context, lockTimeout time.Duration, reading bool, work func(*Connection) error) error {
+	s, err := r.open(ctx, lockTimeout, reading)
 	if err != nil {
 		return err
 	}
-	return errors.Join(work(s), s.close())
+	return errors.Join(work(s), s.close(ctx))
 }
 
 // withLock calls work with a connection of its own, while no other runner is at work.
 func (r *Runner) withLock(ctx context.Context, limits limits, work func(*Connection) error) error {
-	return r.withConnection(ctx, limits.lockTimeout, func(s *Connection) error {
+	return r.withConnection(ctx, limits.lockTimeout, false, func(s *Connection) error {
 		unlock, err := s.lock(ctx, limits.wait)
 		if err != nil {
 			return err
@@ -83,10 +91,12 @@ func (r *Runner) withLock(ctx context.Context, limits limits, work func(*Connect
 	})
 }
 
-// close gives SQLite's connection, which may hold the whole database, back to the pool. PostgreSQL's is closed, and the
-// settings of the run with it.
-func (s *Connection) close() error {
-	if s.database.dialect == Postgres {
+// close gives a connection that is as it was back to the pool: one of SQLite, which may hold the whole database, or one of PostgreSQL that has
+// only read. Otherwise PostgreSQL's is closed, and the settings of the run with it.
+func (s *Connection) close(ctx context.Context) error {
+	ctx, cancel := afterwards(ctx)
+	defer cancel()
+	if s.database.dialect == Postgres && (!s.reading || s.exec(ctx, "ROLLBACK") != nil) {
 		_ = s.conn.Raw(func(any) error { return driver.ErrBadConn }) // so it closes the connection
 		return nil
 	}

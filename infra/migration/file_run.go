@@ -53,13 +53,13 @@ func (f *fileRun) ExecContext(ctx context.Context, statement string, args ...any
 	isConcurrent := f.database.dialect == Postgres && script.Concurrently.MatchString(statement)
 	if isConcurrent {
 		// It waits for other transactions without making any wait, and must not be given up half way.
-		if err := f.exec(ctx, f.setLockTimeout(0)); err != nil {
+		if err := f.exec(ctx, "SET "+f.lockTimeoutSetting(0)); err != nil {
 			return nil, err
 		}
 		defer func() {
 			ctx, cancel := afterwards(ctx)
 			defer cancel()
-			_ = f.exec(ctx, f.setLockTimeout(f.lockTimeout))
+			_ = f.exec(ctx, "SET "+f.lockTimeoutSetting(f.lockTimeout))
 		}()
 	}
 	for f.attempt = 1; ; f.attempt++ {

@@ -21,6 +21,9 @@ func (s *Connection) Dialect() string { return s.database.dialect }
 // Tables returns the schema of PostgreSQL in which the tables are.
 func (s *Connection) Tables() string { return s.database.tables }
 
+// InTransaction tells whether the connection is in a transaction, as that of [Runner.Inspect] is on PostgreSQL.
+func (s *Connection) InTransaction() bool { return s.reading }
+
 // History returns the name of the table of the history and, on PostgreSQL, its schema.
 func (s *Connection) History() (schema, table string) { return s.database.schema, s.database.table }
 
@@ -32,9 +35,10 @@ func (r *Runner) Statements() (statements []string) {
 	return statements
 }
 
-// Inspect calls work with a connection of its own, without a lock: it is for reading. It is what infra/migration/plan builds on.
+// Inspect calls work with a connection of its own, without a lock: it is for reading. On PostgreSQL it is in a transaction that is rolled back. It
+// is what infra/migration/plan builds on.
 func (r *Runner) Inspect(ctx context.Context, work func(*Connection) error) error {
-	return r.withConnection(ctx, defaultLimits.lockTimeout, work)
+	return r.withConnection(ctx, defaultLimits.lockTimeout, true, work)
 }
 
 // RewindOptions are the choices of [Runner.Rewind].

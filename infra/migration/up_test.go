@@ -443,10 +443,15 @@ func TestSessionIsLeftAsItWas(t *testing.T) {
 			}
 			return
 		}
+		// What only reads gives back the connection that it took.
+		session := queryString(t, db, "SELECT pg_backend_pid()::text")
+		if _, err := plan.Compare(t.Context(), d.runner(t, db, dir), "CREATE TABLE thing (id integer);", nil); err != nil {
+			t.Error(err)
+		}
 		if got := queryString(t, db, `SELECT concat_ws(' ', current_setting('lock_timeout'), current_setting('statement_timeout'),
-			current_setting('search_path'), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()))`,
-		); got != `0 0 "$user", public 0` {
-			t.Error(got)
+			current_setting('search_path'), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), pg_backend_pid())`,
+		); got != `0 0 "$user", public 0 `+session {
+			t.Errorf("%s; the session was %s", got, session)
 		}
 	})
 }

@@ -49,7 +49,7 @@ func withScratch(ctx context.Context, d database, dev Dev, work func(*scratch) e
 }
 
 // withinHistory calls work with an empty place in the connection's own PostgreSQL database: the schema of the history, in a
-// transaction that is rolled back. So nothing is left behind, however the process ends, and no other right is needed than that
+// transaction, or a part of one, that is rolled back. So nothing is left behind, however the process ends, and no other right is needed than that
 // of the schema's owner. The search path names nothing else, so that a file cannot reach a table by mistake.
 func withinHistory(ctx context.Context, s *migration.Connection, d database, work func(*scratch) error) (err error) {
 	conn := s.Conn()
@@ -58,11 +58,15 @@ func withinHistory(ctx context.Context, s *migration.Connection, d database, wor
 	if err != nil {
 		return script.Failure("inspect the database", err)
 	}
-	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
+	begin, rollBack := "BEGIN", "ROLLBACK"
+	if s.InTransaction() {
+		begin, rollBack = "SAVEPOINT place", "ROLLBACK TO SAVEPOINT place"
+	}
+	if _, err := conn.ExecContext(ctx, begin); err != nil {
 		return script.Failure("begin", err)
 	}
 	defer func() {
-		_, back := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		_, back := conn.ExecContext(context.WithoutCancel(ctx), rollBack)
 		err = errors.Join(err, script.Failure("roll back", back))
 	}()
 	var exists bool
