@@ -132,10 +132,10 @@ func (p project) status(t *testing.T, d testDatabase, url string) (s atlasStatus
 	return s
 }
 
-// agree demands that both programs see the same.
-func (p project) agree(t *testing.T, d testDatabase, url string, runner *migration.Runner) {
+// agree demands that both programs see the same, and returns what Atlas does.
+func (p project) agree(t *testing.T, d testDatabase, url string, runner *migration.Runner) (theirs atlasStatus) {
 	t.Helper()
-	theirs := p.status(t, d, url)
+	theirs = p.status(t, d, url)
 	ours, err := runner.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -154,6 +154,7 @@ func (p project) agree(t *testing.T, d testDatabase, url string, runner *migrati
 	if ours.Current != theirs.Current || !slices.Equal(ours.Pending, pending) || applied != len(theirs.Applied) {
 		t.Errorf("status %+v; atlas says %+v", ours, theirs)
 	}
+	return theirs
 }
 
 func TestAtlasHasNothingToDo(t *testing.T) {
@@ -207,8 +208,7 @@ func TestWeApplyWhatAtlasReports(t *testing.T) {
 		runner := d.runner(t, db, os.DirFS(p.dir(d)))
 		mustUp(t, runner)
 		d.handOver(t, url)
-		p.agree(t, d, url, runner)
-		if s := p.status(t, d, url); s.Status != "OK" {
+		if s := p.agree(t, d, url, runner); s.Status != "OK" {
 			t.Errorf("atlas says %+v", s)
 		}
 
@@ -293,11 +293,14 @@ func TestHalfAppliedByOneFinishedByTheOther(t *testing.T) {
 			}
 			return nil
 		}
-		for _, pair := range []struct {
+		for order, pair := range []struct {
 			name           string
 			first, seconds program
 		}{{"atlas, then we", atlas, we}, {"we, then atlas", we, atlas}} {
-			for _, repaired := range []string{"the data", "the file"} {
+			for i, repaired := range []string{"the data", "the file"} {
+				if d.dialect == migration.SQLite && i != (order+1)%2 && os.Getenv("ACCOUNTS_TEST_LONG") == "" {
+					continue // what is repaired, and by whom, is the same on both databases
+				}
 				t.Run(pair.name+" after repairing "+repaired, func(t *testing.T) {
 					p := newProject(t)
 					url := d.url(t)

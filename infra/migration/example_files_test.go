@@ -110,30 +110,33 @@ func TestDocumentedStatementsCanBeRepeated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for n := 1; n <= len(statements); n++ {
-			t.Run(version+", statement "+strconv.Itoa(n), func(t *testing.T) {
-				db := d.open(t, d.url(t))
-				mustUp(t, d.runner(t, db, d.embedded(t)))
-				mustExec(t, db, insertUsers(50))
-				runner := d.runner(t, db, dir)
+		t.Run(version, func(t *testing.T) {
+			db := d.open(t, d.url(t))
+			mustUp(t, d.runner(t, db, d.embedded(t)))
+			mustExec(t, db, insertUsers(50))
+			runner := d.runner(t, db, dir)
+			for n := 1; n <= len(statements); n++ { // each is executed, and again before the next one is
 				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
+				last := 0
 				_, err := runner.Up(ctx, migration.UpOptions{To: version, Progress: func(s migration.Step) {
 					if s.File.Version == version && s.Statement == n+1 {
 						cancel()
+					} else {
+						last = s.Statement
 					}
 				}})
-				if n < len(statements) && !errors.Is(err, context.Canceled) {
-					t.Fatalf("%v; want Canceled", err)
+				cancel()
+				if n < len(statements) && !errors.Is(err, context.Canceled) || n == len(statements) && err != nil || last != n {
+					t.Fatalf("statement %d: %v; want Canceled before the next one", n, err)
 				}
 				mustExec(t, db, "UPDATE accounts_migrations.atlas_schema_revisions SET error = '', applied = "+strconv.Itoa(n-1)+
 					", partial_hashes = '"+partialHashes(t, text, n-1)+"' WHERE version = '"+version+"'")
-				mustUp(t, runner)
-				if err := plan.Verify(t.Context(), runner, withColumns(d.desired(t)), nil); err != nil {
-					t.Error(err)
-				}
-			})
-		}
+			}
+			mustUp(t, runner)
+			if err := plan.Verify(t.Context(), runner, withColumns(d.desired(t)), nil); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -281,13 +281,12 @@ func TestLintRules(t *testing.T) {
 	for _, table := range ruleTables {
 		t.Run(table.name, func(t *testing.T) {
 			d := databases[table.database]
-			dev, mergeKnown := d.dev, true
+			mergeKnown := true
 			if d.dialect == plan.Postgres {
-				dev = emptiedPostgres
 				db := d.open(t, postgrestest.Server(t))
 				mergeKnown = queryString(t, db, "SELECT current_setting('server_version_num')::int >= 150000") == "true"
 			}
-			place := dev(t)
+			place := d.dev(t)
 			out := "| " + table.column + " | found |\n| --- | --- |\n"
 			for _, row := range table.rows {
 				found := "not looked for: " + row.because
@@ -329,7 +328,7 @@ func TestLintReasons(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it sees nothing of the schema")
 	}
-	place := emptiedPostgres(t)
+	place := devPostgres(t)
 	for _, test := range []struct{ file, want []string }{
 		{within(`UPDATE "Old Stock"."Item" SET n = 1;`), []string{
 			`Changing rows of table "Old Stock.Item" in one statement keeps each of them locked until the last one is done`}},

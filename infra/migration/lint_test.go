@@ -152,11 +152,10 @@ func TestLint(t *testing.T) {
 		t.Skip("it sees nothing of the schema")
 	}
 	onEach(t, func(t *testing.T, d testDatabase) {
-		tests, dev := lintSQLite, d.dev
+		tests, place := lintSQLite, d.dev(t)
 		if d.dialect == migration.Postgres {
-			tests, dev = lintPostgres, emptiedPostgres
+			tests = lintPostgres
 		}
-		place := dev(t)
 		for _, test := range tests {
 			t.Run(test.name, func(t *testing.T) {
 				dir := and(t, directory(t, lintBase), map[string]string{second + "_x.sql": lines(test.lines...)})
@@ -178,26 +177,6 @@ func TestLint(t *testing.T) {
 			})
 		}
 	})
-}
-
-// emptiedPostgres is quicker than a new database, and a new connection, for each of many.
-func emptiedPostgres(t testing.TB) plan.Dev {
-	db := databases[0].open(t, postgrestest.Database(t))
-	db.SetMaxOpenConns(1)
-	return func(ctx context.Context) (*sql.DB, func() error, error) {
-		// A file may have left a transaction, and settings of the session.
-		for _, statement := range []string{"ROLLBACK", "DISCARD ALL", `DO $$ DECLARE name text; BEGIN
-			FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
-				EXECUTE format('DROP SCHEMA %I CASCADE', name);
-			END LOOP;
-			CREATE SCHEMA public;
-		END $$`} {
-			if _, err := db.ExecContext(ctx, statement); err != nil {
-				return nil, nil, err
-			}
-		}
-		return db, func() error { return nil }, nil
-	}
 }
 
 // The project's own files pass, and those that go before are not looked at.

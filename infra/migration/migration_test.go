@@ -3,10 +3,12 @@ package migration_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -71,16 +73,57 @@ func (d testDatabase) open(t testing.TB, url string) *sql.DB {
 	return db
 }
 
-// devPostgres has databases that are used again. Those of [plan.DevPostgres] take ten times as long.
+// devPostgres has databases that are emptied and used again, each with the connection that was made for it. Those of [plan.DevPostgres] take
+// ten times as long, and on a new connection all that PostgreSQL knows of its catalogs is read again.
 func devPostgres(t testing.TB) plan.Dev {
-	return func(context.Context) (*sql.DB, func() error, error) {
-		url, giveBack := postgrestest.Borrow(t)
-		db, err := sql.Open("postgres", url)
-		return db, func() error {
-			defer giveBack()
-			return db.Close()
-		}, err
+	return func(ctx context.Context) (*sql.DB, func() error, error) {
+		db, err := developments.take(t)
+		if err != nil {
+			return nil, nil, err
+		}
+		// A file may have left a transaction, and settings of the session.
+		for _, statement := range []string{"ROLLBACK", "DISCARD ALL", `DO $$ DECLARE name text; BEGIN
+			FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+				EXECUTE format('DROP SCHEMA %I CASCADE', name);
+			END LOOP;
+			CREATE SCHEMA public;
+		END $$`} {
+			if _, err := db.ExecContext(ctx, statement); err != nil {
+				return nil, nil, errors.Join(err, db.Close())
+			}
+		}
+		return db, func() error { developments.give(db); return nil }, nil
 	}
+}
+
+// developments are databases that no test uses. They are dropped at the end of the process.
+var developments developmentPool
+
+type developmentPool struct {
+	mu   sync.Mutex
+	free []*sql.DB
+}
+
+func (p *developmentPool) take(t testing.TB) (*sql.DB, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.free); n > 0 {
+		db := p.free[n-1]
+		p.free = p.free[:n-1]
+		return db, nil
+	}
+	url, _ := postgrestest.Borrow(t)
+	db, err := sql.Open("postgres", url)
+	if err == nil {
+		db.SetMaxOpenConns(1)
+	}
+	return db, err
+}
+
+func (p *developmentPool) give(db *sql.DB) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = append(p.free, db)
 }
 
 func devSQLite(testing.TB) plan.Dev {

@@ -35,7 +35,7 @@ func TestSchemasAreIndependent(t *testing.T) {
 	d := onPostgres
 	db := d.open(t, d.url(t))
 	mustExec(t, db, "CREATE TABLE public.users (theirs text)", "CREATE SCHEMA app", "CREATE TABLE app.atlas_schema_revisions (theirs text)")
-	names := []string{"app", "My App", "a.b", `Te"nant`, "pg", "accounts_migrations"}
+	names := []string{"app", `My "a.b`, "pg", "accounts_migrations"}
 	runners := map[string]*migration.Runner{}
 	for _, name := range names {
 		runners[name] = in(t, db, migration.Schema{Name: name})
@@ -49,13 +49,13 @@ func TestSchemasAreIndependent(t *testing.T) {
 		}
 		mustExec(t, db, `INSERT INTO "`+strings.ReplaceAll(name, `"`, `""`)+`".users (email, username, hashed_password) VALUES ('a@example.org', 'ann', '-')`)
 	}
+	if _, err := plan.Down(t.Context(), runners[names[1]], plan.DownOptions{To: first, AllowDestructive: true}); err != nil {
+		t.Errorf("down: %v", err)
+	}
+	if _, err := plan.Down(t.Context(), runners[names[1]], plan.DownOptions{To: "0"}); !errors.Is(err, domain.ErrInvalid) || !strings.Contains(err.Error(), "drops table users") {
+		t.Errorf("down to nothing: %v", err)
+	}
 	for _, name := range names[1:] {
-		if _, err := plan.Down(t.Context(), runners[name], plan.DownOptions{To: first, AllowDestructive: true}); err != nil {
-			t.Errorf("down in %s: %v", name, err)
-		}
-		if _, err := plan.Down(t.Context(), runners[name], plan.DownOptions{To: "0"}); !errors.Is(err, domain.ErrInvalid) || !strings.Contains(err.Error(), "drops table users") {
-			t.Errorf("down to nothing in %s: %v", name, err)
-		}
 		if _, err := plan.Down(t.Context(), runners[name], plan.DownOptions{To: "0", AllowDestructive: true}); err != nil {
 			t.Errorf("down to nothing in %s: %v", name, err)
 		}
@@ -70,7 +70,7 @@ func TestSchemasAreIndependent(t *testing.T) {
 		t.Errorf("%s accounts; want 1", got)
 	}
 	mustExec(t, db, "INSERT INTO public.users (theirs) VALUES ('x')")
-	mustUp(t, runners["My App"])
+	mustUp(t, runners[names[1]])
 }
 
 func firstVersion(t *testing.T) string {

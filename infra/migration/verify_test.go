@@ -16,7 +16,7 @@ func (d testDatabase) places(t *testing.T) map[string]plan.Dev {
 	if d.dialect == migration.SQLite {
 		return map[string]plan.Dev{"in memory": d.dev(t)}
 	}
-	return map[string]plan.Dev{"development database": emptiedPostgres(t), "same database": nil}
+	return map[string]plan.Dev{"development database": devPostgres(t), "same database": nil}
 }
 
 // drift is what somebody did, and what the remedy contains.
