@@ -153,11 +153,11 @@ func Inspect(ctx context.Context, db *sql.DB, dialect string, options Options) (
 	if a.driver, err = postgres.Open(conn); err != nil {
 		return nil, failure("inspect the database", err)
 	}
-	if a.target, err = a.readTarget(ctx); err != nil {
-		return nil, err
-	}
 	if a.done, err = a.finished(ctx); err != nil || a.done != nil {
 		return a, err
+	}
+	if a.target, err = a.readTarget(ctx); err != nil {
+		return nil, err
 	}
 	if err := a.checkZone(ctx); err != nil {
 		return nil, err

@@ -294,8 +294,8 @@ func (s *source) others() []string {
 func literal(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 func (a *Adoption) checkZone(ctx context.Context) error {
-	if a.options.Zone == "" {
-		return nil
+	if a.options.Zone == "" || a.options.Zone == "UTC" {
+		return nil // the server would read the files of all zones to know that there is UTC
 	}
 	var known bool
 	err := a.conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = $1)", a.options.Zone).Scan(&known)

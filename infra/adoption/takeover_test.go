@@ -117,7 +117,7 @@ func TestReferencesToTheQuarantinedAreRefused(t *testing.T) {
 	}
 	mustExec(t, db, "UPDATE hives SET owner = $1 WHERE owner = $2", luisNewest, luisOldest)
 	mustExec(t, db, "DELETE FROM hives h USING users u WHERE owner = id AND username IN ('maria', 'broken')")
-	if summary, _ := adopt(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}); summary.Kept != 55 {
+	if summary, _ := takeOver(t, store, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"}); summary.Kept != 55 {
 		t.Errorf("summary: %+v", summary)
 	}
 	if n := query[int](t, db, "SELECT count(*) FROM hives WHERE owner = $1", luisNewest); n != 2 {
@@ -350,7 +350,7 @@ func TestMigratedDatabaseIsNotAdopted(t *testing.T) {
 		t.Errorf("%v; want a conflict", err)
 	}
 	adopted := predecessor(t)
-	adopt(t, adopted, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"})
+	takeOver(t, adopted, adoption.Options{OnCollision: adoption.Newest, Zone: "UTC"})
 
 	// An adopted table has also what the migrations set by hand, which no comparison of schemas sees.
 	const storage = `SELECT string_agg(line, ', ' ORDER BY line) FROM (
@@ -362,7 +362,7 @@ func TestMigratedDatabaseIsNotAdopted(t *testing.T) {
 		UNION ALL SELECT conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid IN ('users'::regclass, 'identities'::regclass)
 		UNION ALL SELECT replace(pg_get_indexdef(indexrelid), quote_ident(current_schema()) || '.', '') FROM pg_index WHERE indrelid IN ('users'::regclass, 'identities'::regclass)) everything`
 	django := laid(t, "testdata/django.sql")
-	adopt(t, django, adoption.Options{OnCollision: adoption.Newest, Mapping: mapping(t, "testdata/django.json")})
+	takeOver(t, django, adoption.Options{OnCollision: adoption.Newest, Mapping: mapping(t, "testdata/django.json")})
 	for name, db := range map[string]*sql.DB{"converted": adopted.DB(), "copied": django.DB()} {
 		if want, got := query[string](t, store.DB(), storage), query[string](t, db, storage); got != want {
 			t.Errorf("the %s table is %s; want %s", name, got, want)
@@ -402,7 +402,7 @@ func TestRowsThatChangeMeanwhile(t *testing.T) {
 		mustExec(t, other, `INSERT INTO users (id, email, username, hashed_password, created_at)
 			VALUES (gen_random_uuid(), 'USER00@example.com', 'late', 'x', '2030-01-01')`)
 	}}
-	summary, problems := adopt(t, store, options)
+	summary, problems := takeOver(t, store, options)
 	if !meanwhile || summary.Rows != 58 || summary.Kept != 54 || summary.Quarantined != 4 {
 		t.Errorf("summary: %+v", summary)
 	}
@@ -425,7 +425,7 @@ func TestChainsOfCollisions(t *testing.T) {
 				('A@example.org', 'anna', '1', '2026-01-01'), ('a@example.org', 'bert', '2', '2026-01-02'),
 				('c@example.org', 'Bert', '3', '2026-01-01 12:00'), ('C@example.org', 'dora', '4', '2026-01-03'),
 				('e@example.org', 'Dora', '5', NULL), ('f@example.org', 'fritz', '6', NULL)) v (e, u, n, c)`)
-		adopt(t, store, adoption.Options{Zone: "UTC", OnCollision: rule})
+		takeOver(t, store, adoption.Options{Zone: "UTC", OnCollision: rule})
 		if got := query[string](t, store.DB(), "SELECT string_agg(first_name, ' ' ORDER BY first_name) FROM users"); got != want {
 			t.Errorf("%s keeps %s; want %s", rule, got, want)
 		}
@@ -461,7 +461,7 @@ func TestAdoptionDoesNotQueueForLong(t *testing.T) {
 		}
 		released <- reader.Rollback()
 	}()
-	if summary, _ := adopt(t, store, adoption.Options{Zone: "UTC", OnCollision: adoption.Newest}); summary.Kept != 55 {
+	if summary, _ := takeOver(t, store, adoption.Options{Zone: "UTC", OnCollision: adoption.Newest}); summary.Kept != 55 {
 		t.Errorf("summary: %+v", summary)
 	}
 	if err := <-released; err != nil {
@@ -484,7 +484,7 @@ func TestNotesOfAnotherZoneAreThrownAway(t *testing.T) {
 	if n := query[int](t, db, "SELECT count(*) FROM accounts_adoption.canonical"); n != 58 {
 		t.Fatalf("%d rows are noted", n)
 	}
-	adopt(t, store, adoption.Options{Zone: "Asia/Tokyo", OnCollision: adoption.Oldest})
+	takeOver(t, store, adoption.Options{Zone: "Asia/Tokyo", OnCollision: adoption.Oldest})
 	if !query[bool](t, db, "SELECT created_at = '2025-12-31 15:00:00Z' FROM users WHERE username = 'maria'") {
 		t.Error("the time was not read in the second zone")
 	}
@@ -499,11 +499,11 @@ func TestWhatWasNotReportedIsReportedNextTime(t *testing.T) {
 	if _, err := inspect(t, store, options).Adopt(t.Context(), func(adoption.Problem) error { return full }); !errors.Is(err, full) {
 		t.Fatalf("%v; want %v", err, full)
 	}
-	summary, problems := adopt(t, store, options)
+	summary, problems := takeOver(t, store, options)
 	if summary.Kept != 55 || !problems.has(luisOldest, "email", "collision", "quarantined") {
 		t.Errorf("summary: %+v; of Luis: %v", summary, problems[luisOldest])
 	}
-	if _, problems := adopt(t, store, options); len(problems) != 0 {
+	if _, problems := takeOver(t, store, options); len(problems) != 0 {
 		t.Error("it is reported a third time")
 	}
 }
