@@ -17,9 +17,9 @@ import (
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/entaccounts"
 	"github.com/softbee/accounts/infra/internal/journeytest"
+	"github.com/softbee/accounts/infra/internal/postgrestest"
 	"github.com/softbee/accounts/infra/migration"
 	"github.com/softbee/accounts/infra/migration/plan"
-	"github.com/softbee/accounts/infra/storetest"
 )
 
 // ownDirectory is an application's directory of migrations, planned by infra/migration/plan.
@@ -38,7 +38,14 @@ func newOwnDirectory(t *testing.T, name string) ownDirectory {
 		return db, err
 	})}
 	if name == dialect.Postgres {
-		d.dev = plan.DevPostgres(storetest.PostgresServer(t), func(_ context.Context, url string) (*sql.DB, error) { return sql.Open("postgres", url) })
+		d.dev = func(context.Context) (*sql.DB, func() error, error) { // a tenth of what those of plan.DevPostgres cost
+			url, giveBack := postgrestest.Borrow(t)
+			db, err := sql.Open("postgres", url)
+			return db, func() error {
+				defer giveBack()
+				return db.Close()
+			}, err
+		}
 	}
 	first, err := entaccounts.FirstFile(name)
 	if err != nil {
