@@ -119,7 +119,8 @@ func raisedIf(condition string) string {
 }
 
 func newStatements(d *dialect, schema string) *statements {
-	fill := func(parts ...string) string { return d.fill(schema, strings.Join(parts, "")) }
+	filled := d.filler(schema)
+	fill := func(parts ...string) string { return filled(strings.Join(parts, "")) }
 	// A lock that is stored here has ended, for the statement matches no other: its failures do not count any more.
 	attempts := fmt.Sprintf("CASE WHEN locked_until IS NOT NULL THEN 1 WHEN failed_login_attempts < %d THEN failed_login_attempts + 1 ELSE %[1]d END",
 		domain.MaxFailedLoginAttempts)

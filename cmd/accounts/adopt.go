@@ -12,7 +12,6 @@ import (
 
 	"github.com/softbee/accounts/infra/adoption"
 	"github.com/softbee/accounts/infra/migration"
-	"github.com/softbee/accounts/infra/password"
 )
 
 func (p *program) migrateAdoptCommand() *cobra.Command {
@@ -39,7 +38,7 @@ accounts migrate adopt --map django.json --zone UTC --yes`
 					return err
 				}
 			}
-			if options.Hasher, err = password.New(password.Policy{}); err != nil {
+			if options.Hasher, err = newHasher(); err != nil {
 				return err
 			}
 			return p.aboutFile(p.adopt(ctx, kind, options, yes))

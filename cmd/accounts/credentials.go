@@ -20,9 +20,12 @@ import (
 	"github.com/softbee/accounts/infra/password"
 )
 
+// newHasher returns a hasher of the recommended policy. It is a variable for the tests, which would spend most of their time in hashes.
+var newHasher = func() (*password.Hasher, error) { return password.New(password.Policy{}) }
+
 // newAuthenticator returns the rules of signing in over the store, with hashes of the recommended cost.
 func newAuthenticator(store *infra.Store, lock domain.LockPolicy) (*domain.Authenticator, error) {
-	hasher, err := password.New(password.Policy{})
+	hasher, err := newHasher()
 	if err != nil {
 		return nil, err
 	}

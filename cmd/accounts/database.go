@@ -68,6 +68,9 @@ func sqlitePath(rest string) (string, error) {
 	return path, nil
 }
 
+// openPostgres is a variable for the tests, which would spend much of their time in connecting.
+var openPostgres = postgres.Open
+
 // open connects to the database as it is.
 func (p *program) open(ctx context.Context) (*infra.Store, error) {
 	kind, address, err := p.databaseURL()
@@ -77,7 +80,7 @@ func (p *program) open(ctx context.Context) (*infra.Store, error) {
 	if kind == onSQLite {
 		return sqlite.Open(ctx, address, p.audited())
 	}
-	return postgres.Open(ctx, address, p.audited())
+	return openPostgres(ctx, address, p.audited())
 }
 
 // withStore calls work with a store whose schema is the program's. A SQLite file is migrated if it is not: it belongs to

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/postgres"
+	"github.com/softbee/accounts/infra/sqlite"
 	"github.com/softbee/accounts/infra/storetest"
 )
 
@@ -47,7 +51,7 @@ func TestDocumentedCommands(t *testing.T) {
 				t.Parallel()
 				dir, url := t.TempDir(), ""
 				if database != "" {
-					url = storetest.EmptyPostgresURL(t)
+					url = newDatabase(t, filepath.Base(file))
 				}
 				if prepare := preparations[filepath.Base(file)]; prepare != nil {
 					prepare(t, dir, url)
@@ -72,22 +76,16 @@ func TestDocumentedCommands(t *testing.T) {
 var preparations = map[string]func(t *testing.T, dir, url string){
 	"adopt.md": func(t *testing.T, dir, url string) {
 		const table = "../../infra/adoption/testdata/softbee_users.sql"
-		var err error
 		if url != "" {
-			err = execute(t, url, table)
+			execute(t, postgres.Open, url, table)
 		} else {
-			err = lay(t, filepath.Join(dir, "app.db"), table)
-		}
-		if err != nil {
-			t.Fatal(err)
+			execute(t, sqlite.Open, filepath.Join(dir, "app.db"), table)
 		}
 	},
-	"events.md":    withAna,
-	"lists.md":     withAna,
-	"upgrading.md": migrated,
-	"import.md": func(t *testing.T, dir, url string) {
+	"events.md": withAna,
+	"lists.md":  withAna,
+	"import.md": func(t *testing.T, dir, _ string) {
 		mustRun(t, "sqlite:"+filepath.Join(dir, "old.db"), "", "user", "create", "--email", "ana@example.org", "--username", "ana", "--no-password")
-		migrated(t, dir, url)
 	},
 }
 
@@ -95,15 +93,26 @@ func withAna(t *testing.T, dir, _ string) {
 	mustRun(t, "sqlite:"+filepath.Join(dir, "accounts.db"), "", "user", "create", "--email", "ana@example.org", "--username", "ana", "--no-password")
 }
 
-func migrated(t *testing.T, _, url string) {
-	store, err := postgres.Open(t.Context(), url)
+// newDatabase returns the URL of a database of PostgreSQL in which there is nothing, or the tables for the documents that are about later.
+func newDatabase(t *testing.T, document string) string {
+	if document == "upgrading.md" || document == "import.md" {
+		return storetest.PostgresURL(t)
+	}
+	return storetest.EmptyPostgresURL(t)
+}
+
+// execute runs the statements of a file in a database.
+func execute(t *testing.T, open func(context.Context, string, ...infra.Option) (*infra.Store, error), database, path string) {
+	t.Helper()
+	store, err := open(t.Context(), database)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
+	text, err := os.ReadFile(path)
+	if err == nil {
+		_, err = store.DB().ExecContext(t.Context(), string(text))
 	}
-	if err := store.Close(); err != nil {
+	if err := errors.Join(err, store.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -126,9 +135,7 @@ func TestDocumentedMapping(t *testing.T) {
 		t.Fatalf("docs/adopt.md has %q", blocks)
 	}
 	url := storetest.EmptyPostgresURL(t)
-	if err := execute(t, url, "../../infra/adoption/testdata/django.sql"); err != nil {
-		t.Fatal(err)
-	}
+	execute(t, postgres.Open, url, "../../infra/adoption/testdata/django.sql")
 	file := filepath.Join(t.TempDir(), "mapping.json")
 	if err := os.WriteFile(file, []byte(blocks["json"]), 0o600); err != nil {
 		t.Fatal(err)

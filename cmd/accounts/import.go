@@ -15,7 +15,6 @@ import (
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/infra"
 	"github.com/softbee/accounts/infra/bulk"
-	"github.com/softbee/accounts/infra/password"
 )
 
 // fromStdin is the FILE that stands for standard input.
@@ -88,7 +87,7 @@ func importOptions(name, format string, anyHash bool) (options bulk.Options, err
 	if err != nil || anyHash {
 		return options, err
 	}
-	hasher, err := password.New(password.Policy{})
+	hasher, err := newHasher()
 	if err != nil {
 		return options, err
 	}

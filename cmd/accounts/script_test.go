@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,23 +21,63 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
+	"github.com/softbee/accounts/infra"
+	"github.com/softbee/accounts/infra/password"
+	"github.com/softbee/accounts/infra/postgres"
 	"github.com/softbee/accounts/infra/storetest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"accounts": main})
+	testscript.Main(cheaply{m}, map[string]func(){"accounts": main})
+}
+
+// cheaply runs the tests with hashes of little cost, and with the connections in pools. A process of the program, which a test starts, has
+// neither.
+type cheaply struct{ *testing.M }
+
+func (tests cheaply) Run() int {
+	newHasher = func() (*password.Hasher, error) { return password.Fast(), nil }
+	openPostgres = func(ctx context.Context, url string, options ...infra.Option) (*infra.Store, error) {
+		if pool, ok := pools.Load(url); ok {
+			return postgres.New(pool.(func() *sql.DB)(), options...)
+		}
+		return postgres.Open(ctx, url, options...)
+	}
+	return tests.M.Run()
+}
+
+// pools holds connections to the databases of the scripts, by URL: a new one for each call of the program would take most of its time. The script
+// with every command and those with databases of their own connect as the program does.
+var pools sync.Map
+
+// pooled returns the URL of a migrated schema, connections to which are in pools until the test ends.
+func pooled(t testing.TB) string {
+	url := storetest.PostgresURL(t)
+	pools.Store(url, sync.OnceValue(func() *sql.DB { return storetest.OpenPostgres(t, url).DB() }))
+	t.Cleanup(func() { pools.Delete(url) })
+	return url
 }
 
 // TestScripts runs the scripts on both databases, and those in the directory of one database on that. Each script has a
 // database of its own, which $ACCOUNTS_DATABASE_URL names and whose schema is the program's.
 func TestScripts(t *testing.T) {
-	databases := map[string]func(testing.TB, *testscript.Env) string{
-		onSQLite: func(_ testing.TB, env *testscript.Env) string {
-			return "sqlite:" + filepath.Join(env.WorkDir, "accounts.db")
-		},
-		onPostgres: func(t testing.TB, _ *testscript.Env) string { return storetest.PostgresURL(t) },
+	template := filepath.Join(t.TempDir(), "migrated.db")
+	storetest.OpenSQLite(t, template)
+	migrated, err := os.ReadFile(template)
+	if err != nil {
+		t.Fatal(err)
 	}
-	migrations, err := filepath.Abs("../../ent/migrate")
+	databases := map[string]func(testing.TB, *testscript.Env) string{
+		onSQLite: func(t testing.TB, env *testscript.Env) string {
+			path := filepath.Join(env.WorkDir, "script.db")
+			if err := os.WriteFile(path, migrated, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return "sqlite:" + path
+		},
+		onPostgres: func(t testing.TB, _ *testscript.Env) string { return pooled(t) },
+	}
+	source, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +96,8 @@ func TestScripts(t *testing.T) {
 					env.Values[testKey{}] = test
 					env.Setenv(databaseVariable, databaseURL(test, env))
 					env.Setenv("KIND", kind)
-					env.Setenv("MIGRATIONS", migrations)
+					env.Setenv("MIGRATIONS", filepath.Join(source, "ent", "migrate"))
+					env.Setenv("TABLES", filepath.Join(source, "infra", "adoption", "testdata"))
 					env.Setenv("GOGC", "off") // over a thousand processes, each of which ends at once
 					return setUpBadInput(env)
 				},
@@ -70,7 +112,6 @@ func TestScripts(t *testing.T) {
 					"tofile":        scriptToFile,
 					"substitute":    scriptSubstitute,
 					"emptydatabase": scriptEmptyDatabase,
-					"owndatabase":   scriptOwnDatabase,
 					"sql":           scriptSQL,
 				},
 			})
@@ -131,15 +172,21 @@ func scriptRun(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
+	runInScript(ts, want, ts.Stdout(), args[1:])
+}
+
+// runInScript runs the program in this process, as scriptRun says.
+func runInScript(ts *testscript.TestScript, want int, stdout io.Writer, args []string) {
 	var stdin string
-	last := len(args) - 1
-	if file, ok := strings.CutPrefix(args[last], "<"); ok {
-		stdin, args = ts.ReadFile(file), args[:last]
+	if last := len(args) - 1; last >= 0 {
+		if file, ok := strings.CutPrefix(args[last], "<"); ok {
+			stdin, args = ts.ReadFile(file), args[:last]
+		}
 	}
 	runs.Lock()
 	defer runs.Unlock()
 	ts.Check(errors.Join(os.Chdir(ts.MkAbs(".")), os.Setenv(databaseVariable, ts.Getenv(databaseVariable))))
-	if got := run(context.Background(), args[1:], strings.NewReader(stdin), ts.Stdout(), ts.Stderr()); got != want {
+	if got := run(context.Background(), args, strings.NewReader(stdin), stdout, ts.Stderr()); got != want {
 		ts.Fatalf("exit status %d; want %d", got, want)
 	}
 }
@@ -164,15 +211,16 @@ func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// scriptJSON runs the program with --json, which must succeed and print one JSON object in each line, with certain members in that order. Forms that
-// can be in one result are divided by "|"; "*" takes any, and "" no result: json MEMBERS ARGS…
+// scriptJSON is run for a program with --json that must succeed and print one JSON object in each line, with certain members in that order. Forms that
+// can be in one result are divided by "|"; "*" takes any, and "" no result: json MEMBERS ARGS… [<FILE]
 func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: json MEMBERS ARGS…")
+		ts.Fatalf("usage: json MEMBERS ARGS… [<FILE]")
 	}
-	ts.Check(ts.Exec("accounts", append([]string{"--json"}, args[1:]...)...))
+	var stdout strings.Builder
+	runInScript(ts, 0, io.MultiWriter(&stdout, ts.Stdout()), append([]string{"--json"}, args[1:]...))
 	lines := 0
-	for line := range strings.Lines(ts.ReadFile("stdout")) {
+	for line := range strings.Lines(stdout.String()) {
 		members, err := membersOf(line)
 		ts.Check(err)
 		if args[0] != "*" && !slices.Contains(strings.Split(args[0], "|"), members) {
@@ -216,7 +264,7 @@ func membersOf(line string) (string, error) {
 func TestEveryCommandHasAScript(t *testing.T) {
 	root := (&program{output: output{results: io.Discard, messages: io.Discard}}).rootCommand()
 	used := make(map[string]bool)
-	for _, dir := range []string{"testdata/script", "testdata/script/sqlite", "testdata/adopt"} {
+	for _, dir := range []string{"testdata/script", "testdata/script/sqlite", "testdata/script/postgres"} {
 		for _, file := range scripts(t, dir) {
 			text, err := os.ReadFile(file)
 			if err != nil {
@@ -320,25 +368,18 @@ func scriptEmptyDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(databaseVariable, url)
 }
 
-// scriptOwnDatabase makes $ACCOUNTS_DATABASE_URL name a migrated database in which there are no other schemas. On PostgreSQL a
-// script has a schema otherwise.
-func scriptOwnDatabase(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 0 {
-		ts.Fatalf("usage: owndatabase")
-	}
-	if strings.HasPrefix(ts.Getenv(databaseVariable), "postgres") {
-		ts.Setenv(databaseVariable, storetest.PostgresDatabaseURL(ts.Value(testKey{}).(testing.TB)))
-	}
-}
-
-// scriptSQL executes a statement in the database of the script.
+// scriptSQL executes statements in the database of the script, of which a file may hold several: sql STATEMENT, or sql <FILE
 func scriptSQL(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: sql STATEMENT")
+		ts.Fatalf("usage: sql STATEMENT, or sql <FILE")
+	}
+	text := args[0]
+	if file, ok := strings.CutPrefix(text, "<"); ok {
+		text = ts.ReadFile(file)
 	}
 	ctx := context.Background()
 	store, err := (&program{database: ts.Getenv(databaseVariable)}).open(ctx)
 	ts.Check(err)
-	_, err = store.DB().ExecContext(ctx, args[0])
+	_, err = store.DB().ExecContext(ctx, text)
 	ts.Check(errors.Join(err, store.Close()))
 }
