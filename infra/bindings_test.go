@@ -130,6 +130,7 @@ var bindings = []struct {
 
 // TestContractOnEachBinding runs what can differ between the ways to a store, or the whole contract if ACCOUNTS_TEST_LONG is set.
 func TestContractOnEachBinding(t *testing.T) {
+	t.Parallel()
 	run, long := domaintest.RunEveryMethod, os.Getenv("ACCOUNTS_TEST_LONG") != ""
 	if long {
 		run = domaintest.RunBriefly
@@ -139,12 +140,16 @@ func TestContractOnEachBinding(t *testing.T) {
 			continue
 		}
 		t.Run(binding.name, func(t *testing.T) {
+			if !long {
+				t.Parallel()
+			}
+			open := storetest.InTurn(t, binding.open)
 			if strings.HasPrefix(binding.name, "in a transaction") {
 				run(t, func(t *testing.T, clock func() time.Time) domain.Repository {
-					return inRolledBack(t, binding.open(t, clock))
+					return inRolledBack(t, open(t, clock).(*infra.Store))
 				})
 			} else {
-				run(t, storetest.InTurn(t, binding.open))
+				run(t, open)
 			}
 		})
 	}

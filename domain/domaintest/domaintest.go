@@ -22,19 +22,19 @@ import (
 // on a store of its own that holds no account and takes the time from clock, and which leaves to t.Cleanup what there
 // is to close. With ACCOUNTS_TEST_LONG=1 it races more often.
 func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) domain.Repository) {
-	run(t, suite, open, os.Getenv("ACCOUNTS_TEST_LONG") != "")
+	run(t, suite, open, true, os.Getenv("ACCOUNTS_TEST_LONG") != "")
 }
 
 // RunBriefly is [Run] for another configuration of a repository that passes Run in one: it races no more often with ACCOUNTS_TEST_LONG=1,
 // by which Run makes hundreds and thousands of rounds.
 func RunBriefly(t *testing.T, open func(t *testing.T, clock func() time.Time) domain.Repository) {
-	run(t, suite, open, false)
+	run(t, suite, open, true, false)
 }
 
-// RunEveryMethod is the part of [Run] that calls every method, with all that it reads and writes. It is meant for another
-// configuration of a repository that passes Run in one: another protocol, a newer schema.
+// RunEveryMethod is the part of [Run] that calls every method, with all that it reads and writes. Its few subtests run one after the other, so that they
+// can use one store. It is meant for another configuration of a repository that passes Run in one: another protocol, a newer schema.
 func RunEveryMethod(t *testing.T, open func(t *testing.T, clock func() time.Time) domain.Repository) {
-	run(t, suite[:1], open, false)
+	run(t, suite[:1], open, false, false)
 }
 
 // suite is all that the contract demands. The first group calls every method.
@@ -58,12 +58,14 @@ type group struct {
 	cases []behaviour
 }
 
-func run(t *testing.T, groups []group, open func(t *testing.T, clock func() time.Time) domain.Repository, often bool) {
+func run(t *testing.T, groups []group, open func(t *testing.T, clock func() time.Time) domain.Repository, parallel, often bool) {
 	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
 			for _, b := range group.cases {
 				t.Run(b.name, func(t *testing.T) {
-					t.Parallel()
+					if parallel {
+						t.Parallel()
+					}
 					clock := NewClock()
 					b.test(&contractTest{T: t, Repository: open(t, clock.Now), clock: clock, often: often})
 				})

@@ -229,7 +229,7 @@ var listing = []behaviour{
 			},
 		} {
 			for _, query := range orders {
-				query.Filter, query.Limit = test.filter, 3
+				query.Filter, query.Limit = test.filter, 7
 				r.inOrder(name+" by "+titled(query), r.pages(query, func() {}), sorted(all, query, test.match))
 			}
 			if n, want := must(r.Count(r.Context(), test.filter))(r), len(sorted(all, domain.ListQuery{}, test.match)); n != want || want == 0 && name != "never" {

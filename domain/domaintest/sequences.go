@@ -17,9 +17,9 @@ import (
 // sequences do random operations on the repository and on the model, and demand that the two agree: on what is returned, on
 // what is refused, and on everything that is stored.
 var sequences = []behaviour{
-	{"of few accounts with many collisions", func(r *contractTest) { newSequence(r, 4).run(400) }},
-	{"of one account with many sessions", func(r *contractTest) { newSequence(r, 1).run(600) }},
-	{"of many accounts", func(r *contractTest) { newSequence(r, 12).run(200) }},
+	{"of few accounts with many collisions", func(r *contractTest) { newSequence(r, 4).run(r.rounds(300, 2000)) }},
+	{"of one account with many sessions", func(r *contractTest) { newSequence(r, 1).run(r.rounds(600, 3000)) }},
+	{"of many accounts", func(r *contractTest) { newSequence(r, 12).run(r.rounds(120, 1000)) }},
 }
 
 const seedVariable = "DOMAINTEST_SEED"
@@ -167,11 +167,13 @@ func (q *sequence) run(n int) {
 	for step := range n {
 		what := q.step()
 		q.equalAll(what, q.stored(), q.model.users)
-		n, err := q.Count(q.Context(), domain.Filter{})
-		q.agree("Count() after "+what, n, len(q.model.users), err, nil)
-		n, err = q.CountSessions(q.Context())
-		want, wantErr := q.model.CountSessions(q.Context())
-		q.agree("CountSessions() after "+what, n, want, err, wantErr)
+		if step%5 == 0 { // they cost as much as all else
+			n, err := q.Count(q.Context(), domain.Filter{})
+			q.agree("Count() after "+what, n, len(q.model.users), err, nil)
+			n, err = q.CountSessions(q.Context())
+			want, wantErr := q.model.CountSessions(q.Context())
+			q.agree("CountSessions() after "+what, n, want, err, wantErr)
+		}
 		token := recent(q, q.tokens)
 		_, found, err := q.FindByToken(q.Context(), token)
 		_, wantFound, wantErr := q.model.FindByToken(q.Context(), token)

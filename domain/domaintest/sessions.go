@@ -201,9 +201,9 @@ var sessions = []behaviour{
 		}
 		r.live(true, tokens[:20]...)
 	}},
-	{"IssueToken by 200 at once at a cap of 20 keeps 20", func(r *contractTest) {
+	{"IssueToken by 100 at once at a cap of 20 keeps 20", func(r *contractTest) {
 		id := r.add("ana")
-		grants := make([]domain.Grant, 200)
+		grants := make([]domain.Grant, 100)
 		r.noErrors("issue", concurrently(len(grants), func(i int) (err error) {
 			grants[i], err = r.IssueToken(r.Context(), id, domain.SessionPolicy{Cap: 20})
 			return err
@@ -431,7 +431,7 @@ var sessions = []behaviour{
 	{"RotateToken by 64 at once within grace gives each the one live token, in each round", func(r *contractTest) {
 		id := r.add("ana")
 		token := r.issue(id, domain.SessionPolicy{})
-		for range r.rounds(20, 200) {
+		for range r.rounds(8, 200) {
 			grants := make([]domain.Grant, 64)
 			r.noErrors("rotate", concurrently(len(grants), func(i int) (err error) {
 				grants[i], err = r.RotateToken(r.Context(), token, domain.SessionPolicy{})
@@ -455,7 +455,7 @@ var sessions = []behaviour{
 		lasting := domain.SessionPolicy{Absolute: 200_000 * time.Hour} // beyond the last round: no session ends by itself
 		token := r.issue(id, lasting)
 		random := rand.New(rand.NewPCG(seed(r), 0))
-		for range r.rounds(500, 10_000) {
+		for range r.rounds(200, 10_000) {
 			r.clock.Advance(time.Duration(random.Int64N(int64(10 * time.Hour))))
 			for {
 				g := must(r.RotateToken(r.Context(), token, lasting))(r)

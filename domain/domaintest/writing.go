@@ -412,40 +412,38 @@ var writing = []behaviour{
 			"Update: nothing", "SetEmail: the same", "SetUsername: the same", "Activate", "RevokeSession: unknown", "RevokeSession: none",
 			"RevokeOtherSessions", "Update: Deactivate, Activate, without sessions",
 		}
-		for _, version := range []int64{7, domain.MaxVersion} {
-			for i, c := range r.changes() {
-				s, token := r.full(fmt.Sprintf("name-%d", i))
-				if c.name == "Verify" || c.name == "Update: Verify" || c.name == "ConsumeVerification" {
-					s.Verified = false
-				}
-				if c.name == "ConsumePhoneCode" {
-					s.PhoneVerifiedAt = time.Time{}
-				}
-				s.Version = version
-				r.create(s)
-				r.clock.Advance(time.Minute)
-				must(c.do(r.Context(), r, s, token))(r)
-				after := r.state(s.ID)
-				switch {
-				case slices.Contains(nothing, c.name):
-					r.equal(c.name, after, s)
-				case !after.UpdatedAt.Equal(r.clock.stored()):
-					r.Errorf("%s: updated at %v, now it is %v", c.name, after.UpdatedAt, r.clock.stored())
-				case slices.Contains(books, c.name):
-					if after.Version != s.Version {
-						r.Errorf("%s: version %d after %d", c.name, after.Version, s.Version)
-					}
-				case after.Version != s.Version%domain.MaxVersion+1: // behind the greatest comes 1
+		for i, c := range r.changes() {
+			s, token := r.full(fmt.Sprintf("name-%d", i))
+			if c.name == "Verify" || c.name == "Update: Verify" || c.name == "ConsumeVerification" {
+				s.Verified = false
+			}
+			if c.name == "ConsumePhoneCode" {
+				s.PhoneVerifiedAt = time.Time{}
+			}
+			s.Version = domain.MaxVersion // the first group looks at another one
+			r.create(s)
+			r.clock.Advance(time.Minute)
+			must(c.do(r.Context(), r, s, token))(r)
+			after := r.state(s.ID)
+			switch {
+			case slices.Contains(nothing, c.name):
+				r.equal(c.name, after, s)
+			case !after.UpdatedAt.Equal(r.clock.stored()):
+				r.Errorf("%s: updated at %v, now it is %v", c.name, after.UpdatedAt, r.clock.stored())
+			case slices.Contains(books, c.name):
+				if after.Version != s.Version {
 					r.Errorf("%s: version %d after %d", c.name, after.Version, s.Version)
 				}
-				r.clock.Advance(time.Minute)
-				if again, err := c.do(r.Context(), r, s, token); err == nil && !slices.Contains(repeated, c.name) {
-					r.equal(c.name+", again", again.State(), after)
-					r.equal(c.name+", again", r.state(s.ID), after)
-				}
-				if err := r.Delete(r.Context(), s.ID); err != nil {
-					r.Fatal(err)
-				}
+			case after.Version != s.Version%domain.MaxVersion+1: // behind the greatest comes 1
+				r.Errorf("%s: version %d after %d", c.name, after.Version, s.Version)
+			}
+			r.clock.Advance(time.Minute)
+			if again, err := c.do(r.Context(), r, s, token); err == nil && !slices.Contains(repeated, c.name) {
+				r.equal(c.name+", again", again.State(), after)
+				r.equal(c.name+", again", r.state(s.ID), after)
+			}
+			if err := r.Delete(r.Context(), s.ID); err != nil {
+				r.Fatal(err)
 			}
 		}
 	}},

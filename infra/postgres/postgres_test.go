@@ -36,6 +36,7 @@ func another(t *testing.T, open func(t *testing.T, clock func() time.Time) domai
 
 // TestContractUncached is as behind a pooler that gives each transaction another connection.
 func TestContractUncached(t *testing.T) {
+	t.Parallel()
 	another(t, storetest.InTurn(t, func(t testing.TB, clock func() time.Time) *infra.Store {
 		return storetest.OpenPostgres(t, storetest.PostgresURL(t)+"&statement_cache=0", infra.WithClock(clock))
 	}))
@@ -44,6 +45,7 @@ func TestContractUncached(t *testing.T) {
 // TestContractOnANewerSchema is as this release will run while the next one is deployed: on a schema that has got more columns
 // meanwhile. It starts there, too.
 func TestContractOnANewerSchema(t *testing.T) {
+	t.Parallel()
 	newer := func(url string) error {
 		store, err := postgres.Open(context.Background(), url)
 		if err != nil {

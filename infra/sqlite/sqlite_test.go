@@ -17,6 +17,7 @@ func TestContract(t *testing.T) { contract(t, domaintest.Run, "") }
 // TestContractOnANewerSchema is as this release will run where the next one was already: on a schema that has got more columns
 // meanwhile. It runs what can differ there, or the whole contract if ACCOUNTS_TEST_LONG is set.
 func TestContractOnANewerSchema(t *testing.T) {
+	t.Parallel()
 	run := domaintest.RunEveryMethod
 	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
 		run = domaintest.RunBriefly

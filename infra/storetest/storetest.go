@@ -143,17 +143,26 @@ func InTurn(t *testing.T, open func(t testing.TB, clock func() time.Time) *infra
 		store *infra.Store
 		clock atomic.Pointer[func() time.Time]
 	}
-	free := make(chan *turn, runtime.GOMAXPROCS(0))
-	for range cap(free) {
-		free <- new(turn)
+	opened, unopened := make(chan *turn, runtime.GOMAXPROCS(0)), make(chan *turn, runtime.GOMAXPROCS(0))
+	for range cap(unopened) {
+		unopened <- new(turn)
 	}
 	return func(c *testing.T, clock func() time.Time) domain.Repository {
-		one := <-free
+		var one *turn
+		select {
+		case one = <-opened:
+		default:
+			select {
+			case one = <-opened:
+			case one = <-unopened:
+			}
+		}
 		c.Cleanup(func() {
 			if c.Failed() || one.store == nil || deleteRows(one.store) != nil {
-				one = new(turn)
+				unopened <- new(turn)
+			} else {
+				opened <- one
 			}
-			free <- one
 		})
 		one.clock.Store(&clock)
 		if one.store == nil {
