@@ -75,6 +75,17 @@ func withPosts(t *testing.T, store *infra.Store) {
 	if _, err := store.DB().Exec("CREATE TABLE posts (title varchar(50) PRIMARY KEY, author " + idType + " NOT NULL REFERENCES users (id))"); err != nil {
 		t.Fatal(err)
 	}
+	dropped(t, store, "TABLE posts")
+}
+
+// dropped drops something when the test ends, so that the schema can be used again.
+func dropped(t *testing.T, store *infra.Store, what string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if _, err := store.DB().Exec("DROP " + what); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func post(ctx context.Context, tx interface {
@@ -322,7 +333,8 @@ func TestRetriedTransaction(t *testing.T) {
 		if _, err := store.DB().Exec("CREATE TABLE counter (n int); INSERT INTO counter VALUES (0)"); err != nil {
 			t.Fatal(err)
 		}
-		const workers, rounds = 8, 10
+		dropped(t, store, "TABLE counter")
+		const workers, rounds = 8, 4
 		var group sync.WaitGroup
 		for range workers {
 			group.Go(func() {
@@ -457,13 +469,13 @@ var isolationLevels = []string{"read committed", "repeatable read", "serializabl
 func TestIsolationLevels(t *testing.T) {
 	for _, level := range isolationLevels {
 		for driver, open := range map[string]func(url string) *infra.Store{
-			"lib-pq": func(url string) *infra.Store { return storetest.OpenPostgres(t, url) },
-			"pgx":    func(url string) *infra.Store { return openPGX(t, url) },
+			"lib-pq": func(url string) *infra.Store { return openSmall(t, url) },
+			"pgx":    func(url string) *infra.Store { return openPGX(t, url+"&pool_max_conns=8") },
 		} {
 			t.Run(level+" by "+driver, func(t *testing.T) {
 				store := open(storetest.PostgresURL(t) + "&default_transaction_isolation=" + strings.ReplaceAll(level, " ", "%20"))
 				u := created(t, store, "ana")
-				const workers = 64
+				const workers = 32
 				var group sync.WaitGroup
 				for i := range workers {
 					group.Go(func() {
@@ -495,12 +507,23 @@ func TestIsolationLevels(t *testing.T) {
 	}
 }
 
-// TestIsolationLevelsByProcesses does the same by 4 processes, or by 16 if ACCOUNTS_TEST_LONG is set.
+// openSmall opens a store with eight connections.
+func openSmall(t *testing.T, url string) *infra.Store {
+	t.Helper()
+	store, err := postgres.OpenWithPool(t.Context(), url, postgres.Pool{MaxOpen: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+// TestIsolationLevelsByProcesses does the same by 4 processes, serializably, or at each level by 16 if ACCOUNTS_TEST_LONG is set.
 func TestIsolationLevelsByProcesses(t *testing.T) {
 	const each = 4
-	processes := 4
+	processes, levels := 4, []string{"serializable"}
 	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
-		processes = 16
+		processes, levels = 16, isolationLevels
 	}
 	if address := os.Getenv("ISOLATION_TEST_URL"); address != "" {
 		store, err := postgres.OpenWithPool(t.Context(), address, postgres.Pool{MaxOpen: 2})
@@ -523,7 +546,7 @@ func TestIsolationLevelsByProcesses(t *testing.T) {
 		group.Wait()
 		return
 	}
-	for _, level := range isolationLevels {
+	for _, level := range levels {
 		address := storetest.PostgresURL(t) + "&default_transaction_isolation=" + strings.ReplaceAll(level, " ", "%20")
 		store := storetest.OpenPostgres(t, address)
 		u := created(t, store, "ana")

@@ -343,10 +343,16 @@ func TestEventsOfOperations(t *testing.T) {
 			if !slices.Equal(got, o.want) {
 				t.Errorf("%s has the events %q; want %q", o.name, got, o.want)
 			}
-			_ = plain.Delete(s.ctx, s.ID())
-			_ = plain.Delete(s.ctx, s.other.ID())
+			deleteAccounts(t, plain)
 		}
 	})
+}
+
+func deleteAccounts(t testing.TB, store *infra.Store) {
+	t.Helper()
+	if _, err := store.DB().ExecContext(t.Context(), "DELETE FROM users"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // prepared returns an account on which before has worked, without hooks.
@@ -415,7 +421,7 @@ func TestErrorOfAHookUndoesTheChange(t *testing.T) {
 	storetest.OnBoth(t, func(t *testing.T, plain *infra.Store) {
 		hook := new(recordingHook)
 		store := sibling(t, plain, infra.WithHook(hook.call))
-		for _, failure := range []struct {
+		for i, failure := range []struct {
 			err  error
 			kind domain.Kind
 		}{
@@ -424,8 +430,8 @@ func TestErrorOfAHookUndoesTheChange(t *testing.T) {
 			{fmt.Errorf("the hook: %w", domain.ErrConflict), domain.ErrConflict},
 			{domain.ErrInvalid, domain.ErrInvalid},
 		} {
-			for _, o := range operations {
-				if len(o.want) == 0 {
+			for j, o := range operations {
+				if len(o.want) == 0 || i > 0 && i != 1+j%3 { // the kinds take turns, as they are handled in one place
 					continue
 				}
 				s := prepared(t, plain, store, o.before)

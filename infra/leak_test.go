@@ -132,9 +132,15 @@ func TestNothingLeaks(t *testing.T) {
 		}
 		unwanted.add("a client's address", client)
 		text := out.String() + trail
-		for secret, what := range unwanted {
-			if i := strings.Index(text, secret); i >= 0 {
-				t.Errorf("%s, %q, came out: %q", what, secret, text[max(0, i-200):min(len(text), i+200)])
+		begin := make(map[string][]string) // the secrets, by their first six bytes
+		for secret := range unwanted {
+			begin[secret[:6]] = append(begin[secret[:6]], secret)
+		}
+		for i := range len(text) - 5 {
+			for _, secret := range begin[text[i:i+6]] {
+				if strings.HasPrefix(text[i:], secret) {
+					t.Errorf("%s, %q, came out: %q", unwanted[secret], secret, text[max(0, i-200):min(len(text), i+200)])
+				}
 			}
 		}
 		if len(unwanted) < 100 {

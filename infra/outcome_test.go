@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -84,12 +85,16 @@ func TestCreateManyEndsAtAnyTime(t *testing.T) {
 		t.Skip("it sees nothing of the schema")
 	}
 	store := storetest.OpenPostgres(t, storetest.PostgresURL(t))
-	users := make([]*domain.User, 3000)
+	rounds := 10
+	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
+		rounds = 100
+	}
+	users := make([]*domain.User, 1500)
 	for i := range users {
 		users[i] = storetest.NewUser(t, fmt.Sprintf("many-%d", i))
 	}
-	for i := range 30 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*3*time.Millisecond)
+	for i := range rounds {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*50*time.Millisecond/time.Duration(rounds))
 		ended := make(chan error, 1)
 		go func() {
 			_, err := store.CreateMany(ctx, users)

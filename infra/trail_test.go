@@ -54,6 +54,9 @@ func TestEntriesOfOperations(t *testing.T) {
 		} {
 			store := sibling(t, plain, way.options...)
 			for _, o := range operations {
+				if len(o.want) == 0 && way.name != "alone" {
+					continue // what has no entry alone has none otherwise
+				}
 				s := prepared(t, plain, store, o.before)
 				s.ctx = domain.WithOrigin(s.ctx, domain.Origin{RequestID: "r1", Client: netip.MustParseAddr("192.0.2.77"), Actor: "tester"})
 				begun := time.Now().Add(-time.Millisecond)
@@ -80,8 +83,7 @@ func TestEntriesOfOperations(t *testing.T) {
 				if !slices.Equal(got, want) {
 					t.Errorf("%s, %s: the entries are %q; want %q", way.name, o.name, got, want)
 				}
-				_ = plain.Delete(s.ctx, s.ID())
-				_ = plain.Delete(s.ctx, s.other.ID())
+				deleteAccounts(t, plain)
 			}
 		}
 	})
