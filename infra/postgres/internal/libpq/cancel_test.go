@@ -87,7 +87,7 @@ func callWhenSleeping(t *testing.T, q querier, then func()) {
 // A context that ends while rows are read ends the reading.
 func TestContextEndsRows(t *testing.T) {
 	t.Parallel()
-	p := cached.poolOf(t, postgrestest.Database(t), 1)
+	p := cached.poolOf(t, postgrestest.Schema(t), 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	rows, err := p.Query(ctx, "SELECT generate_series(1, $1::int)", 100_000_000)
 	if err != nil {
@@ -109,7 +109,7 @@ func TestContextEndsRows(t *testing.T) {
 // A call ends with its context, though nothing comes back from the network.
 func TestContextEndsOnASilentNetwork(t *testing.T) {
 	t.Parallel()
-	proxy := postgrestest.NewProxy(t, postgrestest.Database(t))
+	proxy := postgrestest.NewProxy(t, postgrestest.Schema(t))
 	p := cached.poolOf(t, proxy.URL, 1)
 	if _, err := pooledInt(t.Context(), p, "SELECT $1::int", 1); err != nil {
 		t.Fatal(err)
@@ -139,11 +139,11 @@ func TestContextEndsOnASilentNetwork(t *testing.T) {
 // A statement is not hit by the end of the context of one that ran before it on its connection.
 func TestContextsEndAnyTime(t *testing.T) {
 	t.Parallel()
-	p := cached.poolOf(t, postgrestest.Database(t), 4)
+	p := cached.poolOf(t, postgrestest.Database(t), 4) // others look whether something sleeps in theirs
 	var group sync.WaitGroup
 	for g := range 8 {
 		group.Go(func() {
-			for i := range 150 {
+			for i := range rounds(40, 400) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(600))*time.Microsecond)
 				_, err := pooledInt(ctx, p, "SELECT $1::int FROM pg_sleep(0.0002)", i)
 				if end, _ := ctx.Deadline(); err != nil && time.Now().Before(end) {
@@ -163,7 +163,7 @@ func TestContextsEndAnyTime(t *testing.T) {
 func TestGoroutines(t *testing.T) { // not parallel: it counts all
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	before := runtime.NumGoroutine()
 	db := cached.open(t, address, 1)
 	p := Handle(db)
@@ -196,7 +196,7 @@ func TestGoroutines(t *testing.T) { // not parallel: it counts all
 // Preparing is tried again on another connection, and executing is not.
 func TestPoolTriesAgain(t *testing.T) {
 	t.Parallel()
-	proxy := postgrestest.NewProxy(t, postgrestest.Database(t))
+	proxy := postgrestest.NewProxy(t, postgrestest.Schema(t))
 	p := cached.poolOf(t, proxy.URL, 1)
 	if _, err := p.Exec(t.Context(), "CREATE SEQUENCE executions"); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -256,11 +257,19 @@ func TestHostsAreTriedInTurn(t *testing.T) {
 // Errors in connecting, most of which lib/pq has in words alone, have a kind.
 func TestKindsOfConnecting(t *testing.T) {
 	t.Parallel()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	defer func() {
+		if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 1e9 { // by other tests, too
+			t.Errorf("%d MB were taken", (after.TotalAlloc-before.TotalAlloc)/1e6)
+		}
+	}()
 	for name, test := range map[string]struct {
 		says, parameters string
 		want             domain.Kind
 	}{
-		"garbage":                {"HTTP/1.1 400 Bad Request\r\n\r\n", "", domain.ErrUnavailable},
+		"a web server":           {"HTTP/1.1 400 Bad Request\r\n\r\n", "", domain.ErrUnavailable},
+		"an SSH server":          {"SSH-2.0-OpenSSH_10.0\r\n", "", domain.ErrUnavailable},
 		"cannot fork":            {"Ecould not fork new process for connection: Resource temporarily unavailable\n\x00", "", domain.ErrUnavailable},
 		"unknown authentication": {"R\x00\x00\x00\x08\x00\x00\x00\x63", "", domain.ErrInternal},
 		"no TLS":                 {"N", "&sslmode=require", domain.ErrInternal},
@@ -282,7 +291,7 @@ func TestKindsOfConnecting(t *testing.T) {
 // A server that has become read-only is left at once, by all connections that there were.
 func TestReadOnlyServerIsLeft(t *testing.T) {
 	t.Parallel()
-	address := postgrestest.Database(t)
+	address := postgrestest.Schema(t)
 	db := cached.open(t, address, 4)
 	mustExec(t, db, "CREATE TABLE thing (n int)")
 	var held []*sql.Conn
@@ -337,8 +346,9 @@ func TestCopyEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	db := cached.open(t, postgrestest.Schema(t), 4)
 	mustExec(t, db, "CREATE TABLE thing (n int)")
-	for i := range 60 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*500*time.Microsecond)
+	tries := rounds(20, 200)
+	for i := range tries {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*30*time.Millisecond/time.Duration(tries))
 		ended := make(chan error, 1)
 		go func() {
 			tx, err := db.BeginTx(ctx, nil)

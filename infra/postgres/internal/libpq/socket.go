@@ -1,6 +1,7 @@
 package libpq
 
 import (
+	"bytes"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -248,8 +249,26 @@ func (c *connOnce) Close() error {
 type socket struct {
 	net.Conn
 	wrote   bool
+	known   bool            // as PostgreSQL's
 	raw     syscall.RawConn // for quiet, which makes it
 	readErr error           // of quiet
+}
+
+// errNotPostgres is reported instead of what another protocol says, which lib/pq would take for the length of a message: for that of
+// a web server it asks for 1.4 GB.
+var errNotPostgres = fmt.Errorf("postgres: the server does not speak PostgreSQL's protocol: %w", io.ErrUnexpectedEOF)
+
+// Read looks at the first message: an authentication request, an error, a notice, a negotiation of the protocol's version, or TLS. Before it may
+// come a byte alone, the answer whether there is TLS.
+func (s *socket) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if !s.known && n > 0 && len(b) > 1 {
+		if !bytes.ContainsRune([]byte("RENv\x15\x16"), rune(b[0])) {
+			return 0, errNotPostgres
+		}
+		s.known = true
+	}
+	return n, err
 }
 
 func (s *socket) Write(b []byte) (int, error) {

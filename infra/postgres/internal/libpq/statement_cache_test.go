@@ -45,6 +45,14 @@ type way struct {
 	binary bool
 }
 
+// rounds returns how often a test tries what a chance decides: many times if ACCOUNTS_TEST_LONG is set.
+func rounds(few, many int) int {
+	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
+		return many
+	}
+	return few
+}
+
 // open returns a pool of at most n connections.
 func (w way) open(t testing.TB, address string, n int) *sql.DB {
 	t.Helper()
@@ -499,7 +507,7 @@ func TestCancelledQuery(t *testing.T) {
 	for name, w := range map[string]way{"cached": cached, "uncached": uncached} {
 		t.Run(name, func(t *testing.T) {
 			db, other := w.open(t, address, 1), plain.open(t, address, 1)
-			for i := range 20 {
+			for i := range rounds(6, 40) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var q querier = db
 				if i%2 == 1 {
@@ -526,9 +534,9 @@ func TestCancelledQuery(t *testing.T) {
 func TestCancelledWhileReadingRows(t *testing.T) {
 	t.Parallel()
 	db := cached.open(t, postgrestest.Schema(t), 1)
-	for range 10 {
+	for range rounds(3, 30) {
 		ctx, cancel := context.WithCancel(t.Context())
-		rows, err := db.QueryContext(ctx, "SELECT * FROM generate_series(1, $1)", 1_000_000)
+		rows, err := db.QueryContext(ctx, "SELECT generate_series(1, $1::int)", 100_000_000)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -569,7 +577,7 @@ func TestConcurrentUse(t *testing.T) {
 	db := small.open(t, address, 4)
 	mustExec(t, db, "CREATE TABLE counter (id int PRIMARY KEY, n int); INSERT INTO counter SELECT i, 0 FROM generate_series(0, 7) i")
 
-	const goroutines, rounds = 16, 60
+	const goroutines, rounds = 16, 30
 	var group sync.WaitGroup
 	for g := range goroutines {
 		group.Go(func() {
@@ -602,7 +610,7 @@ func TestConcurrentUse(t *testing.T) {
 
 func TestHandleAndTransactionShareTheCache(t *testing.T) {
 	t.Parallel()
-	ctx, db := t.Context(), cached.open(t, postgrestest.Database(t), 1)
+	ctx, db := t.Context(), cached.open(t, postgrestest.Schema(t), 1)
 	handle := Handle(db)
 	for range 3 {
 		if n, err := pooledInt(ctx, handle, "SELECT $1::int", 1); n != 1 || err != nil {
