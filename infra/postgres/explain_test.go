@@ -55,7 +55,7 @@ var lists = map[string]domain.ListQuery{
 // the one for its own. With ACCOUNTS_TEST_LONG=1 it does so in a larger table.
 func TestQueriesUseIndexes(t *testing.T) {
 	t.Parallel()
-	n := 25_000
+	n := 10_000
 	if os.Getenv("ACCOUNTS_TEST_LONG") != "" {
 		n = 100_000
 	}

@@ -28,8 +28,8 @@ func TestUpdatesAreHOT(t *testing.T) {
 	for range 3 {
 		address := migrated(t)
 		db := open(t, address)
-		fill(t, db, 800)
-		outcome := mixedLoad(t, address, db, 800, 4_000)
+		fill(t, db, 400)
+		outcome := mixedLoad(t, address, db, 400, 2_000)
 		t.Log(outcome)
 		if best = max(best, outcome.hot); best >= 0.9 {
 			return
