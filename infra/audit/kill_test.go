@@ -124,7 +124,7 @@ func TestKilledProcess(t *testing.T) {
 			}
 			create(t, t.Context(), store, "ana")
 			begun := agree(t, store)
-			for range rounds(3) {
+			for range rounds(2) {
 				cmd := exec.Command(os.Args[0])
 				cmd.Env = append(os.Environ(), killedVariable+"="+address)
 				out, err := cmd.StdoutPipe()
