@@ -113,6 +113,11 @@ var lintPostgres = []lintTest{
 	{"statement", []string{timeout, "-- atlas:nolint", "DROP TABLE thing;", "DROP TABLE other;"}, "4 AC110, 4 DS102"},
 	{"statement, not the next one on its line", []string{timeout, "-- atlas:nolint", "DROP TABLE thing; DROP TABLE other;"}, "3 AC110, 3 DS102"},
 	{"statement, a code", []string{"-- atlas:nolint DS102", "DROP TABLE thing;"}, "2 AC101"},
+
+	// What the session had prepared is gone.
+	{"DISCARD", []string{none, "", "DISCARD ALL;", "ALTER TABLE thing ADD COLUMN IF NOT EXISTS x text;"}, "4 AC101"},
+	{"DEALLOCATE", []string{timeout, "COMMENT ON TABLE thing IS 'x';", "DEALLOCATE ALL;", "ALTER TABLE thing ALTER COLUMN n TYPE bigint;"}, "4 PG301"},
+
 	{"own delimiter", []string{"-- atlas:delimiter \\n\\n", timeout, "", "", "CREATE INDEX thing_at ON thing (at)", "", ""}, "5 PG101"},
 }
 

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -77,10 +78,11 @@ func Lint(ctx context.Context, options LintOptions) ([]Finding, error) {
 type linting struct {
 	*scratch
 	file       *script.File
-	home       string  // the schema whose name is not mentioned
-	start, end catalog // before and after the file
-	open       bool    // a transaction is
-	seen       *watch  // behind the last statement, if its transaction is still open and has set no timeout
+	home       string    // the schema whose name is not mentioned
+	start, end catalog   // before and after the file
+	open       bool      // a transaction is
+	seen       *watch    // behind the last statement, if its transaction is still open and has set no timeout
+	catalogs   *sql.Stmt // PostgreSQL: the query of the catalogs, which takes as long to plan as to execute
 	steps      []*step
 	found      []Finding
 }
@@ -114,6 +116,7 @@ func lintFile(ctx context.Context, place *scratch, f *script.File) ([]Finding, e
 			return nil, script.Failure("inspect the development database", err)
 		}
 	}
+	defer l.forgetCatalogs()
 	var err error
 	if l.start, err = look(ctx); err != nil {
 		return nil, err

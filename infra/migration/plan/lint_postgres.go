@@ -58,7 +58,12 @@ UNION ALL SELECT 'function', 'f' || f.oid, 's' || pronamespace, proname, jsonb_b
 	FROM pg_proc f JOIN s ON s.oid = pronamespace`
 
 func (l *linting) inspectPostgres(ctx context.Context) (_ catalog, err error) {
-	rows, err := l.conn.QueryContext(ctx, postgresCatalog)
+	if l.catalogs == nil {
+		if l.catalogs, err = l.conn.PrepareContext(ctx, postgresCatalog); err != nil {
+			return nil, script.Failure("inspect the development database", err)
+		}
+	}
+	rows, err := l.catalogs.QueryContext(ctx)
 	if err != nil {
 		return nil, script.Failure("inspect the development database", err)
 	}
@@ -76,6 +81,16 @@ func (l *linting) inspectPostgres(ctx context.Context) (_ catalog, err error) {
 		found.add(o)
 	}
 	return found, rows.Err()
+}
+
+// deallocates finds the statements by which a session loses what was prepared.
+var deallocates = regexp.MustCompile(`(?i)\b(DISCARD|DEALLOCATE)\b`)
+
+func (l *linting) forgetCatalogs() {
+	if l.catalogs != nil {
+		_ = l.catalogs.Close() // in a transaction that has failed it cannot be; it goes with the session
+		l.catalogs = nil
+	}
 }
 
 // watch is what is to be seen of a session besides the catalog. Tables are named by the id of their object.
@@ -156,6 +171,9 @@ func (l *linting) preparePostgres(ctx context.Context) error {
 func (l *linting) executePostgres(ctx context.Context, s *step) error {
 	seen := l.seen
 	l.seen = nil
+	if deallocates.MatchString(s.statement.Text) {
+		l.forgetCatalogs()
+	}
 	if controlsTransaction(s.statement.Text) {
 		l.open = script.Begins(s.statement.Text)
 		return l.exec(ctx, s.statement.Text)
