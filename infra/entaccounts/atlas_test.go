@@ -61,7 +61,7 @@ func (a application) atlas(t *testing.T, arguments ...string) (string, error) {
 	t.Helper()
 	cmd := exec.Command(a.program, arguments...)
 	// Atlas locks a file among the temporary ones, the same for every database of SQLite.
-	cmd.Dir, cmd.Env = a.directory, append(os.Environ(), "TMPDIR="+a.directory)
+	cmd.Dir, cmd.Env = a.directory, append(append(os.Environ(), "TMPDIR="+a.directory), atlastest.Environment...)
 	output, err := cmd.CombinedOutput()
 	return string(output), err
 }

@@ -68,6 +68,7 @@ func (p project) atlas(t *testing.T, d testDatabase, databaseURL string, argumen
 	}
 	// On SQLite Atlas locks a file among the temporary ones, the same for every database: tests would be in each other's way.
 	variables = append(variables, "ACCOUNTS_DATABASE_URL="+databaseURL, "TMPDIR="+string(p))
+	variables = append(variables, atlastest.Environment...)
 	if d.dialect == migration.Postgres && slices.Contains([]string{"diff", "lint", "validate"}, arguments[0]) {
 		variables = append(variables, "ACCOUNTS_DEV_URL="+withParameter(t, postgrestest.Database(t), "search_path", "public"))
 	}
@@ -310,8 +311,9 @@ func TestHalfAppliedByOneFinishedByTheOther(t *testing.T) {
 						t.Fatal("the first run did not fail")
 					}
 					db := d.open(t, url)
-					p.agree(t, d, url, d.runner(t, db, os.DirFS(p.dir(d))))
-
+					if repaired == "the data" || d.dialect == migration.SQLite { // once for each who was first
+						p.agree(t, d, url, d.runner(t, db, os.DirFS(p.dir(d))))
+					}
 					if repaired == "the data" {
 						mustExec(t, db, "INSERT INTO last VALUES (9)")
 					} else {

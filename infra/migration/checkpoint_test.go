@@ -138,8 +138,8 @@ func TestOutOfOrderLeavesOthersInnocent(t *testing.T) {
 func TestFileThatEndsItsTransaction(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, d testDatabase) {
+		db := d.open(t, d.url(t))
 		for _, statement := range []string{"COMMIT;", "begin;", "ROLLBACK;", "END ;"} {
-			db := d.open(t, d.url(t))
 			text := lines("CREATE TABLE a (id integer);", statement, "CREATE TABLE b (id integer);")
 			runner := d.runner(t, db, directory(t, map[string]string{first + "_a.sql": text}))
 			_, err := runner.Up(t.Context(), migration.UpOptions{})
