@@ -288,7 +288,7 @@ func TestDocumentedAtlas(t *testing.T) {
 	mustExec(t, d.open(t, address), "CREATE SCHEMA auth")
 	address = withParameter(t, address, "search_path", "auth")
 	cmd := exec.Command("sh", "-euc", "atlas() { '"+program+"' \"$@\"; }\n"+strings.Replace(command, "'postgres://localhost/app?search_path=auth'", `"$URL"`, 1))
-	cmd.Dir, cmd.Env = "../..", append(os.Environ(), "URL="+address)
+	cmd.Dir, cmd.Env = "../..", append(append(os.Environ(), "URL="+address), atlastest.Environment...)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
