@@ -42,17 +42,18 @@ func TestMemoryOfABurst(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it sees nothing of the schema")
 	}
+	policy := argon2Params{argon2id, 8192, 1, 1, 16, 32}
 	for _, test := range []struct {
-		concurrency, times int
-		params             argon2Params
-		hashMiB            int64
+		times   int
+		params  argon2Params
+		hashMiB int64
 	}{
-		{2, 16, argon2Params{argon2id, 32768, 1, 1, 16, 32}, 32},
-		// Alone, although two of the policy's own may run at once: it is more than both.
-		{2, 4, argon2Params{argon2id, 131072, 1, 2, 16, 32}, 128},
+		{40, policy, 8},
+		// Alone, although four of the policy's own may run at once: it is more than all.
+		{8, argon2Params{argon2id, 40960, 1, 2, 16, 32}, 40},
 	} {
 		t.Run(fmt.Sprintf("%d x m=%d", test.times, test.params.memory), func(t *testing.T) {
-			h := newHasher(t, Policy{Memory: 32768, Concurrency: test.concurrency})
+			h := newHasherOf(policy, Policy{Concurrency: 4})
 			debug.FreeOSMemory()
 			before := heap()
 			stop := make(chan struct{})
