@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -12,8 +11,8 @@ import (
 // Who searches for a whole address finds the account, however it is written.
 func TestPrefixOfAWholeAddressIsItsCanonicalForm(t *testing.T) {
 	accepted := 0
-	for r := rune(0x21); r <= unicode.MaxRune; r++ {
-		if !telling(r) {
+	for _, r := range telling() {
+		if r <= ' ' {
 			continue
 		}
 		text := "Jo\u0308rg" + string(r) + "@B" + string(r) + "u\u0308.Müller.example"

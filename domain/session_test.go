@@ -1000,7 +1000,7 @@ func TestSessionListObeysItsModel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it sees nothing of the schema")
 	}
-	wantSteps := steps(20_000, 1_000_000)
+	wantSteps := steps(10_000, 1_000_000)
 	if err := flag.Set("rapid.steps", "250"); err != nil { // a session's life is longer than rapid's 30
 		t.Fatal(err)
 	}

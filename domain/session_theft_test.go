@@ -199,7 +199,7 @@ func (x *theft) check() {
 
 func TestTheftIsFoundOutAndTheOwnerAloneIsNeverLoggedOut(t *testing.T) {
 	t.Parallel()
-	wantSteps := steps(50_000, 1_000_000)
+	wantSteps := steps(20_000, 1_000_000)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	x := &theft{t: t, random: rand.New(rand.NewPCG(seed, 0)), clock: tokenTime, outcomes: make(map[string]int)}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -118,10 +117,7 @@ func TestNoCodePointBreaksTheCanonicalFormOfUsernames(t *testing.T) {
 		t.Skip("it sees nothing of the schema")
 	}
 	accepted := 0
-	for r := rune(0); r <= unicode.MaxRune; r++ {
-		if !telling(r) {
-			continue
-		}
+	for _, r := range telling() {
 		for _, text := range []string{"a" + string(r) + "bc", "ab" + string(r) + "\u0345\u0301", string(r) + string(r) + string(r)} {
 			if checkUsername(t, text) {
 				accepted++
