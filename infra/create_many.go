@@ -70,12 +70,13 @@ func (r *repository) createMany(ctx context.Context, users []*domain.User, refus
 // clear away.
 const stagedAfterCollision = 16
 
-// createAtOnce stores accounts, or fails at the first that collides.
+// createAtOnce stores accounts, or fails at one that collides.
 func (t *Tx) createAtOnce(ctx context.Context, users []*domain.User) error {
 	all := make([]int, len(users))
 	for i := range all {
 		all[i] = i
 	}
+	sortByEmail(users, all)
 	if err := t.copyUsers(ctx, usersTable, columnNames(), users, all); err != nil || !t.listened(imported) {
 		return err
 	}
@@ -86,8 +87,42 @@ func (t *Tx) createAtOnce(ctx context.Context, users []*domain.User) error {
 	return t.notify(ctx, "create users", domain.EventImported, ids...)
 }
 
+// sortByEmail sorts places of accounts. Two calls that store the same accounts at once thus come to them in the same order, whatever that of their
+// arguments is: one waits for the other, instead of both for each other, which the database ends after a second.
+func sortByEmail(users []*domain.User, places []int) {
+	slices.SortFunc(places, func(i, j int) int { return strings.Compare(users[i].Email().String(), users[j].Email().String()) })
+}
+
+// inOrder returns places of accounts in the order in which a statement is to store them: first those that do not collide with an earlier one of
+// them, by address, and then the others as they came.
+func inOrder(users []*domain.User, places []int) []int {
+	type held struct {
+		column int
+		value  any
+	}
+	taken := make(map[held]bool, 3*len(places))
+	var first, later []int
+	for _, i := range places {
+		collides := false
+		for column, value := range rowValues(users[i]) {
+			if value == nil || !slices.Contains(uniqueColumns, columns[column].name) {
+				continue
+			}
+			collides = collides || taken[held{column, value}]
+			taken[held{column, value}] = true
+		}
+		if collides {
+			later = append(later, i)
+		} else {
+			first = append(first, i)
+		}
+	}
+	sortByEmail(users, first)
+	return append(first, later...)
+}
+
 // copyUsers writes the accounts at some places into a table that has the columns, which are those of users and, in the
-// staging table, their place.
+// staging table, the place of each among them.
 func (t *Tx) copyUsers(ctx context.Context, table string, names []string, users []*domain.User, places []int) error {
 	const op = "create users"
 	schema := t.schema
@@ -233,7 +268,7 @@ func (t *Tx) createTurn(ctx context.Context, users []*domain.User, turn []int, k
 	if len(turn) == 0 {
 		return nil
 	}
-	if err := t.copyUsers(ctx, staging, stagingColumns(), users, turn); err != nil {
+	if err := t.copyUsers(ctx, staging, stagingColumns(), users, inOrder(users, turn)); err != nil {
 		return err
 	}
 	created, err := collect(ctx, &t.repository, op, t.texts.insertStaged, nil, scanID)
@@ -284,13 +319,13 @@ func (t *Tx) createTurn(ctx context.Context, users []*domain.User, turn []int, k
 	return nil
 }
 
-// rows yields the accounts at some places, as columns or, where place is among the names, with that before them.
+// rows yields the accounts at some places, as columns or, where place is among the names, with their own one among them before.
 func rows(d *dialect, names []string, users []*domain.User, places []int) iter.Seq2[[]any, error] {
 	return func(yield func([]any, error) bool) {
-		for _, i := range places {
+		for n, i := range places {
 			row := rowValues(users[i])
 			if names[0] == place {
-				row = append([]any{int64(i)}, row...)
+				row = append([]any{int64(n)}, row...)
 			}
 			if !yield(d.values(row), nil) {
 				return

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,9 +94,13 @@ func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		first := storetest.NewUser(t, "first")
+		zoe := storetest.NewUser(t, "zoe")
 		taker := edited(t, "taker", func(s *domain.UserState) { s.Email = stored.Email() })
 		users := []*domain.User{
 			first,
+			// the first one wins, whatever the order of their addresses
+			zoe,
+			edited(t, "abe", func(s *domain.UserState) { s.Username = zoe.Username() }),
 			edited(t, "other1", func(s *domain.UserState) { s.ID = stored.ID() }),
 			edited(t, "other2", func(s *domain.UserState) { s.ID = first.ID() }),
 			taker,
@@ -128,8 +134,8 @@ func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("CreateMany: %q\n  Create: %q", got, want)
 		}
-		if n := count(t, store); n != 4 {
-			t.Errorf("%d accounts; want 4", n)
+		if n := count(t, store); n != 5 {
+			t.Errorf("%d accounts; want 5", n)
 		}
 		for i, err := range createMany(t, store, users...) {
 			if err == nil {
@@ -233,6 +239,52 @@ func TestCreateManyAtOnce(t *testing.T) {
 			t.Errorf("stored %v, %d in all", stored, count(t, store))
 		}
 	})
+}
+
+// TestCreateManyInOppositeOrders stores accounts of the same addresses in two calls at once, whose orders are opposite: straight away, and by way of
+// the staging table after a collision. One call waits for the other, and no deadlock ends it.
+func TestCreateManyInOppositeOrders(t *testing.T) {
+	repeated := new(repetitions)
+	store := storetest.OpenPostgres(t, storetest.PostgresURL(t), infra.WithObserver(repeated))
+	const accounts = 500
+	for round := range 2 {
+		var wait sync.WaitGroup
+		begin := make(chan struct{})
+		for call := range 2 {
+			users := make([]*domain.User, accounts)
+			for i := range users {
+				users[i] = storetest.NewUser(t, fmt.Sprintf("user%d-%d", round, i))
+			}
+			if call == 1 {
+				slices.Reverse(users)
+			}
+			wait.Go(func() {
+				<-begin
+				if _, err := store.CreateMany(t.Context(), users); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(begin)
+		wait.Wait()
+		if n := count(t, store); n != (round+1)*accounts {
+			t.Errorf("round %d: %d accounts", round, n)
+		}
+	}
+	if n := repeated.Load(); n != 0 {
+		t.Errorf("%d transactions were repeated", n)
+	}
+}
+
+// repetitions counts the operations that were repeated.
+type repetitions struct{ atomic.Int64 }
+
+func (r *repetitions) Begin(ctx context.Context, _ string) context.Context { return ctx }
+
+func (r *repetitions) End(_ context.Context, seen domain.Observation) {
+	if seen.Attempts > 1 {
+		r.Add(1)
+	}
 }
 
 func TestCreateManyWithoutPreparedStatements(t *testing.T) {

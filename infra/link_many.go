@@ -1,8 +1,11 @@
 package infra
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/softbee/accounts/domain"
 	"github.com/softbee/accounts/ent/identity"
@@ -68,7 +71,11 @@ func (t *Tx) linkAtOnce(ctx context.Context, op string, links []domain.LinkedIde
 			}
 		}, " ON CONFLICT DO NOTHING")
 	}
-	n, err := t.linkEach(ctx, op, links, insert)
+	// In the order of identities, so that two calls wait for each other instead of ending in a deadlock. Of equal ones the first is linked.
+	sorted := slices.SortedStableFunc(slices.Values(links), func(a, b domain.LinkedIdentity) int {
+		return cmp.Or(strings.Compare(a.Identity.Issuer(), b.Identity.Issuer()), strings.Compare(a.Identity.Subject(), b.Identity.Subject()))
+	})
+	n, err := t.linkEach(ctx, op, sorted, insert)
 	if err != nil || n == int64(len(links)) {
 		return err
 	}

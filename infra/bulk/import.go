@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type Store interface {
 	LinkMany(ctx context.Context, links []domain.LinkedIdentity) ([]error, error)
 
 	FindByEmail(ctx context.Context, email domain.Email) (*domain.User, error)
+	FindByEmails(ctx context.Context, emails []domain.Email) ([]*domain.User, error)
 }
 
 // Options say how Import works.
@@ -161,27 +163,18 @@ func (i *importer) flush(ctx context.Context) error {
 
 // link links the identities of the batch to its accounts, which are stored. A row of which one cannot be linked is refused.
 func (i *importer) link(ctx context.Context) error {
+	if err := i.findStored(ctx); err != nil {
+		return err
+	}
 	var links []domain.LinkedIdentity
 	var rows []*row // of the links
 	for n := range i.batch {
 		r := &i.batch[n]
-		if r.err != nil || len(r.links) == 0 {
+		if r.err != nil {
 			continue
 		}
-		id := r.user.ID()
-		if r.skipped && r.newID { // it was stored with another ID
-			u, err := i.store.FindByEmail(ctx, r.user.Email())
-			if errors.Is(err, domain.ErrNotFound) || errors.Is(err, domain.ErrInvalid) { // deleted meanwhile, or malformed
-				r.err = err
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			id = u.ID()
-		}
 		for _, link := range r.links {
-			link.UserID = id
+			link.UserID = r.user.ID()
 			links, rows = append(links, link), append(rows, r)
 		}
 	}
@@ -194,6 +187,37 @@ func (i *importer) link(ctx context.Context) error {
 	}
 	for n, refusal := range refusals {
 		rows[n].err = cmp.Or(rows[n].err, refusal)
+	}
+	return nil
+}
+
+// findStored replaces the accounts of rows with identities that were skipped for their addresses: what is stored has other IDs.
+func (i *importer) findStored(ctx context.Context) error {
+	var rows []*row
+	for n := range i.batch {
+		if r := &i.batch[n]; r.err == nil && r.skipped && r.newID && len(r.links) > 0 {
+			rows = append(rows, r)
+		}
+	}
+	for rows := range slices.Chunk(rows, domain.MaxBatch) {
+		emails := make([]domain.Email, len(rows))
+		for n, r := range rows {
+			emails[n] = r.user.Email()
+		}
+		users, err := i.store.FindByEmails(ctx, emails)
+		if err != nil && !errors.Is(err, domain.ErrInvalid) {
+			return err
+		}
+		for n, r := range rows {
+			if r.user = users[n]; r.user != nil {
+				continue
+			}
+			r.user, err = i.store.FindByEmail(ctx, emails[n])
+			if err != nil && !errors.Is(err, domain.ErrNotFound) && !errors.Is(err, domain.ErrInvalid) {
+				return err
+			}
+			r.err = err // deleted meanwhile, or malformed
+		}
 	}
 	return nil
 }
