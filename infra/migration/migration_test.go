@@ -76,6 +76,7 @@ func (d testDatabase) open(t testing.TB, url string) *sql.DB {
 // devPostgres has databases that are emptied and used again, each with the connection that was made for it. Those of [plan.DevPostgres] take
 // ten times as long, and on a new connection all that PostgreSQL knows of its catalogs is read again.
 func devPostgres(t testing.TB) plan.Dev {
+	postgrestest.Server(t) // without one, this test is skipped, not one within it
 	return func(ctx context.Context) (*sql.DB, func() error, error) {
 		db, err := developments.take(t)
 		if err != nil {
