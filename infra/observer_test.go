@@ -191,7 +191,10 @@ func TestEveryOperationIsObserved(t *testing.T) {
 		walk(t.Context(), store, arguments(t), of("FindByID", "FindByIDs", "FindByEmails", "FindByUsernames", "FindByEmail", "FindByUsername", "FindByPhone",
 			"FindByIdentity", "FindByToken", "ExistsByEmail", "ExistsByUsername", "List", "Count", "Identities", "Sessions", "CountSessions", "Export",
 			"ExportIdentities", "InTx", "Health"))
-		hasher, err := password.New(password.Policy{Observers: []domain.Observer{observer}})
+		hasher, err := password.Fast(), error(nil)
+		if onSQLite(store) { // once will do
+			hasher, err = password.New(password.Policy{Observers: []domain.Observer{observer}})
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
