@@ -34,7 +34,7 @@ var broken = map[string]struct {
 	"returns milliseconds":                   {func(m *model) domain.Repository { return milliseconds{m} }, "Reading/finds what Create stored, nothing of it absent"},
 	"shares its accounts":                    {func(m *model) domain.Repository { return shares{m, map[domain.ID]*domain.User{}} }, "Every method/gives its caller an account that shares nothing with the stored one"},
 	"does not look at the context":           {func(m *model) domain.Repository { return deaf{m} }, "Every method/returns the error of a context that has ended, and changes nothing"},
-	"does half when its context ends":       {func(m *model) domain.Repository { return halves{m} }, "Every method/is atomic when its context ends meanwhile"},
+	"does half when its context ends":        {func(m *model) domain.Repository { return halves{m} }, "Every method/is atomic when its context ends meanwhile"},
 	"changes what is not there":              {func(m *model) domain.Repository { return deletesNothing{m} }, "Every method/that takes an ID returns not_found where there is no such account"},
 	"does not raise the version":             {func(m *model) domain.Repository { return keepsVersion{m} }, "Every method/changes what it says and nothing else, and returns it"},
 	"changes more than it says":              {func(m *model) domain.Repository { return changesMore{m} }, "Every method/changes what it says and nothing else, and returns it"},
