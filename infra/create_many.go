@@ -100,16 +100,22 @@ func inOrder(users []*domain.User, places []int) []int {
 		column int
 		value  any
 	}
+	var unique []int // columns
+	for i := range columns {
+		if slices.Contains(uniqueColumns, columns[i].name) {
+			unique = append(unique, i)
+		}
+	}
 	taken := make(map[held]bool, 3*len(places))
 	var first, later []int
 	for _, i := range places {
 		collides := false
-		for column, value := range rowValues(users[i]) {
-			if value == nil || !slices.Contains(uniqueColumns, columns[column].name) {
-				continue
+		state := users[i].State()
+		for _, column := range unique {
+			if value := columns[column].get(&state); value != nil {
+				collides = collides || taken[held{column, value}]
+				taken[held{column, value}] = true
 			}
-			collides = collides || taken[held{column, value}]
-			taken[held{column, value}] = true
 		}
 		if collides {
 			later = append(later, i)
