@@ -5,7 +5,6 @@ import (
 	"errors"
 	"iter"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -196,14 +195,14 @@ var uniqueColumns = []string{
 	user.FieldID, user.FieldEmail, user.FieldUsername, user.FieldPhone, user.FieldResetToken, user.FieldVerificationToken,
 }
 
-// heldColumn returns an expression for the place among uniqueColumns of the first whose staged value an account holds. As
-// subqueries for one value they are looked up in the index, whatever the planner believes of the table's size.
-func heldColumn() string {
+// stagedHolders returns a query for who holds the unique values of some staged accounts. As subqueries for one value they are looked up in the
+// index, whatever the planner believes of the table's size.
+func stagedHolders(inIDs string) string {
 	var list strings.Builder
-	for i, column := range uniqueColumns {
-		list.WriteString(" WHEN (SELECT 1 FROM {users} AS u WHERE u." + column + " = staged." + column + ") = 1 THEN " + strconv.Itoa(i))
+	for _, column := range uniqueColumns {
+		list.WriteString(", (SELECT u.id FROM {users} AS u WHERE u." + column + " = staged." + column + ")")
 	}
-	return "CASE" + list.String() + " END"
+	return "SELECT id" + list.String() + " FROM " + staging + " AS staged WHERE id " + inIDs
 }
 
 // createStaged stores accounts within a transaction by way of a staging table. IDs are what tells its rows apart, so that
@@ -290,34 +289,55 @@ func (t *Tx) createTurn(ctx context.Context, users []*domain.User, turn []int, k
 	if len(created) == len(turn) {
 		return nil
 	}
-	type holder struct {
-		id     uuid.UUID
-		column *int
+	return t.refuseRest(ctx, users, turn, created, known, refusals)
+}
+
+// refuseRest says why the accounts at the places of turn that were not created were refused: for the first value that another account holds, but for
+// one that was created after it and could take the value because of the refusal.
+func (t *Tx) refuseRest(
+	ctx context.Context, users []*domain.User, turn []int, created []domain.ID, known map[domain.ID]bool, refusals []error,
+) error {
+	places := make(map[domain.ID]int, len(turn)) // of accounts of the turn
+	for _, i := range turn {
+		places[users[i].ID()] = i
 	}
-	holders, err := collect(ctx, &t.repository, op, t.texts.stagedHolders, nil, func(rows Rows) (h holder, err error) {
-		err = rows.Scan(&h.id, &h.column)
-		return h, err
+	now := make(map[domain.ID]bool, len(created))
+	for _, id := range created {
+		now[id] = true
+	}
+	var ids []string
+	for _, i := range turn {
+		if id := users[i].ID(); !now[id] {
+			ids = append(ids, id.String())
+			refusals[i] = conflict() // unless somebody holds a value of it still
+		}
+	}
+	type row struct {
+		id      uuid.UUID
+		holders []uuid.NullUUID // of uniqueColumns
+	}
+	refused, err := collect(ctx, &t.repository, "create users", t.texts.stagedHolders, []any{t.dialect.list(ids)}, func(rows Rows) (row, error) {
+		r := row{holders: make([]uuid.NullUUID, len(uniqueColumns))}
+		targets := []any{&r.id}
+		for i := range r.holders {
+			targets = append(targets, &r.holders[i])
+		}
+		return r, rows.Scan(targets...)
 	})
 	if err != nil {
 		return err
 	}
-	held := make(map[domain.ID]error, len(holders))
-	for _, h := range holders {
-		if h.column != nil {
-			held[domain.IDFromUUID(h.id)] = collision("users." + uniqueColumns[*h.column])
+	for _, r := range refused {
+		id := domain.IDFromUUID(r.id)
+		column := slices.IndexFunc(r.holders, func(holder uuid.NullUUID) bool {
+			by := domain.IDFromUUID(holder.UUID)
+			return holder.Valid && !(now[by] && places[by] > places[id])
+		})
+		if column < 0 {
+			continue
 		}
-	}
-	for _, i := range turn {
-		id := users[i].ID()
-		switch err, ok := held[id]; {
-		case known[id]: // stored just now
-		case !ok: // the conflicting row is gone again
-			refusals[i] = conflict()
-		default:
-			refusals[i] = err
-		}
-	}
-	for id, err := range held {
+		err := collision("users." + uniqueColumns[column])
+		refusals[places[id]] = err
 		if errors.Is(err, domain.ErrConflict) {
 			known[id] = true
 		}

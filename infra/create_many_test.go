@@ -95,6 +95,7 @@ func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
 		}
 		first := storetest.NewUser(t, "first")
 		zoe := storetest.NewUser(t, "zoe")
+		free := edited(t, "free", func(s *domain.UserState) { s.Username = stored.Username() }) // is refused, so its address is free
 		taker := edited(t, "taker", func(s *domain.UserState) { s.Email = stored.Email() })
 		users := []*domain.User{
 			first,
@@ -108,6 +109,8 @@ func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
 			edited(t, "again", func(s *domain.UserState) { s.ID = taker.ID() }),
 			edited(t, "other3", func(s *domain.UserState) { s.Email = first.Email() }),
 			edited(t, "other4", func(s *domain.UserState) { s.Username = stored.Username() }),
+			free,
+			edited(t, "heir", func(s *domain.UserState) { s.Email = free.Email() }),
 			edited(t, "other5", func(s *domain.UserState) { s.Phone = phone }),
 			edited(t, "other6", func(s *domain.UserState) { s.ResetToken = reset }),
 			edited(t, "other7", func(s *domain.UserState) { s.VerificationToken = verification }),
@@ -134,8 +137,8 @@ func TestCreateManyRefusesAsCreateDoes(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("CreateMany: %q\n  Create: %q", got, want)
 		}
-		if n := count(t, store); n != 5 {
-			t.Errorf("%d accounts; want 5", n)
+		if n := count(t, store); n != 6 {
+			t.Errorf("%d accounts; want 6", n)
 		}
 		for i, err := range createMany(t, store, users...) {
 			if err == nil {

@@ -242,7 +242,7 @@ func newStatements(d *dialect, schema string) *statements {
 		createStaging: fill("CREATE TEMPORARY TABLE ", staging, " AS SELECT 0 AS ", place, ", {columns} FROM {users} WHERE false"),
 		insertStaged: fill("INSERT INTO {users} ({columns}) SELECT {columns} FROM ", staging, " WHERE true ORDER BY ", place,
 			" ON CONFLICT DO NOTHING RETURNING id"), // SQLite's grammar needs the WHERE
-		stagedHolders: fill("SELECT id, ", heldColumn(), " FROM ", staging, " AS staged"),
+		stagedHolders: fill(stagedHolders(d.inIDs)),
 	}
 	const checked = " WHERE id = ? AND hashed_password = ? RETURNING {columns}"
 	s.changePassword = fill("UPDATE {users} SET ", password, ", refresh_tokens = '[]'", edited, checked)

@@ -354,7 +354,7 @@ func (h history) ReadRevision(ctx context.Context, version string) (*migrate.Rev
 	return revisions[i], nil
 }
 
-// WriteRevision inserts or replaces a revision. Of a file that is one transaction it does so at the end: nobody would see it before, and in a
+// WriteRevision inserts or replaces a revision. Of a file that is one transaction it does so at the end: no one would see it before, and in a
 // transaction that has failed it could not.
 func (h history) WriteRevision(ctx context.Context, r *migrate.Revision) error {
 	if h.run != nil && h.run.Transactional && (h.run.failed != nil || r.Applied < r.Total) {

@@ -88,7 +88,7 @@ func (c *StatementCache) QueryContext(ctx context.Context, query string, args []
 	return &rows{all, c, statement}, nil
 }
 
-// take returns a statement that nobody else uses until it is given back: the rows of one may be open while the same query is executed again.
+// take returns a statement that no other call uses until it is given back: the rows of one may be open while the same query is executed again.
 func (c *StatementCache) take(ctx context.Context, query string) (*cached, error) {
 	if element, ok := c.statements[query]; ok {
 		return c.remove(element), nil
