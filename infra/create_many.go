@@ -331,7 +331,8 @@ func (t *Tx) refuseRest(
 		id := domain.IDFromUUID(r.id)
 		column := slices.IndexFunc(r.holders, func(holder uuid.NullUUID) bool {
 			by := domain.IDFromUUID(holder.UUID)
-			return holder.Valid && !(now[by] && places[by] > places[id])
+			after := now[by] && places[by] > places[id]
+			return holder.Valid && !after
 		})
 		if column < 0 {
 			continue

@@ -262,7 +262,7 @@ func keepCluster(dir, password, cached string) {
 	if err != nil {
 		return
 	}
-	defer os.RemoveAll(temporary)
+	defer func() { _ = os.RemoveAll(temporary) }()
 	if os.CopyFS(filepath.Join(temporary, "data"), os.DirFS(filepath.Join(dir, "data"))) == nil &&
 		os.WriteFile(filepath.Join(temporary, "password"), []byte(password), 0o600) == nil {
 		_ = os.Rename(temporary, cached)
