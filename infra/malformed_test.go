@@ -43,6 +43,12 @@ func TestOneRowHidesNoOther(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		for tries := 0; !generator.Insert(t.Context(), store.DB(), "users", map[string]any{"hashed_password": "cœur"}); tries++ { // and one that is malformed
+			if tries == 1000 {
+				t.Fatal("the database accepts no row with such a hash")
+			}
+		}
+		stored++
 		fast := password.Fast()
 		hash, err := fast.Hash(t.Context(), "correct horse battery")
 		if err != nil {
