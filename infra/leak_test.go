@@ -169,7 +169,7 @@ func TestNothingLeaks(t *testing.T) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		leaks(t, false, func(options ...infra.Option) *infra.Store { // the hasher has told all that it tells
+		leaks(t, false, func(options ...infra.Option) *infra.Store { // SQLite's case tries the hasher's output
 			return storetest.OpenPostgres(t, storetest.PostgresURL(t), options...)
 		})
 	})

@@ -83,12 +83,7 @@ func devPostgres(t testing.TB) plan.Dev {
 			return nil, nil, err
 		}
 		// A file may have left a transaction, and settings of the session.
-		for _, statement := range []string{"ROLLBACK", "DISCARD ALL", `DO $$ DECLARE name text; BEGIN
-			FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
-				EXECUTE format('DROP SCHEMA %I CASCADE', name);
-			END LOOP;
-			CREATE SCHEMA public;
-		END $$`} {
+		for _, statement := range []string{"ROLLBACK", "DISCARD ALL", postgrestest.EmptyDatabase} {
 			if _, err := db.ExecContext(ctx, statement); err != nil {
 				return nil, nil, errors.Join(err, db.Close())
 			}

@@ -203,7 +203,7 @@ func startServer(binDir string) (address string, stop func(), err error) {
 func makeCluster(binDir, dir string, owner account) (password, cached string, err error) {
 	keep, err := cachedCluster(binDir)
 	if err == nil {
-		if password, err = copyCluster(keep, dir, owner.own); err == nil {
+		if password, err = copyCluster(keep, dir, owner); err == nil {
 			return password, keep, nil
 		}
 	}
@@ -235,7 +235,7 @@ func cachedCluster(binDir string) (string, error) {
 }
 
 // copyCluster copies the directory data, and returns the password that is in the file beside it.
-func copyCluster(from, to string, own func(path string) error) (password string, err error) {
+func copyCluster(from, to string, owner account) (password string, err error) {
 	content, err := os.ReadFile(filepath.Join(from, "password"))
 	if err != nil {
 		return "", err
@@ -248,7 +248,7 @@ func copyCluster(from, to string, own func(path string) error) (password string,
 		return "", err
 	}
 	return string(content), filepath.WalkDir(data, func(path string, _ fs.DirEntry, err error) error {
-		return cmp.Or(err, own(path))
+		return cmp.Or(err, owner.own(path))
 	})
 }
 
